@@ -1,1 +1,3 @@
 //! tercet-server
+
+pub mod config;

@@ -1,0 +1,26 @@
+//! `[auth]`: who may connect and do what.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use super::choice::Anonymous;
+use super::schema::section;
+use super::setting::Auto;
+
+section! {
+    /// Who may connect and do what.
+    Auth, "auth" {
+        /// Who may connect without credentials, unless a listener says otherwise. With "loopback" the
+        /// real peer address decides, so an open port never lets strangers in.
+        anonymous: Anonymous = Anonymous::Loopback => NewConnections;
+        /// Users and password hashes: `user:hash` per line, written by `tercet passwd`; Mosquitto's files
+        /// are read too.
+        password_file: Option<PathBuf> = None => Live;
+        /// Access rules in Mosquitto's format. Unset: every client may do everything.
+        acl_file: Option<PathBuf> = None => Live;
+        /// Offer SCRAM-SHA-256 as an MQTT 5 authentication method.
+        scram: bool = true => NewConnections;
+        /// Threads that hash passwords. "auto" is half of the cores, at least one.
+        hashing_threads: Auto<NonZeroUsize> = Auto::Auto => Restart;
+    }
+}
