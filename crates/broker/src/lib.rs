@@ -1,1 +1,46 @@
-//! tercet-broker
+//! The message core: one topic space, queues, sessions, retained values and permissions for every protocol.
+//!
+//! The core is synchronous and knows no socket, no wire format and no clock of its own. A *face*
+//! (the MQTT front end, say) hands it operations together with the current time ([`clock::Now`]) and an
+//! [`effects::Effects`] to fill in: which connections have something to write, what to count, which answers
+//! must wait for which log position. Nothing here awaits or blocks on I/O.
+//!
+//! # Invariants
+//! - Every durable state change is a [`record::Record`], applied by the same functions for live traffic and for
+//!   replay; records state outcomes and never consult clock, routing, policy or configuration.
+//! - Lock order: topic tree, then shared group, then session. At most one session is locked at a time.
+//! - No lock is held across I/O; bytes leave a session by being swapped out under its lock.
+//! - Per publisher and topic, order is kept.
+//!
+//! # Rooms
+//! - [`vhost`]: everything below one virtual host; the operations that faces call.
+//! - [`topic_tree`], [`route`]: from an address to its targets, cached per publisher.
+//! - [`session`], [`queue`], [`shared_group`]: where messages wait and who takes them.
+//! - [`retained`], [`retained_replay`]: last values and their delivery with back-pressure.
+//! - [`record`], [`journal`]: the durable side of every change.
+//! - [`outbox`], [`effects`]: the seam between the core and the faces.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod deadlines;
+pub mod effects;
+pub mod event;
+pub mod filter;
+pub mod journal;
+pub mod limits;
+pub mod message;
+pub mod metrics;
+pub mod outbox;
+pub mod permission;
+pub mod queue;
+pub mod record;
+pub mod registry;
+pub mod retained;
+pub mod retained_replay;
+pub mod route;
+pub mod session;
+pub mod shared_group;
+pub mod topic_tree;
+pub mod vhost;
+pub mod will;

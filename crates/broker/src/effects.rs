@@ -1,0 +1,105 @@
+//! What an operation of the core asks its caller to do.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::metrics::Counters;
+use crate::outbox::ConnectionRef;
+use crate::shared_group::SharedGroup;
+
+/// Collected while a batch runs, carried out by the reactor after it.
+///
+/// One per reactor, reused from batch to batch, so that nothing here allocates in steady state.
+#[derive(Default)]
+pub struct Effects {
+    /// Connections that have something to write; each at most once until it is flushed.
+    pub wakes: Vec<ConnectionRef>,
+    /// Encoded forms of the message being fanned out.
+    pub forms: EncodedForms,
+    /// Output buffers ready for reuse.
+    pub buffers: BufferPool,
+    /// Counters of this batch.
+    pub counters: Counters,
+    /// Entries of shared groups that a member has settled or given back; worked off without a session lock.
+    pub(crate) group_work: Vec<GroupWork>,
+}
+
+/// Work for a shared group that had to wait until no session was locked.
+pub(crate) enum GroupWork {
+    /// The member acknowledged the entry.
+    Settled(Arc<SharedGroup>, u64),
+    /// The member left with the entry unacknowledged.
+    Returned(Arc<SharedGroup>, u64),
+    /// The member has credit again.
+    Credit(Arc<SharedGroup>),
+}
+
+/// A PUBLISH encoded once per form (version, QoS, flags) and shared by all subscribers of that form.
+///
+/// The core does not know what a form is: the face chooses a key and says where the packet identifier is.
+#[derive(Default)]
+pub struct EncodedForms {
+    bytes: Vec<u8>,
+    forms: SmallVec<[Form; 4]>,
+}
+
+struct Form {
+    key: u64,
+    start: usize,
+    end: usize,
+    patch: Option<usize>,
+}
+
+impl EncodedForms {
+    /// Forgets all forms; called for each message.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.forms.clear();
+    }
+
+    /// The bytes of the form `key`, encoding it with `encode` the first time. `encode` appends to the buffer and
+    /// returns the offset, within what it appended, of a two-byte field that differs per receiver.
+    pub fn get_or_encode(
+        &mut self,
+        key: u64,
+        encode: impl FnOnce(&mut Vec<u8>) -> Option<usize>,
+    ) -> (&[u8], Option<usize>) {
+        let found = self.forms.iter().position(|form| form.key == key);
+        let index = found.unwrap_or_else(|| {
+            let start = self.bytes.len();
+            let patch = encode(&mut self.bytes);
+            self.forms.push(Form { key, start, end: self.bytes.len(), patch });
+            self.forms.len() - 1
+        });
+        match self.forms.get(index) {
+            Some(form) => (self.bytes.get(form.start..form.end).unwrap_or_default(), form.patch),
+            None => (&[], None),
+        }
+    }
+}
+
+/// Recycles output buffers between connections, so that an idle connection owns none.
+#[derive(Default)]
+pub struct BufferPool {
+    free: Vec<Vec<u8>>,
+}
+
+impl BufferPool {
+    const KEPT: usize = 64;
+    const LARGEST: usize = 256 * 1024;
+
+    /// An empty buffer, with capacity if one is free.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        self.free.pop().unwrap_or_default()
+    }
+
+    /// Returns a buffer. Large ones and those beyond the pool's size are dropped.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() > 0 && buffer.capacity() <= Self::LARGEST && self.free.len() < Self::KEPT {
+            buffer.clear();
+            self.free.push(buffer);
+        }
+    }
+}

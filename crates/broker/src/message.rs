@@ -1,0 +1,154 @@
+//! Messages: borrowed while they are routed, owned once they must outlive the batch.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Now;
+use crate::session::SessionId;
+
+/// Delivery guarantee of a publication or subscription, as MQTT numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Qos {
+    /// At most once.
+    AtMostOnce = 0,
+    /// At least once.
+    AtLeastOnce = 1,
+    /// Exactly once.
+    ExactlyOnce = 2,
+}
+
+impl Qos {
+    /// The level with this number; `None` above 2.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::AtMostOnce),
+            1 => Some(Self::AtLeastOnce),
+            2 => Some(Self::ExactlyOnce),
+            _ => None,
+        }
+    }
+}
+
+/// The encoding in which a message's properties are kept: that of the protocol they arrived by.
+///
+/// Translation happens only when a message crosses protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PropertyEncoding {
+    /// The origin knows no properties (MQTT 3.x).
+    None = 0,
+    /// MQTT 5 property list without length prefix, topic alias, expiry and subscription identifiers.
+    Mqtt5 = 1,
+}
+
+/// Properties as the origin protocol encoded them.
+#[derive(Clone, Copy, Debug)]
+pub struct Properties<'a> {
+    /// How `bytes` is to be read.
+    pub encoding: PropertyEncoding,
+    /// The encoded properties; empty when there are none.
+    pub bytes: &'a [u8],
+}
+
+impl Properties<'_> {
+    /// No properties.
+    pub const NONE: Properties<'static> = Properties { encoding: PropertyEncoding::None, bytes: &[] };
+}
+
+/// A message on its way in, borrowed from the buffer it was read into.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// Topic name, already validated by the face.
+    pub topic: &'a str,
+    /// Application payload.
+    pub payload: &'a [u8],
+    /// Properties in the origin's encoding.
+    pub properties: Properties<'a>,
+    /// Guarantee asked for by the publisher.
+    pub qos: Qos,
+    /// Whether the message becomes the topic's retained value.
+    pub retain: bool,
+    /// Message expiry interval in seconds, as received.
+    pub expiry: Option<u32>,
+    /// The publishing session, for No Local.
+    pub publisher: SessionId,
+}
+
+/// A message that outlives its batch; shared by every queue and retained value that holds it.
+#[derive(Debug)]
+pub struct Message {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// Application payload.
+    pub payload: Bytes,
+    /// Properties in the origin's encoding.
+    pub properties: Bytes,
+    /// How `properties` is to be read.
+    pub encoding: PropertyEncoding,
+    /// Guarantee asked for by the publisher.
+    pub qos: Qos,
+    /// Whether it was published with the retain flag.
+    pub retain: bool,
+    /// The publishing session.
+    pub publisher: SessionId,
+    /// When it arrived, UTC milliseconds.
+    pub ingress_ms: u64,
+    /// When it expires, UTC milliseconds.
+    pub expires_at_ms: Option<NonZeroU64>,
+}
+
+impl Message {
+    /// Copies a publication so that it can be kept.
+    #[must_use]
+    pub fn from_publication(publication: &Publication<'_>, topic: Arc<str>, now: Now) -> Self {
+        Self {
+            topic,
+            payload: copy(publication.payload),
+            properties: copy(publication.properties.bytes),
+            encoding: publication.properties.encoding,
+            qos: publication.qos,
+            retain: publication.retain,
+            publisher: publication.publisher,
+            ingress_ms: now.utc_ms,
+            expires_at_ms: publication.expiry.and_then(|seconds| {
+                NonZeroU64::new(now.utc_ms.saturating_add(u64::from(seconds).saturating_mul(1000)))
+            }),
+        }
+    }
+
+    /// Whether the message has expired at `now`.
+    #[must_use]
+    pub fn is_expired(&self, now: Now) -> bool {
+        self.expires_at_ms.is_some_and(|at| at.get() <= now.utc_ms)
+    }
+
+    /// Seconds left until expiry, rounded up: the received interval minus the whole seconds waited
+    /// [MQTT-3.3.2-6].
+    #[must_use]
+    pub fn remaining_expiry(&self, now: Now) -> Option<u32> {
+        self.expires_at_ms.map(|at| {
+            let left = at.get().saturating_sub(now.utc_ms).div_ceil(1000);
+            u32::try_from(left).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// What the message counts for against byte limits.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.topic.len() + self.payload.len() + self.properties.len()
+    }
+
+    /// The properties, tagged with their encoding.
+    #[must_use]
+    pub fn properties(&self) -> Properties<'_> {
+        Properties { encoding: self.encoding, bytes: &self.properties }
+    }
+}
+
+fn copy(bytes: &[u8]) -> Bytes {
+    if bytes.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(bytes) }
+}

@@ -1,0 +1,237 @@
+//! An ordered queue: entries by sequence, with what is ready and what is unacknowledged as views of it.
+//!
+//! # Invariants
+//! - Sequences are never reused and grow by one; the slot of a sequence is found by subtraction.
+//! - A returned entry keeps its sequence and becomes ready before everything that was not sent yet.
+//! - The front slot is never settled: settling the front drops all settled slots behind it.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::record::{Entry, QueueRecord};
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting to be handed out.
+    Ready,
+    /// Handed out, not acknowledged.
+    Sent,
+    /// QoS 2: received by the other side, its release is outstanding.
+    Released,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: Option<Entry>,
+    stage: Stage,
+    /// Handed out before.
+    redelivered: bool,
+}
+
+/// A queue of messages. See the module documentation.
+#[derive(Debug, Default)]
+pub struct Queue {
+    slots: VecDeque<Slot>,
+    /// Sequence of the front slot.
+    base: u64,
+    /// First sequence that was never handed out since the last rewind.
+    next: u64,
+    /// Ready entries below `next`.
+    returned: BTreeSet<u64>,
+    ready: usize,
+    ready_bytes: usize,
+}
+
+/// Capacity kept when the queue runs empty; more is given back.
+const KEPT_CAPACITY: usize = 1024;
+
+impl Queue {
+    /// The sequence that the next entry will get.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.base + self.slots.len() as u64
+    }
+
+    /// Sequence of the oldest entry that is not settled.
+    #[must_use]
+    pub fn front_sequence(&self) -> u64 {
+        self.base
+    }
+
+    /// Entries waiting to be handed out.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.ready
+    }
+
+    /// Bytes of the entries waiting to be handed out.
+    #[must_use]
+    pub fn ready_bytes(&self) -> usize {
+        self.ready_bytes
+    }
+
+    /// Whether no entry is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Applies a record. Records about unknown sequences are skipped.
+    pub fn apply(&mut self, record: QueueRecord) -> Option<Entry> {
+        match record {
+            QueueRecord::Enqueued { sequence, entry } => {
+                self.enqueue(sequence, entry);
+                None
+            }
+            QueueRecord::Settled { sequence, .. } => self.settle(sequence),
+            QueueRecord::Released { sequence } => {
+                self.release(sequence);
+                None
+            }
+        }
+    }
+
+    fn enqueue(&mut self, sequence: u64, entry: Entry) {
+        if self.slots.is_empty() {
+            // After a replay the first entry may have any sequence.
+            self.base = self.base.max(sequence);
+            self.next = self.base;
+        }
+        if sequence != self.next_sequence() {
+            return;
+        }
+        self.ready += 1;
+        self.ready_bytes += entry.message.size();
+        self.slots.push_back(Slot { entry: Some(entry), stage: Stage::Ready, redelivered: false });
+    }
+
+    fn settle(&mut self, sequence: u64) -> Option<Entry> {
+        let slot = self.slot_mut(sequence)?;
+        let entry = slot.entry.take()?;
+        let was_ready = slot.stage == Stage::Ready;
+        slot.stage = Stage::Sent;
+        if was_ready {
+            self.ready -= 1;
+            self.ready_bytes -= entry.message.size();
+            self.returned.remove(&sequence);
+        }
+        while self.slots.front().is_some_and(|slot| slot.entry.is_none()) {
+            self.slots.pop_front();
+            self.base += 1;
+        }
+        self.next = self.next.max(self.base);
+        if self.slots.is_empty() && self.slots.capacity() > KEPT_CAPACITY {
+            self.slots = VecDeque::new();
+        }
+        Some(entry)
+    }
+
+    fn release(&mut self, sequence: u64) {
+        let Some(slot) = self.slot_mut(sequence) else { return };
+        let Some(entry) = &slot.entry else { return };
+        let was_ready = slot.stage == Stage::Ready;
+        let size = entry.message.size();
+        slot.stage = Stage::Released;
+        if was_ready {
+            self.ready -= 1;
+            self.ready_bytes -= size;
+            self.returned.remove(&sequence);
+        }
+    }
+
+    /// The first entry to hand out: returned ones first, then in order.
+    pub fn first_ready(&mut self) -> Option<u64> {
+        if let Some(&sequence) = self.returned.first() {
+            return Some(sequence);
+        }
+        if self.ready == 0 {
+            return None;
+        }
+        let end = self.next_sequence();
+        while self.next < end {
+            if self.slot(self.next).is_some_and(|slot| slot.stage == Stage::Ready && slot.entry.is_some()) {
+                return Some(self.next);
+            }
+            self.next += 1;
+        }
+        None
+    }
+
+    /// The entry with this sequence, with its stage and whether it was handed out before.
+    #[must_use]
+    pub fn entry(&self, sequence: u64) -> Option<(&Entry, Stage, bool)> {
+        let slot = self.slot(sequence)?;
+        slot.entry.as_ref().map(|entry| (entry, slot.stage, slot.redelivered))
+    }
+
+    /// Marks a ready entry as handed out. Not a durable change: after a crash it is ready again.
+    pub fn mark_sent(&mut self, sequence: u64) {
+        let Some(slot) = self.slot_mut(sequence) else { return };
+        if slot.stage != Stage::Ready {
+            return;
+        }
+        let size = slot.entry.as_ref().map_or(0, |entry| entry.message.size());
+        slot.stage = Stage::Sent;
+        slot.redelivered = true;
+        self.ready -= 1;
+        self.ready_bytes -= size;
+        if sequence == self.next {
+            self.next += 1;
+        } else {
+            self.returned.remove(&sequence);
+        }
+    }
+
+    /// Puts an entry that was handed out back at its place.
+    pub fn give_back(&mut self, sequence: u64) {
+        let next = self.next;
+        let Some(slot) = self.slot_mut(sequence) else { return };
+        let Some(entry) = &slot.entry else { return };
+        if slot.stage != Stage::Sent {
+            return;
+        }
+        let size = entry.message.size();
+        slot.stage = Stage::Ready;
+        self.ready += 1;
+        self.ready_bytes += size;
+        if sequence < next {
+            self.returned.insert(sequence);
+        }
+    }
+
+    /// Makes everything that was handed out but not released ready again, in the original order, and returns
+    /// the sequences whose release is outstanding.
+    pub fn rewind(&mut self) -> Vec<u64> {
+        let mut released = Vec::new();
+        self.returned.clear();
+        self.next = self.base;
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let Some(entry) = &slot.entry else { continue };
+            match slot.stage {
+                Stage::Ready => {}
+                Stage::Released => released.push(self.base + index as u64),
+                Stage::Sent => {
+                    slot.stage = Stage::Ready;
+                    self.ready += 1;
+                    self.ready_bytes += entry.message.size();
+                }
+            }
+        }
+        released
+    }
+
+    /// All entries that are not settled, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Entry, Stage)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            slot.entry.as_ref().map(|entry| (self.base + index as u64, entry, slot.stage))
+        })
+    }
+
+    fn slot(&self, sequence: u64) -> Option<&Slot> {
+        self.slots.get(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
+    }
+
+    fn slot_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
+    }
+}

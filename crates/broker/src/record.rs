@@ -1,0 +1,231 @@
+//! The durable side of every state change: outcomes, to be replayed by the functions that live traffic uses.
+//!
+//! A record never says what was asked, only what happened: which sequence a message got, which entry was
+//! settled and why. So applying one consults no clock, routing, policy or configuration, and an unknown id is
+//! skipped. Each record has a kind, a version and a must-understand flag; a reader that meets an unknown kind
+//! with the flag set must stop, without it may skip.
+
+use std::sync::Arc;
+
+use crate::filter::{SubscriptionIds, SubscriptionOptions};
+use crate::message::{Message, Qos};
+use crate::session::SessionId;
+use crate::shared_group::GroupId;
+use crate::will::Will;
+
+/// One change of durable state, addressed to its owner.
+#[derive(Debug)]
+pub enum Record<'a> {
+    /// A change of a session.
+    Session(SessionId, &'a SessionRecord),
+    /// A change of a shared subscription's queue.
+    Group(GroupId, &'a QueueRecord),
+    /// A change of a retained value.
+    Retained(&'a RetainedRecord),
+}
+
+/// Stable numbers of the record kinds; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// [`SessionRecord::Opened`].
+    SessionOpened = 1,
+    /// [`SessionRecord::Ended`].
+    SessionEnded = 2,
+    /// [`SessionRecord::Subscribed`].
+    Subscribed = 3,
+    /// [`SessionRecord::Unsubscribed`].
+    Unsubscribed = 4,
+    /// [`SessionRecord::Received`].
+    Received = 5,
+    /// [`SessionRecord::Completed`].
+    Completed = 6,
+    /// [`SessionRecord::WillChanged`].
+    WillChanged = 7,
+    /// [`SessionRecord::Offline`].
+    Offline = 8,
+    /// [`QueueRecord::Enqueued`].
+    Enqueued = 16,
+    /// [`QueueRecord::Settled`].
+    Settled = 17,
+    /// [`QueueRecord::Released`].
+    Released = 18,
+    /// [`RetainedRecord::Set`].
+    RetainedSet = 32,
+    /// [`RetainedRecord::Cleared`].
+    RetainedCleared = 33,
+}
+
+impl RecordKind {
+    /// Version of the record's layout.
+    #[must_use]
+    pub const fn version(self) -> u8 {
+        1
+    }
+
+    /// Whether a reader that does not know this kind must refuse to go on. Losing the fact that something
+    /// became offline or that a delivery was released costs a repetition; losing any other loses state.
+    #[must_use]
+    pub const fn must_understand(self) -> bool {
+        !matches!(self, Self::Offline | Self::Released)
+    }
+}
+
+impl Record<'_> {
+    /// The kind, for the record header.
+    #[must_use]
+    pub fn kind(&self) -> RecordKind {
+        match self {
+            Self::Session(_, record) => record.kind(),
+            Self::Group(_, record) => record.kind(),
+            Self::Retained(RetainedRecord::Set(_)) => RecordKind::RetainedSet,
+            Self::Retained(RetainedRecord::Cleared(_)) => RecordKind::RetainedCleared,
+        }
+    }
+}
+
+/// What happened to a session.
+#[derive(Clone, Debug)]
+pub enum SessionRecord {
+    /// The session was created, or a connection changed what it is.
+    Opened {
+        /// Client identifier.
+        client_id: Arc<str>,
+        /// Authenticated user.
+        user: Option<Arc<str>>,
+        /// Seconds the session outlives its connection; `u32::MAX` for ever.
+        expiry: u32,
+    },
+    /// The session is gone with everything in it.
+    Ended,
+    /// A subscription was made or replaced.
+    Subscribed {
+        /// Topic filter, with its `$share` prefix if it has one.
+        filter: Arc<str>,
+        /// Its options.
+        options: SubscriptionOptions,
+    },
+    /// A subscription was removed.
+    Unsubscribed {
+        /// Topic filter, with its `$share` prefix if it has one.
+        filter: Arc<str>,
+    },
+    /// A QoS 2 publication with this packet identifier was taken over from the client.
+    Received(u16),
+    /// The client released that identifier.
+    Completed(u16),
+    /// The will was set or, with `None`, discharged.
+    WillChanged(Option<Box<Will>>),
+    /// The connection ended at this time (UTC milliseconds); expiry and will delay count from here.
+    Offline {
+        /// UTC milliseconds.
+        at_ms: u64,
+        /// Seconds the session outlives its connection, as of its end.
+        expiry: u32,
+    },
+    /// A change of the session's queue.
+    Queue(QueueRecord),
+}
+
+impl SessionRecord {
+    fn kind(&self) -> RecordKind {
+        match self {
+            Self::Opened { .. } => RecordKind::SessionOpened,
+            Self::Ended => RecordKind::SessionEnded,
+            Self::Subscribed { .. } => RecordKind::Subscribed,
+            Self::Unsubscribed { .. } => RecordKind::Unsubscribed,
+            Self::Received(_) => RecordKind::Received,
+            Self::Completed(_) => RecordKind::Completed,
+            Self::WillChanged(_) => RecordKind::WillChanged,
+            Self::Offline { .. } => RecordKind::Offline,
+            Self::Queue(record) => record.kind(),
+        }
+    }
+}
+
+/// Why an entry left a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SettleReason {
+    /// The consumer acknowledged it.
+    Acknowledged = 1,
+    /// It expired.
+    Expired = 2,
+    /// It was dropped to keep the queue within its limits.
+    Overflow = 3,
+    /// The consumer cannot take it (too large).
+    Undeliverable = 4,
+    /// The consumer may not receive it any more.
+    Denied = 5,
+    /// A member of a shared subscription took it over for good.
+    HandedOver = 6,
+    /// It went back to the shared subscription.
+    Returned = 7,
+}
+
+/// What happened in a queue.
+#[derive(Clone, Debug)]
+pub enum QueueRecord {
+    /// A message was put at the end; its sequence is the next one.
+    Enqueued {
+        /// The sequence it got.
+        sequence: u64,
+        /// The entry.
+        entry: Entry,
+    },
+    /// An entry left the queue.
+    Settled {
+        /// Its sequence.
+        sequence: u64,
+        /// Why.
+        reason: SettleReason,
+    },
+    /// The receiver has a QoS 2 message; only the release (PUBREL) is outstanding.
+    Released {
+        /// Its sequence.
+        sequence: u64,
+    },
+}
+
+impl QueueRecord {
+    fn kind(&self) -> RecordKind {
+        match self {
+            Self::Enqueued { .. } => RecordKind::Enqueued,
+            Self::Settled { .. } => RecordKind::Settled,
+            Self::Released { .. } => RecordKind::Released,
+        }
+    }
+}
+
+/// A message in a queue.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The message, shared with every other queue that holds it.
+    pub message: Arc<Message>,
+    /// Subscription identifiers to send along.
+    pub ids: SubscriptionIds,
+    /// Where it came from, if it is on loan from a shared subscription.
+    pub loan: Option<Box<Loan>>,
+    /// Effective guarantee.
+    pub qos: Qos,
+    /// Retain flag to send.
+    pub retain: bool,
+}
+
+/// An entry of a shared subscription that a member holds until it acknowledges or leaves.
+#[derive(Clone, Debug)]
+pub struct Loan {
+    /// The shared subscription.
+    pub group: Arc<crate::shared_group::SharedGroup>,
+    /// Sequence in the group's queue.
+    pub sequence: u64,
+}
+
+/// What happened to a retained value.
+#[derive(Clone, Debug)]
+pub enum RetainedRecord {
+    /// The message became its topic's retained value.
+    Set(Arc<Message>),
+    /// The topic has no retained value any more.
+    Cleared(Arc<str>),
+}

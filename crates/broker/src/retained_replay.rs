@@ -1,0 +1,144 @@
+//! Retained messages for new subscriptions, streamed with back-pressure.
+//!
+//! A session works through its pending filters one slice at a time, whenever its output has room and its queue
+//! is short; so nothing is dropped, nobody else waits, and memory stays bounded.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::filter::{SubscriptionIds, SubscriptionOptions};
+use crate::message::{Message, Qos};
+use crate::outbox::{Delivery, Pushed};
+use crate::permission::{Action, Subject};
+use crate::record::Entry;
+use crate::retained::Retained;
+use crate::session::{Context, Session, SessionState};
+
+/// What is still to be replayed to a session.
+#[derive(Debug, Default)]
+pub struct RetainedReplay {
+    pending: VecDeque<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    filter: Arc<str>,
+    options: SubscriptionOptions,
+    after: Option<Arc<str>>,
+    version: u64,
+}
+
+/// Messages handed over per step.
+const SLICE: usize = 256;
+/// Topics looked at per step, matching or not.
+const SCAN: usize = 8192;
+/// Queued messages above which a replay waits.
+const QUEUED: usize = 1024;
+
+impl RetainedReplay {
+    /// Adds a filter whose retained messages are wanted. Replaces a pending replay of the same filter.
+    pub(crate) fn add(&mut self, filter: Arc<str>, options: SubscriptionOptions, version: u64) {
+        self.pending.retain(|pending| pending.filter != filter);
+        self.pending.push_back(Pending { filter, options, after: None, version });
+    }
+
+    /// Forgets a filter that was unsubscribed.
+    pub(crate) fn remove(&mut self, filter: &str) {
+        self.pending.retain(|pending| &*pending.filter != filter);
+    }
+}
+
+/// What is to be done about a session's replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing is pending.
+    Done,
+    /// The client must read or acknowledge first.
+    Blocked,
+    /// There is more to do at once; let others have a turn.
+    More,
+}
+
+impl SessionState {
+    /// Replays one slice.
+    pub(crate) fn replay_step(
+        &mut self,
+        session: &Session,
+        retained: &Retained,
+        cx: &mut Context<'_>,
+    ) -> Progress {
+        let Some(mut replay) = self.replay.take() else { return Progress::Done };
+        let progress = self.replay_slice(&mut replay, session, retained, cx);
+        if !replay.pending.is_empty() {
+            self.replay = Some(replay);
+        }
+        progress
+    }
+
+    fn replay_slice(
+        &mut self,
+        replay: &mut RetainedReplay,
+        session: &Session,
+        retained: &Retained,
+        cx: &mut Context<'_>,
+    ) -> Progress {
+        let Some(pending) = replay.pending.front_mut() else { return Progress::Done };
+        if self.queue.ready() >= QUEUED || !self.outbox.as_ref().is_some_and(|outbox| outbox.has_room()) {
+            return Progress::Blocked;
+        }
+        let slice = retained.slice(&pending.filter, pending.after.as_ref(), pending.version, SLICE, SCAN);
+        for message in &slice.messages {
+            if !self.replay_message(message, &pending.options, session, cx) {
+                // The output filled up; go on behind the last message that was taken.
+                return Progress::Blocked;
+            }
+            pending.after = Some(Arc::clone(&message.topic));
+        }
+        match slice.resume_after {
+            Some(topic) => pending.after = Some(topic),
+            None => {
+                replay.pending.pop_front();
+            }
+        }
+        if replay.pending.is_empty() { Progress::Done } else { Progress::More }
+    }
+
+    /// Hands one retained message over; false if the output cannot take it now.
+    fn replay_message(
+        &mut self,
+        message: &Arc<Message>,
+        options: &SubscriptionOptions,
+        session: &Session,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let subject = Subject { user: self.user.as_deref(), client_id: session.client_id() };
+        if message.is_expired(cx.now)
+            || !cx.permissions.check(&subject, Action::Receive, &message.topic).is_allowed()
+        {
+            return true;
+        }
+        let ids = SubscriptionIds::None.with(options.id);
+        let qos = message.qos.min(options.qos);
+        if qos > Qos::AtMostOnce {
+            // A message sent because of a new subscription keeps the retain flag [MQTT-3.3.1-8].
+            let entry = Entry { message: Arc::clone(message), ids, loan: None, qos, retain: true };
+            self.enqueue(session, entry, cx);
+            return true;
+        }
+        let room = self.outbox.as_ref().is_some_and(|outbox| outbox.has_room());
+        let delivery = Delivery {
+            topic: &message.topic,
+            payload: &message.payload,
+            message: Some(message),
+            properties: message.properties(),
+            qos,
+            retain: true,
+            dup: false,
+            packet_id: 0,
+            subscription_ids: ids.as_slice(),
+            expiry: message.remaining_expiry(cx.now),
+            fan_out: false,
+        };
+        room && self.deliver_now(&delivery, cx.effects) != Some(Pushed::Full)
+    }
+}

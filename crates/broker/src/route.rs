@@ -1,0 +1,300 @@
+//! From a topic to its targets, and the cache that spares most publications the search.
+//!
+//! A publisher keeps the routes of the topics it uses. A route is valid as long as the generation of its
+//! topic's first level, that of filters beginning with a wildcard, and that of the permissions stand; so a
+//! reconnect storm in one part of the topic space does not invalidate the rest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::HashMap;
+
+use crate::clock::Now;
+use crate::filter::{SubscriptionIds, SubscriptionOptions};
+use crate::message::{Message, Publication, Qos};
+use crate::outbox::Delivery;
+use crate::session::{Session, SessionId};
+use crate::shared_group::SharedGroup;
+
+/// Where routing ends.
+#[derive(Clone, Debug)]
+pub(crate) enum Subscription {
+    /// A session's own subscription.
+    Session(Arc<Session>, SubscriptionOptions),
+    /// A shared subscription.
+    Group(Arc<SharedGroup>),
+}
+
+/// All matching subscriptions of one session, merged: delivered once with the highest QoS and every
+/// subscription identifier [MQTT-3.3.4-2], [MQTT-3.3.4-4].
+#[derive(Clone, Debug)]
+pub(crate) struct SessionTarget {
+    pub session: Arc<Session>,
+    /// What others' publications get; `None` if nothing matches for them.
+    pub merged: Merged,
+    /// What the session's own publications get: without No Local subscriptions [MQTT-3.8.3-3].
+    pub own: Option<Merged>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Merged {
+    pub qos: Qos,
+    pub retain_as_published: bool,
+    pub ids: SubscriptionIds,
+}
+
+impl Merged {
+    fn of(options: &SubscriptionOptions) -> Self {
+        Self {
+            qos: options.qos,
+            retain_as_published: options.retain_as_published,
+            ids: SubscriptionIds::None.with(options.id),
+        }
+    }
+
+    fn add(&mut self, options: &SubscriptionOptions) {
+        self.qos = self.qos.max(options.qos);
+        self.retain_as_published |= options.retain_as_published;
+        self.ids = std::mem::take(&mut self.ids).with(options.id);
+    }
+}
+
+/// The targets of a topic.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    pub sessions: Vec<SessionTarget>,
+    pub groups: Vec<Arc<SharedGroup>>,
+}
+
+/// Collects matching subscriptions into a route.
+#[derive(Default)]
+pub(crate) struct RouteBuilder {
+    route: Route,
+    index: HashMap<SessionId, usize>,
+}
+
+impl RouteBuilder {
+    /// Sessions up to which a linear search for overlapping subscriptions is cheaper than a table.
+    const LINEAR: usize = 8;
+
+    pub(crate) fn add(&mut self, subscription: &Subscription) {
+        match subscription {
+            Subscription::Group(group) => self.route.groups.push(Arc::clone(group)),
+            Subscription::Session(session, options) => self.add_session(session, options),
+        }
+    }
+
+    fn add_session(&mut self, session: &Arc<Session>, options: &SubscriptionOptions) {
+        match self.position(session.id()).and_then(|index| self.route.sessions.get_mut(index)) {
+            Some(target) => {
+                target.merged.add(options);
+                match (&mut target.own, options.no_local) {
+                    (_, true) => {}
+                    (Some(own), false) => own.add(options),
+                    (own @ None, false) => *own = Some(Merged::of(options)),
+                }
+            }
+            None => {
+                if self.route.sessions.len() >= Self::LINEAR {
+                    self.index.insert(session.id(), self.route.sessions.len());
+                }
+                self.route.sessions.push(SessionTarget {
+                    session: Arc::clone(session),
+                    merged: Merged::of(options),
+                    own: (!options.no_local).then(|| Merged::of(options)),
+                });
+            }
+        }
+    }
+
+    fn position(&self, id: SessionId) -> Option<usize> {
+        let linear = self.route.sessions.iter().take(Self::LINEAR);
+        linear.enumerate().find(|(_, target)| target.session.id() == id).map(|(index, _)| index).or_else(
+            || {
+                if self.route.sessions.len() > Self::LINEAR { self.index.get(&id).copied() } else { None }
+            },
+        )
+    }
+
+    pub(crate) fn finish(self) -> Route {
+        self.route
+    }
+}
+
+/// Counts changes of subscriptions per first level.
+pub(crate) struct Generations {
+    by_first_level: [AtomicU64; 256],
+    wildcard_first: AtomicU64,
+}
+
+impl Default for Generations {
+    fn default() -> Self {
+        Self { by_first_level: std::array::from_fn(|_| AtomicU64::new(0)), wildcard_first: AtomicU64::new(0) }
+    }
+}
+
+/// The generations a route was made under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    slot: u8,
+    first: u64,
+    wildcard: u64,
+    permissions: u64,
+}
+
+impl Generations {
+    /// The stamp for a topic. Read it before searching the tree.
+    pub(crate) fn stamp(&self, topic: &str, permissions: u64) -> Stamp {
+        let slot = first_level_slot(topic);
+        Stamp {
+            slot,
+            first: self.by_first_level[usize::from(slot)].load(Ordering::Acquire),
+            wildcard: self.wildcard_first.load(Ordering::Acquire),
+            permissions,
+        }
+    }
+
+    fn is_current(&self, stamp: &Stamp, permissions: u64) -> bool {
+        stamp.first == self.by_first_level[usize::from(stamp.slot)].load(Ordering::Acquire)
+            && stamp.wildcard == self.wildcard_first.load(Ordering::Acquire)
+            && stamp.permissions == permissions
+    }
+
+    /// Notes that a subscription to `filter` came or went. Call it after the tree has changed.
+    pub(crate) fn changed(&self, filter: &str) {
+        if filter.starts_with(['+', '#']) {
+            self.wildcard_first.fetch_add(1, Ordering::Release);
+        } else {
+            let slot = usize::from(first_level_slot(filter));
+            self.by_first_level[slot].fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+/// FNV-1a over the first level, folded to eight bits.
+fn first_level_slot(address: &str) -> u8 {
+    let first = address.bytes().take_while(|byte| *byte != b'/');
+    let hash = first.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    (hash ^ (hash >> 8) ^ (hash >> 16) ^ (hash >> 24)) as u8
+}
+
+/// A topic with its route, as a publisher keeps it.
+#[derive(Debug)]
+pub(crate) struct CachedRoute {
+    pub topic: Arc<str>,
+    /// `None` if the publisher may not publish there.
+    pub route: Option<Arc<Route>>,
+    pub stamp: Stamp,
+}
+
+/// The routes a publisher has used. Empty, and without allocation, until it publishes.
+#[derive(Default)]
+pub struct RouteCache {
+    last: Option<Arc<CachedRoute>>,
+    others: Option<Box<HashMap<Arc<str>, Arc<CachedRoute>>>>,
+}
+
+impl RouteCache {
+    /// Topics kept per publisher; when there are more, the cache starts over.
+    const TOPICS: usize = 256;
+
+    /// The current route of a topic, if it is known.
+    pub(crate) fn find(
+        &mut self,
+        topic: &str,
+        generations: &Generations,
+        permissions: u64,
+    ) -> Option<&Arc<CachedRoute>> {
+        let hit = self.last.as_ref().is_some_and(|last| &*last.topic == topic);
+        if !hit {
+            let found = self.others.as_ref()?.get(topic)?;
+            self.last = Some(Arc::clone(found));
+        }
+        self.last.as_ref().filter(|cached| generations.is_current(&cached.stamp, permissions))
+    }
+
+    /// Keeps a route.
+    pub(crate) fn insert(&mut self, cached: Arc<CachedRoute>) {
+        let previous = self.last.replace(Arc::clone(&cached));
+        if let Some(previous) = previous.filter(|previous| previous.topic != cached.topic) {
+            let others = self.others.get_or_insert_default();
+            if others.len() >= Self::TOPICS {
+                others.clear();
+            }
+            others.insert(Arc::clone(&previous.topic), previous);
+            others.insert(Arc::clone(&cached.topic), cached);
+        } else if let Some(others) = &mut self.others {
+            others.insert(Arc::clone(&cached.topic), cached);
+        }
+    }
+}
+
+/// A publication on its way through its targets; becomes an owned message once, and only if one is needed.
+pub(crate) struct Routing<'a> {
+    pub publication: &'a Publication<'a>,
+    pub topic: Arc<str>,
+    pub fan_out: bool,
+    message: Option<Arc<Message>>,
+}
+
+impl<'a> Routing<'a> {
+    pub(crate) fn new(publication: &'a Publication<'a>, topic: Arc<str>, fan_out: bool) -> Self {
+        Self { publication, topic, fan_out, message: None }
+    }
+
+    /// The message, copied out of the read buffer the first time.
+    pub(crate) fn message(&mut self, now: Now) -> &Arc<Message> {
+        self.message.get_or_insert_with(|| {
+            Arc::new(Message::from_publication(self.publication, Arc::clone(&self.topic), now))
+        })
+    }
+
+    /// The publication as an at-most-once delivery.
+    pub(crate) fn delivery(&self) -> Delivery<'_> {
+        Delivery {
+            topic: self.publication.topic,
+            payload: self.publication.payload,
+            message: self.message.as_ref(),
+            properties: self.publication.properties,
+            qos: Qos::AtMostOnce,
+            retain: false,
+            dup: false,
+            packet_id: 0,
+            subscription_ids: &[],
+            expiry: self.publication.expiry,
+            fan_out: self.fan_out,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_elsewhere_does_not_invalidate_a_route() {
+        let generations = Generations::default();
+        let stamp = generations.stamp("plant/line/1", 1);
+        generations.changed("office/#");
+        assert!(generations.is_current(&stamp, 1));
+        assert!(!generations.is_current(&stamp, 2));
+        generations.changed("plant/+/1");
+        assert!(!generations.is_current(&stamp, 1));
+        let stamp = generations.stamp("plant/line/1", 1);
+        generations.changed("+/line/1");
+        assert!(!generations.is_current(&stamp, 1));
+    }
+
+    #[test]
+    fn the_cache_holds_a_bounded_number_of_topics() {
+        let generations = Generations::default();
+        let mut cache = RouteCache::default();
+        for number in 0..2_000 {
+            let topic: Arc<str> = format!("t/{number}").into();
+            let stamp = generations.stamp(&topic, 0);
+            cache.insert(Arc::new(CachedRoute { topic, route: None, stamp }));
+            assert!(cache.find(&format!("t/{number}"), &generations, 0).is_some());
+        }
+        assert!(cache.others.is_some_and(|others| others.len() <= RouteCache::TOPICS + 2));
+    }
+}

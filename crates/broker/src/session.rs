@@ -1,0 +1,505 @@
+//! A client's session: its queue, its connection if it has one, and what must survive between connections.
+//!
+//! Everything is guarded by one short lock. The packet identifier of a delivery is derived from its sequence
+//! ([`packet_id`]), so that it survives a crash without a record of its own.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::clock::Now;
+use crate::effects::{Effects, GroupWork};
+use crate::filter::SubscriptionOptions;
+use crate::journal::{Journal, Position};
+use crate::limits::{Limits, Overflow};
+use crate::message::Qos;
+use crate::outbox::{CloseReason, Delivery, Drained, Outbox, Pushed};
+use crate::permission::{Action, Permissions, Subject};
+use crate::queue::{Queue, Stage};
+use crate::record::{Entry, QueueRecord, Record, SessionRecord, SettleReason};
+use crate::retained_replay::RetainedReplay;
+use crate::shared_group::SharedGroup;
+use crate::will::Will;
+
+/// Identifies a session; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+impl SessionId {
+    /// The broker itself, as publisher of its own messages.
+    pub const BROKER: SessionId = SessionId(0);
+}
+
+/// Seconds after which a session never expires.
+pub const NEVER_EXPIRES: u32 = u32::MAX;
+
+/// Sequences that can be outstanding at once, so that identifiers stay unambiguous.
+const PACKET_IDS: u64 = 65_535;
+
+/// The packet identifier of a sequence.
+#[must_use]
+pub fn packet_id(sequence: u64) -> u16 {
+    // The remainder is below 65,535, so it fits with one added.
+    (sequence % PACKET_IDS) as u16 + 1
+}
+
+/// The outstanding sequence that has this packet identifier, given the oldest outstanding one.
+fn sequence_of(packet_id: u16, front: u64) -> u64 {
+    let wanted = u64::from(packet_id.wrapping_sub(1));
+    front + (wanted + PACKET_IDS - front % PACKET_IDS) % PACKET_IDS
+}
+
+/// A session. See the module documentation.
+pub struct Session {
+    id: SessionId,
+    client_id: Arc<str>,
+    state: Mutex<SessionState>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).field("client_id", &self.client_id).finish()
+    }
+}
+
+/// What a session's operations need from outside.
+pub(crate) struct Context<'a> {
+    pub now: Now,
+    pub effects: &'a mut Effects,
+    pub limits: &'a Limits,
+    pub permissions: &'a Permissions,
+    pub journal: Option<&'a dyn Journal>,
+}
+
+/// The state behind a session's lock.
+pub(crate) struct SessionState {
+    /// Counts connections; operations of an earlier one are ignored.
+    pub epoch: u32,
+    /// Set once the session is gone; nothing may be added any more.
+    pub ended: bool,
+    /// Seconds the session outlives its connection.
+    pub expiry: u32,
+    /// Unacknowledged deliveries allowed (the client's Receive Maximum).
+    pub window: u16,
+    pub in_flight: u16,
+    pub user: Option<Arc<str>>,
+    pub outbox: Option<Box<dyn Outbox>>,
+    pub queue: Queue,
+    /// QoS 2 publications taken over from the client and not yet released by it.
+    pub received: VecDeque<u16>,
+    pub subscriptions: Option<Box<HashMap<Arc<str>, SubscriptionOptions>>>,
+    pub groups: Vec<Arc<SharedGroup>>,
+    pub will: Option<Box<Will>>,
+    pub replay: Option<Box<RetainedReplay>>,
+    /// When the connection ended.
+    pub offline_since: Option<Now>,
+    /// The armed deadline, to disarm it.
+    pub deadline: Option<Instant>,
+    /// Whether reaching the queue limit was reported already.
+    pub overflow_reported: bool,
+}
+
+/// An acknowledgement from a client, already decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// QoS 1 done (PUBACK), or QoS 2 refused (PUBREC with an error).
+    Done(u16),
+    /// QoS 2 received (PUBREC).
+    Received(u16),
+    /// QoS 2 complete (PUBCOMP).
+    Completed(u16),
+}
+
+/// A change of packet identifier state that the face answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// The identifier that nothing is known of.
+    pub packet_id: u16,
+    /// Whether a release must be sent all the same, with "packet identifier not found".
+    pub release: bool,
+}
+
+impl Session {
+    pub(crate) fn new(id: SessionId, client_id: Arc<str>, state: SessionState) -> Self {
+        Self { id, client_id, state: Mutex::new(state) }
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Client identifier.
+    #[must_use]
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.client_id
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
+        self.state.lock()
+    }
+
+    /// Swaps out pending output. Returns false if the connection of `epoch` no longer owns the session.
+    pub fn drain(&self, epoch: u32, out: &mut Drained) -> bool {
+        let mut state = self.state.lock();
+        if state.epoch != epoch {
+            return false;
+        }
+        match &mut state.outbox {
+            Some(outbox) => outbox.drain(out),
+            None => return false,
+        }
+        true
+    }
+
+    /// Calls `act` with the outbox of the connection of `epoch`, if it still owns the session.
+    pub fn with_outbox(&self, epoch: u32, act: impl FnOnce(&mut dyn Outbox)) {
+        let mut state = self.state.lock();
+        if state.epoch == epoch
+            && let Some(outbox) = &mut state.outbox
+        {
+            act(outbox.as_mut());
+        }
+    }
+
+    /// Closes the session's connection, if it has one.
+    pub fn close(&self, reason: CloseReason, effects: &mut Effects) -> bool {
+        match &mut self.state.lock().outbox {
+            Some(outbox) => {
+                outbox.close(reason, effects);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Messages waiting in the queue, and unacknowledged ones.
+    #[must_use]
+    pub fn backlog(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.queue.ready(), usize::from(state.in_flight))
+    }
+}
+
+impl SessionState {
+    pub(crate) fn new(expiry: u32, user: Option<Arc<str>>) -> Self {
+        Self {
+            epoch: 0,
+            ended: false,
+            expiry,
+            window: 0,
+            in_flight: 0,
+            user,
+            outbox: None,
+            queue: Queue::default(),
+            received: VecDeque::new(),
+            subscriptions: None,
+            groups: Vec::new(),
+            will: None,
+            replay: None,
+            offline_since: None,
+            deadline: None,
+            overflow_reported: false,
+        }
+    }
+
+    /// Whether the session's changes must survive a restart.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.expiry > 0
+    }
+
+    /// Applies a record: the one way in which durable session state changes.
+    pub(crate) fn apply(&mut self, record: SessionRecord) -> Option<Entry> {
+        match record {
+            SessionRecord::Opened { user, expiry, .. } => {
+                self.user = user;
+                self.expiry = expiry;
+                self.offline_since = None;
+            }
+            SessionRecord::Ended => {
+                self.ended = true;
+                self.queue = Queue::default();
+                self.received = VecDeque::new();
+                self.subscriptions = None;
+                self.will = None;
+                self.replay = None;
+            }
+            SessionRecord::Subscribed { filter, options } => {
+                self.subscriptions.get_or_insert_default().insert(filter, options);
+            }
+            SessionRecord::Unsubscribed { filter } => {
+                if let Some(subscriptions) = &mut self.subscriptions {
+                    subscriptions.remove(&filter);
+                }
+            }
+            SessionRecord::Received(id) => {
+                if let Err(index) = self.received.binary_search(&id) {
+                    self.received.insert(index, id);
+                }
+            }
+            SessionRecord::Completed(id) => {
+                if let Ok(index) = self.received.binary_search(&id) {
+                    self.received.remove(index);
+                }
+            }
+            SessionRecord::WillChanged(will) => self.will = will,
+            SessionRecord::Offline { expiry, .. } => self.expiry = expiry,
+            SessionRecord::Queue(record) => return self.queue.apply(record),
+        }
+        None
+    }
+
+    /// Stages a record if the session is durable, then applies it.
+    pub(crate) fn commit(
+        &mut self,
+        session: SessionId,
+        record: SessionRecord,
+        journal: Option<&dyn Journal>,
+    ) -> (Position, Option<Entry>) {
+        let position = match journal {
+            Some(journal) if self.is_durable() => journal.stage(&Record::Session(session, &record)),
+            _ => Position::NONE,
+        };
+        (position, self.apply(record))
+    }
+
+    fn settle(&mut self, session: SessionId, sequence: u64, reason: SettleReason, cx: &mut Context<'_>) {
+        let record = SessionRecord::Queue(QueueRecord::Settled { sequence, reason });
+        let (_, entry) = self.commit(session, record, cx.journal);
+        if let Some(loan) = entry.and_then(|entry| entry.loan) {
+            cx.effects.group_work.push(GroupWork::Settled(loan.group, loan.sequence));
+        }
+    }
+
+    /// Whether one more delivery could be sent at once.
+    pub(crate) fn has_credit(&self) -> bool {
+        self.queue.ready() == 0
+            && self.in_flight < self.window
+            && self.outbox.as_ref().is_some_and(|outbox| outbox.has_room())
+    }
+
+    /// Puts a message at the end of the queue and sends what may be sent.
+    pub(crate) fn enqueue(&mut self, session: &Session, entry: Entry, cx: &mut Context<'_>) -> Position {
+        if self.ended || !self.make_room(session, &entry, cx) {
+            return Position::NONE;
+        }
+        let sequence = self.queue.next_sequence();
+        let record = SessionRecord::Queue(QueueRecord::Enqueued { sequence, entry });
+        let (position, _) = self.commit(session.id, record, cx.journal);
+        self.pump(session, cx);
+        position
+    }
+
+    fn make_room(&mut self, session: &Session, entry: &Entry, cx: &mut Context<'_>) -> bool {
+        let size = entry.message.size();
+        loop {
+            let fits = self.queue.ready() < cx.limits.max_queued_messages
+                && self.queue.ready_bytes() + size <= cx.limits.max_queued_bytes;
+            if fits || self.has_credit() {
+                return true;
+            }
+            cx.effects.counters.dropped_queue_full += 1;
+            if !self.overflow_reported {
+                self.overflow_reported = true;
+                tracing::warn!(client_id = %session.client_id, ready = self.queue.ready(),
+                    "queue limit reached; messages for this session are dropped (max-queued-messages, max-queued-bytes)");
+            }
+            match (cx.limits.overflow, self.queue.first_ready()) {
+                (Overflow::DropOldest, Some(oldest)) => {
+                    self.settle(session.id, oldest, SettleReason::Overflow, cx);
+                }
+                _ => return false,
+            }
+        }
+    }
+
+    /// Sends queued messages as long as the window and the output allow.
+    pub(crate) fn pump(&mut self, session: &Session, cx: &mut Context<'_>) {
+        while self.in_flight < self.window && self.outbox.as_ref().is_some_and(|outbox| outbox.has_room()) {
+            let Some(sequence) = self.queue.first_ready() else { break };
+            if sequence - self.queue.front_sequence() >= PACKET_IDS {
+                break;
+            }
+            if let Err(reason) = self.send(session, sequence, cx) {
+                match reason {
+                    SettleReason::Expired => cx.effects.counters.dropped_expired += 1,
+                    SettleReason::Denied => cx.effects.counters.dropped_denied += 1,
+                    _ => cx.effects.counters.dropped_too_large += 1,
+                }
+                self.settle(session.id, sequence, reason, cx);
+            }
+        }
+    }
+
+    /// Sends one ready entry; an error says why it never will be.
+    fn send(&mut self, session: &Session, sequence: u64, cx: &mut Context<'_>) -> Result<(), SettleReason> {
+        let Some((entry, _, redelivered)) = self.queue.entry(sequence) else { return Ok(()) };
+        let Some(outbox) = &mut self.outbox else { return Ok(()) };
+        let message = &entry.message;
+        if message.is_expired(cx.now) {
+            return Err(SettleReason::Expired);
+        }
+        if !cx.permissions.is_unrestricted() {
+            let subject = Subject { user: self.user.as_deref(), client_id: &session.client_id };
+            if !cx.permissions.check(&subject, Action::Receive, &message.topic).is_allowed() {
+                return Err(SettleReason::Denied);
+            }
+        }
+        let delivery = Delivery {
+            topic: &message.topic,
+            payload: &message.payload,
+            message: Some(message),
+            properties: message.properties(),
+            qos: entry.qos,
+            retain: entry.retain,
+            dup: redelivered && entry.qos > Qos::AtMostOnce,
+            packet_id: if entry.qos == Qos::AtMostOnce { 0 } else { packet_id(sequence) },
+            subscription_ids: entry.ids.as_slice(),
+            expiry: message.remaining_expiry(cx.now),
+            fan_out: false,
+        };
+        let size = delivery.payload.len() as u64;
+        let qos = entry.qos;
+        match outbox.deliver(&delivery, cx.effects) {
+            Pushed::Full | Pushed::Accepted => {}
+            Pushed::TooLarge => return Err(SettleReason::Undeliverable),
+        }
+        cx.effects.counters.publish_sent += 1;
+        cx.effects.counters.publish_bytes_sent += size;
+        self.queue.mark_sent(sequence);
+        if qos == Qos::AtMostOnce {
+            self.settle(session.id, sequence, SettleReason::Acknowledged, cx);
+        } else {
+            self.in_flight += 1;
+        }
+        Ok(())
+    }
+
+    /// Delivers at most once, straight to the outbox, without touching the queue.
+    pub(crate) fn deliver_now(&mut self, delivery: &Delivery<'_>, effects: &mut Effects) -> Option<Pushed> {
+        let outbox = self.outbox.as_mut()?;
+        let pushed = outbox.deliver(delivery, effects);
+        match pushed {
+            Pushed::Accepted => {
+                effects.counters.publish_sent += 1;
+                effects.counters.publish_bytes_sent += delivery.payload.len() as u64;
+            }
+            Pushed::Full => effects.counters.dropped_outbox_full += 1,
+            Pushed::TooLarge => effects.counters.dropped_too_large += 1,
+        }
+        Some(pushed)
+    }
+
+    /// Applies acknowledgements of the client in order, then sends what the window now allows. Identifiers that
+    /// nothing is known of are reported to `unknown`.
+    pub(crate) fn acknowledge(
+        &mut self,
+        session: &Session,
+        acknowledgements: &[Acknowledgement],
+        cx: &mut Context<'_>,
+        mut unknown: impl FnMut(Unknown),
+    ) {
+        for acknowledgement in acknowledgements {
+            let (Acknowledgement::Done(id) | Acknowledgement::Received(id) | Acknowledgement::Completed(id)) =
+                *acknowledgement;
+            let sequence = sequence_of(id, self.queue.front_sequence());
+            let (qos, stage) = match self.queue.entry(sequence) {
+                Some((entry, stage, _)) if stage != Stage::Ready => (entry.qos, stage),
+                _ => {
+                    let release = matches!(acknowledgement, Acknowledgement::Received(_));
+                    unknown(Unknown { packet_id: id, release });
+                    continue;
+                }
+            };
+            match (acknowledgement, qos, stage) {
+                (Acknowledgement::Done(_), Qos::AtLeastOnce, _)
+                | (Acknowledgement::Done(_), Qos::ExactlyOnce, Stage::Sent)
+                | (Acknowledgement::Completed(_), Qos::ExactlyOnce, Stage::Released) => {
+                    self.settle(session.id, sequence, SettleReason::Acknowledged, cx);
+                    self.in_flight = self.in_flight.saturating_sub(1);
+                }
+                (Acknowledgement::Received(_), Qos::ExactlyOnce, _) => {
+                    let record = SessionRecord::Queue(QueueRecord::Released { sequence });
+                    self.commit(session.id, record, cx.journal);
+                    if let Some(outbox) = &mut self.outbox {
+                        outbox.release(id, cx.effects);
+                    }
+                }
+                // An acknowledgement of the wrong kind changes nothing.
+                _ => {}
+            }
+        }
+        self.pump(session, cx);
+        self.report_credit(cx.effects);
+    }
+
+    /// Lets shared subscriptions with a backlog know that this member can take more.
+    pub(crate) fn report_credit(&self, effects: &mut Effects) {
+        if !self.groups.is_empty() && self.has_credit() {
+            for group in self.groups.iter().filter(|group| group.has_backlog()) {
+                effects.group_work.push(GroupWork::Credit(Arc::clone(group)));
+            }
+        }
+    }
+
+    /// Gives entries on loan back to their shared subscriptions. QoS 2 stays with its member [MQTT-4.8.2-4].
+    pub(crate) fn return_loans(&mut self, session: &Session, cx: &mut Context<'_>) {
+        if self.groups.is_empty() {
+            return;
+        }
+        let loans: Vec<u64> = self
+            .queue
+            .iter()
+            .filter(|(_, entry, _)| entry.loan.is_some())
+            .map(|(sequence, _, _)| sequence)
+            .collect();
+        for sequence in loans {
+            let reason = SettleReason::Returned;
+            let record = SessionRecord::Queue(QueueRecord::Settled { sequence, reason });
+            let (_, entry) = self.commit(session.id, record, cx.journal);
+            if let Some(loan) = entry.and_then(|entry| entry.loan) {
+                cx.effects.group_work.push(GroupWork::Returned(loan.group, loan.sequence));
+            }
+        }
+    }
+
+    /// Starts redelivery for a new connection: unreleased deliveries go out again, in order and marked as
+    /// duplicates; for released ones the release is repeated [MQTT-4.4.0-1].
+    pub(crate) fn resume(&mut self, session: &Session, cx: &mut Context<'_>) {
+        let released = self.queue.rewind();
+        self.in_flight = u16::try_from(released.len()).unwrap_or(u16::MAX);
+        if let Some(outbox) = &mut self.outbox {
+            for sequence in released {
+                outbox.release(packet_id(sequence), cx.effects);
+            }
+        }
+        self.pump(session, cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_identifier_leads_back_to_its_sequence() {
+        for front in [0, 1, 65_533, 65_534, 65_535, 65_536, 1 << 40] {
+            for ahead in [0, 1, 2, 65_533, 65_534] {
+                let sequence = front + ahead;
+                assert_ne!(packet_id(sequence), 0);
+                assert_eq!(sequence_of(packet_id(sequence), front), sequence, "front {front}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_is_small_while_idle() {
+        let size = std::mem::size_of::<Session>();
+        assert!(size <= 400, "a session takes {size} bytes");
+    }
+}

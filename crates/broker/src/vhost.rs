@@ -1,0 +1,196 @@
+//! A virtual host: one topic space with its sessions, shared subscriptions and retained values.
+//!
+//! These are the operations that faces call. Each takes the time and an [`Effects`] to fill in, and returns
+//! the log position that answers must wait for.
+//!
+//! - [`connection`]: connect, take over, disconnect, expire.
+//! - [`subscribing`]: subscribe and unsubscribe.
+//! - [`publishing`]: publish, acknowledge, QoS 2.
+
+pub mod connection;
+pub mod publishing;
+pub mod subscribing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+
+use crate::clock::Now;
+use crate::deadlines::Deadlines;
+use crate::effects::{Effects, GroupWork};
+use crate::event::EventSink;
+use crate::journal::{Journal, Position};
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::permission::{PermissionStore, Permissions};
+use crate::registry::Registry;
+use crate::retained::Retained;
+use crate::retained_replay::Progress;
+use crate::route::{Generations, Subscription};
+use crate::session::{Context, Session};
+use crate::shared_group::SharedGroup;
+use crate::topic_tree::TopicTree;
+
+/// A virtual host. See the module documentation.
+pub struct Vhost {
+    limits: arc_swap::ArcSwap<Limits>,
+    permissions: PermissionStore,
+    journal: Option<Arc<dyn Journal>>,
+    events: Arc<dyn EventSink>,
+    metrics: Arc<Metrics>,
+    tree: RwLock<TopicTree<Subscription>>,
+    generations: Generations,
+    registry: Registry,
+    groups: Mutex<HashMap<(Box<str>, Arc<str>), Arc<SharedGroup>>>,
+    retained: Retained,
+    deadlines: Deadlines,
+    next_session: AtomicU64,
+    next_group: AtomicU64,
+    sweep: Mutex<Option<Arc<str>>>,
+}
+
+impl Vhost {
+    /// A virtual host. Without a journal nothing is recorded: all state is volatile.
+    #[must_use]
+    pub fn new(
+        limits: Limits,
+        permissions: Permissions,
+        journal: Option<Arc<dyn Journal>>,
+        events: Arc<dyn EventSink>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            limits: arc_swap::ArcSwap::from_pointee(limits),
+            permissions: PermissionStore::new(permissions),
+            journal,
+            events,
+            metrics,
+            tree: RwLock::default(),
+            generations: Generations::default(),
+            registry: Registry::default(),
+            groups: Mutex::default(),
+            retained: Retained::default(),
+            deadlines: Deadlines::default(),
+            next_session: AtomicU64::new(1),
+            next_group: AtomicU64::new(1),
+            sweep: Mutex::default(),
+        }
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> Arc<Limits> {
+        self.limits.load_full()
+    }
+
+    /// Puts other limits in force. What already exceeds them stays.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// The permission rules.
+    #[must_use]
+    pub fn permissions(&self) -> &PermissionStore {
+        &self.permissions
+    }
+
+    /// The sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The retained messages.
+    #[must_use]
+    pub fn retained(&self) -> &Retained {
+        &self.retained
+    }
+
+    /// The totals.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Subscriptions in the topic tree; a shared subscription counts once.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.tree.read().len()
+    }
+
+    /// Everything at or before this position is durable; answers up to it may be given.
+    #[must_use]
+    pub fn durable(&self) -> Position {
+        self.journal.as_ref().map_or(Position::NONE, |journal| journal.durable())
+    }
+
+    /// Does what is due: delayed wills, ended sessions, expired retained values. To be called about once a
+    /// second; bounded work per call. Returns whether more is due at once.
+    pub fn tick(&self, now: Now, effects: &mut Effects) -> bool {
+        const SESSIONS: usize = 1000;
+        const RETAINED: usize = 2000;
+        let due = self.deadlines.take_due(now.monotonic, SESSIONS);
+        let more = due.len() == SESSIONS;
+        for session in due {
+            self.deadline_passed(&session, now, effects);
+        }
+        let mut sweep = self.sweep.lock();
+        *sweep = self.retained.sweep(sweep.take(), now, RETAINED, self.journal.as_deref());
+        more
+    }
+
+    /// Goes on with what waited for the session's output to drain: queued messages, the replay of retained
+    /// ones, shared subscriptions. Returns whether the session wants to be called again at once.
+    pub fn resume(&self, session: &Arc<Session>, epoch: u32, now: Now, effects: &mut Effects) -> bool {
+        let progress = self.with_context(now, effects, |cx| {
+            let mut state = session.lock();
+            if state.epoch != epoch || state.outbox.is_none() {
+                return Progress::Done;
+            }
+            state.pump(session, cx);
+            let progress = state.replay_step(session, &self.retained, cx);
+            state.report_credit(cx.effects);
+            progress
+        });
+        self.work_off(now, effects);
+        progress == Progress::More
+    }
+
+    fn with_context<R>(&self, now: Now, effects: &mut Effects, act: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        let limits = self.limits.load();
+        let permissions = self.permissions.load();
+        act(&mut Context {
+            now,
+            effects,
+            limits: &limits,
+            permissions: &permissions,
+            journal: self.journal.as_deref(),
+        })
+    }
+
+    /// Works off what shared subscriptions are owed. Called with no session locked.
+    fn work_off(&self, now: Now, effects: &mut Effects) {
+        while !effects.group_work.is_empty() {
+            let work = std::mem::take(&mut effects.group_work);
+            self.with_context(now, effects, |cx| {
+                for item in work {
+                    match item {
+                        GroupWork::Settled(group, sequence) => group.settled(sequence, cx),
+                        GroupWork::Returned(group, sequence) => group.returned(sequence, cx),
+                        GroupWork::Credit(group) => group.pump(cx),
+                    }
+                }
+            });
+        }
+    }
+
+    fn next_session_id(&self) -> crate::session::SessionId {
+        crate::session::SessionId(self.next_session.fetch_add(1, Relaxed))
+    }
+
+    fn next_group_id(&self) -> crate::shared_group::GroupId {
+        crate::shared_group::GroupId(self.next_group.fetch_add(1, Relaxed))
+    }
+}

@@ -1,0 +1,269 @@
+//! Publishing, acknowledging, and the receiving side of QoS 2.
+
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::effects::Effects;
+use crate::journal::Position;
+use crate::message::{Publication, Qos};
+use crate::outbox::Delivery;
+use crate::permission::{Action, Subject};
+use crate::record::{Entry, SessionRecord};
+use crate::route::{CachedRoute, Route, RouteBuilder, RouteCache, Routing, SessionTarget};
+use crate::session::{Acknowledgement, Context, Unknown};
+use crate::vhost::Vhost;
+use crate::vhost::connection::Attachment;
+
+/// What became of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It was routed; `matched` tells whether anybody is subscribed.
+    Routed {
+        /// Whether at least one subscription matched.
+        matched: bool,
+        /// The answer must wait for this position.
+        position: Position,
+    },
+    /// The publisher may not publish there.
+    Denied,
+    /// It was routed, but the topic's value could not be retained: the store is full.
+    NotRetained,
+}
+
+impl Vhost {
+    /// Routes a client's publication to everybody subscribed and, if asked, retains it.
+    pub fn publish(
+        &self,
+        attachment: &mut Attachment,
+        publication: &Publication<'_>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Published {
+        let permissions = self.permissions.load();
+        let generation = permissions.generation();
+        let cached = match attachment.routes.find(publication.topic, &self.generations, generation) {
+            Some(cached) => Arc::clone(cached),
+            None => {
+                effects.counters.route_misses += 1;
+                let subject =
+                    Subject { user: attachment.user.as_deref(), client_id: attachment.session.client_id() };
+                let cached = Arc::new(self.find_route(&subject, publication.topic, &permissions));
+                attachment.routes.insert(Arc::clone(&cached));
+                cached
+            }
+        };
+        let limits = self.limits.load();
+        let mut cx = Context {
+            now,
+            effects,
+            limits: &limits,
+            permissions: &permissions,
+            journal: self.journal.as_deref(),
+        };
+        let published = self.route(&cached, publication, &mut cx);
+        if !effects.group_work.is_empty() {
+            self.work_off(now, effects);
+        }
+        published
+    }
+
+    /// Publishes for somebody without a connection: the broker itself, or a will.
+    pub fn publish_for(
+        &self,
+        client_id: &str,
+        user: Option<&str>,
+        publication: &Publication<'_>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Published {
+        let permissions = self.permissions.load();
+        let subject = Subject { user, client_id };
+        let cached = self.find_route(&subject, publication.topic, &permissions);
+        let published = self.with_context(now, effects, |cx| self.route(&cached, publication, cx));
+        self.work_off(now, effects);
+        published
+    }
+
+    /// Publishes a message of the broker itself, such as its statistics; rights to publish do not apply.
+    pub fn publish_own(&self, publication: &Publication<'_>, now: Now, effects: &mut Effects) {
+        let permissions = self.permissions.load();
+        let cached = self.route_to(publication.topic, &permissions);
+        self.with_context(now, effects, |cx| self.route(&cached, publication, cx));
+        self.work_off(now, effects);
+    }
+
+    fn find_route(
+        &self,
+        subject: &Subject<'_>,
+        topic: &str,
+        permissions: &crate::permission::Permissions,
+    ) -> CachedRoute {
+        if permissions.check(subject, Action::Publish, topic).is_allowed() {
+            return self.route_to(topic, permissions);
+        }
+        let stamp = self.generations.stamp(topic, permissions.generation());
+        CachedRoute { topic: topic.into(), route: None, stamp }
+    }
+
+    fn route_to(&self, topic: &str, permissions: &crate::permission::Permissions) -> CachedRoute {
+        let stamp = self.generations.stamp(topic, permissions.generation());
+        let mut builder = RouteBuilder::default();
+        self.tree.read().for_each_match(topic, |subscription| builder.add(subscription));
+        let mut route = builder.finish();
+        if !permissions.is_unrestricted() {
+            route.sessions.retain(|target| {
+                let user = target.session.lock().user.clone();
+                let subject = Subject { user: user.as_deref(), client_id: target.session.client_id() };
+                permissions.check(&subject, Action::Receive, topic).is_allowed()
+            });
+        }
+        CachedRoute { topic: topic.into(), route: Some(Arc::new(route)), stamp }
+    }
+
+    fn route(&self, cached: &CachedRoute, publication: &Publication<'_>, cx: &mut Context<'_>) -> Published {
+        let Some(route) = &cached.route else {
+            cx.effects.counters.denied_publish += 1;
+            return Published::Denied;
+        };
+        let fan_out = route.sessions.len() > 1;
+        let mut routing = Routing::new(publication, Arc::clone(&cached.topic), fan_out);
+        let mut position = Position::NONE;
+        let mut retained = true;
+        if publication.retain {
+            match self.retain(&mut routing, cx) {
+                Some(at) if publication.qos > Qos::AtMostOnce => position = at,
+                Some(_) => {}
+                None => retained = false,
+            }
+        }
+        let matched = deliver(route, &mut routing, &mut position, cx);
+        if !matched {
+            cx.effects.counters.unrouted += 1;
+        }
+        if retained { Published::Routed { matched, position } } else { Published::NotRetained }
+    }
+
+    /// Sets or clears the topic's retained value; `None` if the store is full.
+    fn retain(&self, routing: &mut Routing<'_>, cx: &mut Context<'_>) -> Option<Position> {
+        if routing.publication.payload.is_empty() {
+            return Some(self.retained.clear(&routing.topic, cx.journal));
+        }
+        let message = Arc::clone(routing.message(cx.now));
+        let set = self.retained.set(message, cx.limits, cx.journal);
+        if set.is_err() {
+            cx.effects.counters.dropped_retained_full += 1;
+        }
+        set.ok()
+    }
+
+    /// Applies a client's acknowledgements in the order they came.
+    pub fn acknowledge(
+        &self,
+        attachment: &Attachment,
+        acknowledgements: &[Acknowledgement],
+        now: Now,
+        effects: &mut Effects,
+        unknown: impl FnMut(Unknown),
+    ) {
+        let session = &attachment.session;
+        self.with_context(now, effects, |cx| {
+            let mut state = session.lock();
+            if state.epoch == attachment.epoch {
+                state.acknowledge(session, acknowledgements, cx, unknown);
+                if state.replay.is_some()
+                    && let Some(outbox) = &mut state.outbox
+                {
+                    outbox.wake(cx.effects);
+                }
+            }
+        });
+        self.work_off(now, effects);
+    }
+
+    /// Notes a QoS 2 publication of the client. False if it was received before and must not be routed again.
+    pub fn receive_once(&self, attachment: &Attachment, packet_id: u16) -> (bool, Position) {
+        let mut state = attachment.session.lock();
+        if state.received.binary_search(&packet_id).is_ok() {
+            return (false, Position::NONE);
+        }
+        let record = SessionRecord::Received(packet_id);
+        let (position, _) = state.commit(attachment.session.id(), record, self.journal.as_deref());
+        (true, position)
+    }
+
+    /// The client released a QoS 2 publication (PUBREL). False if the identifier is unknown.
+    pub fn complete(&self, attachment: &Attachment, packet_id: u16) -> (bool, Position) {
+        let mut state = attachment.session.lock();
+        if state.received.binary_search(&packet_id).is_err() {
+            return (false, Position::NONE);
+        }
+        let record = SessionRecord::Completed(packet_id);
+        let (position, _) = state.commit(attachment.session.id(), record, self.journal.as_deref());
+        (true, position)
+    }
+
+    /// QoS 2 publications of the session that are not released yet, counted against our Receive Maximum when
+    /// it resumes.
+    #[must_use]
+    pub fn unreleased(&self, attachment: &Attachment) -> usize {
+        attachment.session.lock().received.len()
+    }
+}
+
+impl Attachment {
+    /// Forgets cached routes, to give memory back.
+    pub fn forget_routes(&mut self) {
+        self.routes = RouteCache::default();
+    }
+}
+
+fn deliver(route: &Route, routing: &mut Routing<'_>, position: &mut Position, cx: &mut Context<'_>) -> bool {
+    if routing.fan_out {
+        cx.effects.forms.clear();
+    }
+    let mut matched = false;
+    for target in &route.sessions {
+        matched |= deliver_to(target, routing, position, cx);
+    }
+    for group in &route.groups {
+        let (taken, at) = group.publish(routing, cx);
+        matched |= taken;
+        *position = at.max(*position);
+    }
+    matched
+}
+
+fn deliver_to(
+    target: &SessionTarget,
+    routing: &mut Routing<'_>,
+    position: &mut Position,
+    cx: &mut Context<'_>,
+) -> bool {
+    let publication = routing.publication;
+    let session = &target.session;
+    let merged = if session.id() == publication.publisher {
+        match &target.own {
+            Some(own) => own,
+            None => return false,
+        }
+    } else {
+        &target.merged
+    };
+    let qos = publication.qos.min(merged.qos);
+    let retain = merged.retain_as_published && publication.retain;
+    if qos == Qos::AtMostOnce && !cx.limits.queue_qos0 {
+        let delivery = Delivery { retain, subscription_ids: merged.ids.as_slice(), ..routing.delivery() };
+        session.lock().deliver_now(&delivery, cx.effects);
+        return true;
+    }
+    let message = Arc::clone(routing.message(cx.now));
+    let entry = Entry { message, ids: merged.ids.clone(), loan: None, qos, retain };
+    let mut state = session.lock();
+    if qos == Qos::AtMostOnce && (state.outbox.is_some() || !state.is_durable()) {
+        let delivery = Delivery { retain, subscription_ids: merged.ids.as_slice(), ..routing.delivery() };
+        state.deliver_now(&delivery, cx.effects);
+        return true;
+    }
+    *position = state.enqueue(session, entry, cx).max(*position);
+    true
+}
