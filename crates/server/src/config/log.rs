@@ -23,6 +23,32 @@ section! {
     }
 }
 
+impl Log {
+    /// Applies a filter as `TERCET_LOG` and `--log` write it: `info`, `mqtt=debug` or `warn,mqtt=debug`.
+    ///
+    /// # Errors
+    /// A part that is neither a level nor `module=level`; nothing is changed then.
+    pub fn set_filter(&mut self, filter: &str) -> Result<(), Fault> {
+        let (modules, levels): (Vec<_>, Vec<_>) = filter
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .partition(|part| part.contains('='));
+        let modules = ModuleLevels::from_text(&modules.join(","))?;
+        let level = match levels.as_slice() {
+            [] => self.level,
+            [level] => Level::from_text(level)?,
+            [_, second, ..] => {
+                let fault = Fault::new(format!("a second level {} in {}", quote(second), quote(filter)));
+                return Err(fault.hint("write one level and then module=level: \"warn,mqtt=debug\""));
+            }
+        };
+        self.level = level;
+        self.modules.0.extend(modules.0);
+        Ok(())
+    }
+}
+
 /// Levels by module name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleLevels(pub BTreeMap<String, Level>);

@@ -6,7 +6,7 @@
 //! generated from it.
 //!
 //! Precedence: flag, then environment (`TERCET_SECTION__KEY`), then TOML file, then default. Loading
-//! never stops at the first mistake: [`load`] reports all of them, each with its place.
+//! never stops at the first mistake: [`load()`] reports all of them, each with its place.
 //!
 //! A loaded [`Config`] is consistent: every cross-field rule of [`check`] holds, and
 //! [`Config::listeners`] already contains the default listeners with bind address and port offset
@@ -14,17 +14,21 @@
 
 pub mod address;
 pub mod auth;
+pub mod check;
 pub mod choice;
 pub mod limits;
 pub mod listen;
 pub mod listener;
+pub mod load;
 pub mod log;
 pub mod mqtt;
+pub mod problem;
 pub mod quantity;
 pub mod schema;
 pub mod server;
 pub mod setting;
 mod suggest;
+pub mod tables;
 
 pub use address::{Bind, IpNet, ListenAddress};
 pub use auth::Auth;
@@ -35,8 +39,10 @@ pub use choice::{
 pub use limits::Limits;
 pub use listen::Listen;
 pub use listener::{Listener, Redirect, Tls};
+pub use load::{File, Flag, Loaded, Sources, load};
 pub use log::{Log, ModuleLevels};
 pub use mqtt::Mqtt;
+pub use problem::{ConfigErrors, Origin, Origins, Problem};
 pub use quantity::Size;
 pub use server::Server;
 pub use setting::{Auto, Limit};

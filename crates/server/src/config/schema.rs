@@ -46,6 +46,8 @@ pub struct Field<S: 'static> {
     pub set_toml: fn(&mut S, &TomlValue<'_>) -> Result<(), Fault>,
     /// Sets it from the text of an environment variable or flag.
     pub set_text: fn(&mut S, &str) -> Result<(), Fault>,
+    /// Takes it from another section.
+    pub copy: fn(&mut S, &S),
 }
 
 impl<S> Field<S> {
@@ -67,6 +69,63 @@ pub trait Section: Clone + Default + PartialEq + 'static {
     /// The field that the file calls `key`.
     fn field(key: &str) -> Option<&'static Field<Self>> {
         Self::fields().iter().find(|field| field.key() == key)
+    }
+}
+
+/// Where a value comes from, before it is parsed.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A value of the file.
+    Toml(&'a TomlValue<'a>),
+    /// The text of an environment variable or flag.
+    Text(&'a str),
+}
+
+/// One key of a section with its current value, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key as written in the file.
+    pub key: String,
+    /// Documentation, one entry per line.
+    pub doc: &'static [&'static str],
+    /// Human name of the type.
+    pub kind: String,
+    /// Bounds in words, when narrower than the type.
+    pub bounds: Option<String>,
+    /// When a reload applies it.
+    pub apply: Apply,
+    /// The value as a TOML literal; `None` when unset.
+    pub value: Option<String>,
+}
+
+/// A section whose type is forgotten: what the loader and the printers work with.
+pub trait Table {
+    /// Sets `key`; `None` when the section has no such key.
+    fn set(&mut self, key: &str, input: Input<'_>) -> Option<Result<(), Fault>>;
+
+    /// Every key with its current value.
+    fn entries(&self) -> Vec<Entry>;
+}
+
+impl<S: Section> Table for S {
+    fn set(&mut self, key: &str, input: Input<'_>) -> Option<Result<(), Fault>> {
+        let field = S::field(key)?;
+        Some(match input {
+            Input::Toml(value) => (field.set_toml)(self, value),
+            Input::Text(text) => (field.set_text)(self, text),
+        })
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let entry = |field: &Field<S>| Entry {
+            key: field.key(),
+            doc: field.doc,
+            kind: (field.kind)(),
+            bounds: (field.bounds)(),
+            apply: field.apply,
+            value: (field.get)(self),
+        };
+        S::fields().iter().map(entry).collect()
     }
 }
 
@@ -135,6 +194,7 @@ macro_rules! section {
                             section.$field = parsed;
                             Ok(())
                         },
+                        copy: |section, from| section.$field = from.$field.clone(),
                     },
                 )*];
                 FIELDS

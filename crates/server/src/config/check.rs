@@ -1,0 +1,289 @@
+//! Rules between keys, and the last step of loading: which listeners there are.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::problem::{Origin, Origins, Problem};
+use super::setting::{Setting, quote};
+use super::{
+    Bind, CertificateUser, ClientAuth, Config, ListenAddress, Listener, Protocol, ProxyProtocol, Tls,
+};
+
+/// Checks `config` as it came from its sources, then fills [`Config::listeners`]: names, default
+/// listeners, port offset.
+pub(super) fn resolve(config: &mut Config, origins: &Origins, problems: &mut Vec<Problem>) {
+    let mut checker = Checker { origins, problems };
+    checker.absent_faces(config);
+    checker.mqtt(config);
+    if let Some(tls) = &config.tls {
+        checker.tls(tls, "tls");
+    }
+    for (i, listener) in config.listeners.iter().enumerate() {
+        checker.listener(listener, &format!("listener.{i}"));
+    }
+    let placed = checker.place_listeners(config);
+    checker.unique(&placed);
+    config.listeners = placed.into_iter().map(|(listener, _)| listener).collect();
+}
+
+struct Checker<'a> {
+    origins: &'a Origins,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Checker<'_> {
+    /// Reports a problem at the place of `key`, or of the first of `fallbacks` that has one.
+    fn report(&mut self, keys: &[&str], what: impl Into<String>, hint: Option<&str>) {
+        let place = keys.iter().find(|key| self.origins.is_set(key));
+        let origin = place.map_or(Origin::Default, |key| self.origins.of(key));
+        self.problems.push(Problem { origin, what: what.into(), hint: hint.map(str::to_owned) });
+    }
+
+    fn absent_faces(&mut self, config: &Config) {
+        for (key, name, address) in
+            [("listen.amqp", "AMQP", config.listen.amqp), ("listen.coap", "CoAP", config.listen.coap)]
+        {
+            if address != ListenAddress::Off {
+                let what = format!("{} is not part of this version: only \"off\" is accepted", name);
+                self.report(&[key], what, Some("leave the address out or set it to \"off\""));
+            }
+        }
+    }
+
+    fn mqtt(&mut self, config: &Config) {
+        if config.mqtt.versions.is_empty() {
+            self.report(&["mqtt.versions"], "versions: at least one version is needed", None);
+        }
+        let prefix = config.mqtt.assigned_client_id_prefix.len();
+        if prefix + 32 > usize::from(config.limits.max_client_id_length.get()) {
+            let keys = ["mqtt.assigned-client-id-prefix", "limits.max-client-id-length"];
+            self.report(&keys, "an assigned client identifier (prefix and 32 characters) would exceed limits.max-client-id-length", None);
+        }
+        if let Some(prefix) = &config.mqtt.response_information
+            && (prefix.is_empty() || prefix.contains(['+', '#', '\0']))
+        {
+            let what =
+                format!("response-information: {} is not the beginning of a topic name", quote(prefix));
+            self.report(&["mqtt.response-information"], what, None);
+        }
+    }
+
+    fn tls(&mut self, tls: &Tls, path: &str) {
+        let key = |name: &str| format!("{path}.{name}");
+        for name in ["cert", "key"] {
+            if !self.origins.is_set(&key(name)) {
+                let there = if name == "cert" { "key" } else { "cert" };
+                let what = format!("{} has no {}", super::tables::display(path), quote(name));
+                let hint = format!("add {name} = \"/path/to/{name}.pem\"");
+                self.report(&[&key(there), path], what, Some(&hint));
+            }
+        }
+        if tls.client_auth != ClientAuth::Off
+            && tls.client_ca.is_none()
+            && !self.origins.is_set(&key("client-ca"))
+        {
+            let what = format!("client-auth = {} needs \"client-ca\"", quote(tls.client_auth.word()));
+            self.report(&[&key("client-auth")], what, Some("add client-ca = \"/path/to/ca.pem\""));
+        }
+        if tls.client_ca.is_some() && !self.origins.is_set(&key("client-auth")) {
+            let what = "client-ca has no effect while \"client-auth\" is \"off\"";
+            self.report(&[&key("client-ca")], what, Some("add client-auth = \"required\" or \"optional\""));
+        }
+        if tls.use_identity_as_username != CertificateUser::Off && tls.client_auth != ClientAuth::Required {
+            let what = "use-identity-as-username needs client-auth = \"required\"";
+            self.report(&[&key("use-identity-as-username")], what, None);
+        }
+        for name in &tls.alpn {
+            // RFC 7301 §3.1: a protocol name has between 1 and 255 bytes.
+            if name.is_empty() || name.len() > 255 {
+                self.report(&[&key("alpn")], "alpn: a protocol name has between 1 and 255 bytes", None);
+            }
+        }
+    }
+
+    fn listener(&mut self, listener: &Listener, path: &str) {
+        let key = |name: &str| format!("{path}.{name}");
+        if !self.origins.is_set(&key("bind")) {
+            self.report(
+                &[path, &key("name"), &key("protocol")],
+                "[[listener]] has no \"bind\"",
+                Some("add bind = \"0.0.0.0:1883\""),
+            );
+        }
+        if let Some(tls) = &listener.tls {
+            self.tls(tls, &key("tls"));
+        }
+        if let Some(redirect) = &listener.redirect
+            && redirect.reference.is_empty()
+        {
+            let place = [key("redirect.reference"), key("redirect")];
+            self.report(
+                &[&place[0], &place[1]],
+                "[listener.redirect] has no \"reference\"",
+                Some("add reference = \"other.example:1883\""),
+            );
+        }
+        match (listener.proxy_protocol, listener.proxy_trusted.is_empty()) {
+            (ProxyProtocol::Off, false) => {
+                let what = "proxy-trusted has no effect without \"proxy-protocol\"";
+                self.report(&[&key("proxy-trusted")], what, Some("add proxy-protocol = \"v2\""));
+            }
+            (ProxyProtocol::Off, true) | (_, false) => {}
+            (_, true) => {
+                let what =
+                    "proxy-protocol needs \"proxy-trusted\": without it every client could claim any address";
+                self.report(
+                    &[&key("proxy-protocol")],
+                    what,
+                    Some("add proxy-trusted = [\"10.0.0.5\"], the load balancer"),
+                );
+            }
+        }
+        if listener
+            .max_keep_alive
+            .get()
+            .is_some_and(|limit| limit > Duration::from_secs(65_535) || limit.as_secs() == 0)
+        {
+            self.report(
+                &[&key("max-keep-alive")],
+                "max-keep-alive: it must be between \"1s\" and \"65535s\"",
+                None,
+            );
+        }
+        if !listener.websocket_path.starts_with('/') || listener.websocket_path.contains(['?', '#', ' ']) {
+            let what = format!(
+                "websocket-path: expected a path such as \"/mqtt\", found {}",
+                quote(&listener.websocket_path)
+            );
+            self.report(&[&key("websocket-path")], what, None);
+        }
+        if let Some(size) = listener.max_packet_size
+            && !(128..=268_435_460).contains(&size.bytes())
+        {
+            let given = size.to_toml().unwrap_or_default();
+            let what =
+                format!("max-packet-size: {given} is out of range: it must be between 128 and 268435460");
+            self.report(&[&key("max-packet-size")], what, None);
+        }
+    }
+
+    /// All listeners to open, each with the keys that say where it comes from.
+    fn place_listeners(&mut self, config: &mut Config) -> Vec<(Listener, Vec<String>)> {
+        let custom = std::mem::take(&mut config.listeners);
+        let gives_way = |listener: &Listener| {
+            !self.origins.is_set(&format!("listen.{}", listener.name))
+                && custom.iter().any(|other| other.protocol == listener.protocol)
+        };
+        let defaults: Vec<_> = config
+            .listen
+            .default_listeners(config.tls.as_ref())
+            .into_iter()
+            .filter(|one| !gives_way(one))
+            .collect();
+        let mut placed: Vec<_> = defaults
+            .into_iter()
+            .map(|listener| {
+                let key = format!("listen.{}", listener.name);
+                (listener, vec![key, "listen.bind".to_owned()])
+            })
+            .collect();
+        for (i, mut listener) in custom.into_iter().enumerate() {
+            if listener.name.is_empty() {
+                listener.name = format!("{}-{}", listener.protocol.word(), i + 1);
+            }
+            placed.push((listener, vec![format!("listener.{i}.bind"), format!("listener.{i}")]));
+        }
+        for (listener, keys) in &mut placed {
+            self.offset_port(listener, keys, config.listen.port_offset);
+        }
+        if placed.is_empty() {
+            self.report(&["listen.mqtt", "listen.http"], "nothing to listen on: every listener is off", None);
+        }
+        placed
+    }
+
+    fn offset_port(&mut self, listener: &mut Listener, keys: &[String], offset: u16) {
+        let Bind::Tcp(address) = &mut listener.bind else { return };
+        if address.port() == 0 {
+            return;
+        }
+        match address.port().checked_add(offset) {
+            Some(port) => address.set_port(port),
+            None => {
+                let what = format!("port {} plus port offset {offset} is beyond 65535", address.port());
+                let keys: Vec<_> =
+                    std::iter::once("listen.port-offset").chain(keys.iter().map(String::as_str)).collect();
+                self.report(&keys, what, None);
+            }
+        }
+    }
+
+    /// No name twice, no address twice.
+    fn unique(&mut self, placed: &[(Listener, Vec<String>)]) {
+        for (i, (listener, keys)) in placed.iter().enumerate() {
+            let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+            let earlier = placed.iter().take(i);
+            for (other, _) in earlier {
+                if other.name == listener.name {
+                    let what = format!("there are two listeners named {}", quote(&listener.name));
+                    self.report(&keys, what, Some("give each [[listener]] a name of its own"));
+                }
+                if overlap(&other.bind, &listener.bind) {
+                    let what = format!(
+                        "listener {} at {} is in the way of listener {} at {}",
+                        quote(&other.name),
+                        other.bind,
+                        quote(&listener.name),
+                        listener.bind
+                    );
+                    let hint = match other.protocol {
+                        Protocol::Http => {
+                            "change one of the ports, or switch the default off: [listen] http = \"off\""
+                        }
+                        _ => "change one of the ports, or switch the default off: [listen] mqtt = \"off\"",
+                    };
+                    self.report(&keys, what, Some(hint));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the operating system refuses to open both.
+fn overlap(a: &Bind, b: &Bind) -> bool {
+    let same_family = |a: &SocketAddr, b: &SocketAddr| a.is_ipv4() == b.is_ipv4();
+    match (a, b) {
+        (Bind::Unix(a), Bind::Unix(b)) => a == b,
+        (Bind::Tcp(a), Bind::Tcp(b)) => {
+            let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+            a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || (any && same_family(a, b)))
+        }
+        _ => false,
+    }
+}
+
+/// Files that the configuration names and that cannot be read: which key, and why. Not part of loading,
+/// as a file may appear between check and start.
+pub fn unreadable_files(config: &Config) -> Vec<(String, String)> {
+    let mut named: Vec<(String, &Path)> = Vec::new();
+    named.extend(
+        config.auth.password_file.iter().map(|file| ("auth.password-file".to_owned(), file.as_path())),
+    );
+    named.extend(config.auth.acl_file.iter().map(|file| ("auth.acl-file".to_owned(), file.as_path())));
+    for listener in &config.listeners {
+        let Some(tls) = &listener.tls else { continue };
+        let files =
+            [("cert", Some(&tls.cert)), ("key", Some(&tls.key)), ("client-ca", tls.client_ca.as_ref())];
+        for (key, file) in files {
+            named.extend(
+                file.map(|file| (format!("listener {} tls.{key}", quote(&listener.name)), file.as_path())),
+            );
+        }
+    }
+    let unreadable = |(key, file): (String, &Path)| {
+        let error = std::fs::File::open(file).err()?;
+        Some((key, format!("cannot read {}: {error}", file.display())))
+    };
+    named.into_iter().filter_map(unreadable).collect()
+}
