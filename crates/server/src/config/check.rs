@@ -171,16 +171,18 @@ impl Checker<'_> {
     /// All listeners to open, each with the keys that say where it comes from.
     fn place_listeners(&mut self, config: &mut Config) -> Vec<(Listener, Vec<String>)> {
         let custom = std::mem::take(&mut config.listeners);
-        let gives_way = |listener: &Listener| {
-            !self.origins.is_set(&format!("listen.{}", listener.name))
-                && custom.iter().any(|other| other.protocol == listener.protocol)
-        };
-        let defaults: Vec<_> = config
-            .listen
-            .default_listeners(config.tls.as_ref())
-            .into_iter()
-            .filter(|one| !gives_way(one))
-            .collect();
+        let faces = [
+            ("listen.mqtt", Protocol::Mqtt, &mut config.listen.mqtt),
+            ("listen.mqtts", Protocol::Mqtt, &mut config.listen.mqtts),
+            ("listen.http", Protocol::Http, &mut config.listen.http),
+            ("listen.https", Protocol::Http, &mut config.listen.https),
+        ];
+        for (key, protocol, address) in faces {
+            if !self.origins.is_set(key) && custom.iter().any(|other| other.protocol == protocol) {
+                *address = ListenAddress::Off;
+            }
+        }
+        let defaults = config.listen.default_listeners(config.tls.as_ref());
         let mut placed: Vec<_> = defaults
             .into_iter()
             .map(|listener| {

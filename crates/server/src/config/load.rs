@@ -155,7 +155,7 @@ impl Loader {
                 }
                 broken_lines.push(line);
             }
-            self.problem(origin, syntax_message(error.message()), None);
+            self.problem(origin, syntax_message(error.message(), text, error.span()), None);
         }
         let before = self.problems.len();
         for (key, value) in root.get_ref() {
@@ -347,8 +347,19 @@ impl Loader {
     }
 }
 
-/// The parser's message, starting like ours in lower case.
-fn syntax_message(message: &str) -> String {
+/// The parser's message, except where it speaks of strings or numbers that the writer did not mean.
+fn syntax_message(message: &str, text: &str, span: Option<std::ops::Range<usize>>) -> String {
+    let rest = span.and_then(|span| text.get(span.start..)).unwrap_or_default();
+    if message.starts_with("string values must be quoted") || message.starts_with("invalid float") {
+        let word: String =
+            rest.chars().take_while(|c| c.is_alphanumeric() || "-_./:".contains(*c)).take(40).collect();
+        if rest.is_empty() || rest.starts_with(['\n', '\r', '#']) {
+            return "syntax error: the value is missing".into();
+        }
+        if word.starts_with(char::is_alphabetic) {
+            return format!("syntax error: text stands in quotes: {}", quote(&word));
+        }
+    }
     format!("syntax error: {message}")
 }
 

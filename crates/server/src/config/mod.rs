@@ -16,6 +16,7 @@ pub mod address;
 pub mod auth;
 pub mod check;
 pub mod choice;
+pub mod document;
 pub mod limits;
 pub mod listen;
 pub mod listener;
@@ -24,9 +25,11 @@ pub mod log;
 pub mod mqtt;
 pub mod problem;
 pub mod quantity;
+pub mod reload;
 pub mod schema;
 pub mod server;
 pub mod setting;
+pub mod show;
 mod suggest;
 pub mod tables;
 
@@ -44,6 +47,7 @@ pub use log::{Log, ModuleLevels};
 pub use mqtt::Mqtt;
 pub use problem::{ConfigErrors, Origin, Origins, Problem};
 pub use quantity::Size;
+pub use reload::Reloaded;
 pub use server::Server;
 pub use setting::{Auto, Limit};
 
@@ -108,5 +112,11 @@ impl Config {
     /// Whether clients without credentials are let in on `listener`: its own value or that of `[auth]`.
     pub fn anonymous(&self, listener: &Listener) -> Anonymous {
         listener.anonymous.unwrap_or(self.auth.anonymous)
+    }
+
+    /// The listeners made by `[[listener]]` tables, in their order; the default ones come before them.
+    pub fn own_listeners(&self) -> &[Listener] {
+        let defaults = self.listen.default_listeners(self.tls.as_ref()).len();
+        self.listeners.get(defaults..).unwrap_or_default()
     }
 }

@@ -66,6 +66,18 @@ pub trait Section: Clone + Default + PartialEq + 'static {
     /// Its keys, in the order of the documentation.
     fn fields() -> &'static [Field<Self>];
 
+    /// Takes back from `old` what only a restart can change; the keys that differed.
+    fn keep_restart_values(&mut self, old: &Self) -> Vec<String> {
+        let mut kept = Vec::new();
+        for field in Self::fields().iter().filter(|field| field.apply == Apply::Restart) {
+            if (field.get)(self) != (field.get)(old) {
+                (field.copy)(self, old);
+                kept.push(field.key());
+            }
+        }
+        kept
+    }
+
     /// The field that the file calls `key`.
     fn field(key: &str) -> Option<&'static Field<Self>> {
         Self::fields().iter().find(|field| field.key() == key)

@@ -158,10 +158,11 @@ fn every_mistake_names_its_place_and_its_repair() {
         (
             "[server]\nthreads = \n[limits]\noutbx = 1\n",
             &[
-                "error: tercet.toml:2:11: syntax error: string values must be quoted, expected literal string",
+                "error: tercet.toml:2:11: syntax error: the value is missing",
                 "error: tercet.toml:4:1: unknown key \"outbx\" in [limits]; did you mean \"outbox\"?",
             ],
         ),
+        ("[log]\nlevel = info\n", &["error: tercet.toml:2:9: syntax error: text stands in quotes: \"info\""]),
         (
             "[log]\nlevel = \"info\"\nlevel = \"warn\"\n",
             &["error: tercet.toml:3:1: syntax error: duplicate key"],
