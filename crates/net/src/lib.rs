@@ -9,10 +9,12 @@
 #[cfg(unix)]
 pub mod listen;
 pub mod peer;
+pub mod proxy_protocol;
 #[cfg(unix)]
 pub mod socket;
 #[cfg(unix)]
 pub mod transport;
+pub mod websocket;
 
 #[cfg(unix)]
 pub use listen::{ListenAddress, ListenError, Listener, TcpOptions, UnixOptions};

@@ -49,10 +49,10 @@ impl fmt::Display for PeerAddress {
 }
 
 /// What a trusted proxy said about the client it relays (PROXY protocol).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxiedPeer {
-    /// The client's own address.
-    pub client: PeerAddress,
+    /// The client's own address; `None` when the proxy does not know it.
+    pub client: Option<PeerAddress>,
     /// The address on the proxy that the client connected to, when it is an IP address.
     pub destination: Option<SocketAddr>,
     /// Common name of the client certificate that the proxy verified (TLV `SSL`, sub-type `CN`).
@@ -86,10 +86,10 @@ impl Peer {
         Self { socket, proxied: Some(Box::new(client)) }
     }
 
-    /// The client's address: the one the proxy claims, else the socket's.
+    /// The client's address: the one the proxy claims, else (no proxy, or one that does not know) the socket's.
     #[must_use]
     pub fn address(&self) -> PeerAddress {
-        self.proxied.as_ref().map_or(self.socket, |proxied| proxied.client)
+        self.proxied.as_ref().and_then(|proxied| proxied.client).unwrap_or(self.socket)
     }
 
     /// The address that the kernel reports: the proxy's, if there is one.
@@ -105,17 +105,22 @@ impl Peer {
     }
 
     /// True only when both the socket's other end and the client it relays are on this machine, so that neither a
-    /// local proxy in front of remote clients nor a forged header counts as local.
+    /// local proxy in front of remote (or unknown) clients nor a forged header counts as local.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.socket.is_loopback() && self.address().is_loopback()
+        let client_is_local =
+            |proxied: &ProxiedPeer| proxied.client.is_some_and(|client| client.is_loopback());
+        self.socket.is_loopback() && self.proxied.as_deref().is_none_or(client_is_local)
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.proxied {
-            Some(proxied) => write!(f, "{} via {}", proxied.client, self.socket),
+            Some(proxied) => match proxied.client {
+                Some(client) => write!(f, "{client} via {}", self.socket),
+                None => write!(f, "unknown via {}", self.socket),
+            },
             None => self.socket.fmt(f),
         }
     }
@@ -130,7 +135,7 @@ mod tests {
     }
 
     fn relayed(client: PeerAddress) -> ProxiedPeer {
-        ProxiedPeer { client, destination: None, certificate_common_name: None, alpn: None, authority: None }
+        ProxiedPeer { client: Some(client), ..ProxiedPeer::default() }
     }
 
     #[test]
@@ -143,6 +148,7 @@ mod tests {
         assert!(Peer::proxied(local, relayed(local)).is_loopback());
         assert!(!Peer::proxied(local, relayed(far)).is_loopback());
         assert!(!Peer::proxied(far, relayed(local)).is_loopback());
+        assert!(!Peer::proxied(local, ProxiedPeer::default()).is_loopback());
     }
 
     #[test]
