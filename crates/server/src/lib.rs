@@ -1,3 +1,4 @@
 //! tercet-server
 
 pub mod config;
+pub mod logging;
