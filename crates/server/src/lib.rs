@@ -1,4 +1,5 @@
 //! tercet-server
 
+pub mod auth;
 pub mod config;
 pub mod logging;

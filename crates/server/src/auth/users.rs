@@ -1,0 +1,93 @@
+//! The users in force: an immutable view of the password file.
+
+use super::password_file::{Credentials, PasswordFile};
+use super::password_hash::PasswordHash;
+use super::scram_credentials::{DEFAULT_ITERATIONS, Key, SALT_BYTES, ScramCredentials, hmac_sha256, sha256};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// All users, ready for look-ups. Replaced as a whole on reload.
+#[derive(Default)]
+pub struct Users {
+    by_name: HashMap<Arc<str>, Arc<Credentials>>,
+    /// Stand-ins for unknown users, so that asking for one looks and costs the same.
+    decoys: Decoys,
+}
+
+#[derive(Default)]
+struct Decoys {
+    /// Secret, and the same after a restart as long as the users are the same: a made-up salt must not change when
+    /// a real one would not.
+    key: Key,
+    /// All users.
+    models: Vec<Arc<Credentials>>,
+    /// Those who can log in by SCRAM.
+    scram_models: Vec<Arc<Credentials>>,
+}
+
+impl Users {
+    /// Takes the users of a file.
+    pub fn new(file: &PasswordFile) -> Self {
+        let by_name: HashMap<Arc<str>, Arc<Credentials>> = file
+            .users()
+            .map(|(name, credentials)| (Arc::from(name), Arc::new(credentials.clone())))
+            .collect();
+        // In the order of the file: a map's own order changes with each process.
+        let models: Vec<_> = file.users().filter_map(|(name, _)| by_name.get(name).cloned()).collect();
+        let scram_models = models.iter().filter(|model| model.scram.is_some()).cloned().collect();
+        let decoys = Decoys { key: sha256(file.to_string().as_bytes()), models, scram_models };
+        Self { by_name, decoys }
+    }
+
+    /// True when no user can log in.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Number of users.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// True when at least one user can log in by SCRAM.
+    pub fn has_scram(&self) -> bool {
+        !self.decoys.scram_models.is_empty()
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<(&Arc<str>, &Credentials)> {
+        self.by_name.get_key_value(name).map(|(name, credentials)| (name, credentials.as_ref()))
+    }
+
+    /// A hash to check an unknown user's password against in vain: that of some real user, always the same one for
+    /// the same name.
+    pub(super) fn decoy_hash(&self, name: &str) -> Option<&PasswordHash> {
+        pick(&self.decoys.models, &self.decoys.derive(b"hash", name)).map(|model| &model.hash)
+    }
+
+    /// Credentials that no password fits, with a salt that stays the same for the same name.
+    pub(super) fn decoy_scram(&self, name: &str) -> ScramCredentials {
+        let model = pick(&self.decoys.scram_models, &self.decoys.derive(b"model", name));
+        let (iterations, salt_bytes) = model
+            .and_then(|model| model.scram.as_ref())
+            .map_or((DEFAULT_ITERATIONS, SALT_BYTES), |scram| (scram.iterations, scram.salt.len()));
+        let blocks = [self.decoys.derive(b"salt 1", name), self.decoys.derive(b"salt 2", name)].concat();
+        ScramCredentials {
+            iterations,
+            salt: blocks.into_iter().take(salt_bytes).collect(),
+            stored_key: self.decoys.derive(b"stored key", name),
+            server_key: self.decoys.derive(b"server key", name),
+        }
+    }
+}
+
+impl Decoys {
+    fn derive(&self, purpose: &[u8], name: &str) -> Key {
+        hmac_sha256(&self.key, &[purpose, &[0], name.as_bytes()])
+    }
+}
+
+fn pick<'a, T>(choices: &'a [T], by: &Key) -> Option<&'a T> {
+    let [a, b, c, d, ..] = *by;
+    let number = u32::from_le_bytes([a, b, c, d]) as usize;
+    choices.get(number.checked_rem(choices.len())?)
+}
