@@ -147,7 +147,7 @@ pub enum NewHashError {
 impl Argon2idHash {
     fn parse(text: &str) -> Result<Self, HashFormatError> {
         let phc = PhcString::new(text).map_err(|_| HashFormatError::Malformed)?;
-        if phc.version.is_some_and(|version| version != Version::V0x13.into()) {
+        if phc.version.is_some_and(|version| version != u32::from(Version::V0x13)) {
             return Err(HashFormatError::Malformed);
         }
         let params = Params::try_from(&phc).map_err(|_| HashFormatError::Malformed)?;
