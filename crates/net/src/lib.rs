@@ -12,6 +12,7 @@ pub mod peer;
 pub mod proxy_protocol;
 #[cfg(unix)]
 pub mod socket;
+pub mod tls;
 #[cfg(unix)]
 pub mod transport;
 pub mod websocket;

@@ -93,13 +93,13 @@ impl Codec {
             Closing::Sent => Ok(false),
             Closing::Queued(code) => {
                 let body = code.map(|code| code.value().to_be_bytes());
-                self.frame(Opcode::Close, body.as_ref().map_or(&[], |body| &body[..]), out)?;
+                self.frame(Opcode::Close, body.as_ref().map(|body| &body[..]).into_iter(), out)?;
                 self.replies = Replies { pong: None, closing: Closing::Sent };
                 Ok(true)
             }
             Closing::No => {
                 let Some(payload) = self.replies.pong.take() else { return Ok(false) };
-                self.frame(Opcode::Pong, &payload, out)?;
+                self.frame(Opcode::Pong, std::iter::once(&payload[..]), out)?;
                 Ok(true)
             }
         }
@@ -118,18 +118,38 @@ impl Codec {
     /// # Errors
     /// `BrokenPipe` once the connection is closing; for a client also when the system has no randomness.
     pub fn encode(&mut self, payload: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        self.encode_parts(std::iter::once(payload), out)
+    }
+
+    /// Like [`Codec::encode`], for a payload in several parts.
+    ///
+    /// # Errors
+    /// As for [`Codec::encode`].
+    pub fn encode_parts<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a [u8]> + Clone,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
         if self.is_closing() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        self.frame(Opcode::Binary, payload, out)
+        self.frame(Opcode::Binary, parts, out)
     }
 
-    fn frame(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    fn frame<'a>(
+        &mut self,
+        opcode: Opcode,
+        parts: impl Iterator<Item = &'a [u8]> + Clone,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
         let mask = self.keys.as_mut().map(|keys| keys.draw()).transpose()?;
-        let header = FrameHeader { fin: true, opcode, mask, length: payload.len() as u64 };
+        let length = parts.clone().map(|part| part.len() as u64).sum();
+        let header = FrameHeader { fin: true, opcode, mask, length };
         out.extend_from_slice(&header.encode());
         let start = out.len();
-        out.extend_from_slice(payload);
+        for part in parts {
+            out.extend_from_slice(part);
+        }
         if let (Some(key), Some(payload)) = (mask, out.get_mut(start..)) {
             apply_mask(payload, key);
         }
