@@ -1,1 +1,24 @@
-fn main() {}
+//! The `tercet` program: the broker and the tools around it.
+//!
+//! Each command lives in a module of its own with `command()`, its command line, and `run()`. Results go to
+//! stdout, everything else to stderr; [`exit`] has the exit codes.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod config;
+mod exit;
+mod manual;
+mod output;
+mod passwd;
+mod sources;
+
+use std::process::ExitCode;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    commands::run(std::env::args_os()).into()
+}

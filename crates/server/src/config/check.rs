@@ -265,22 +265,22 @@ fn overlap(a: &Bind, b: &Bind) -> bool {
     }
 }
 
-/// Files that the configuration names and that cannot be read: which key, and why. Not part of loading,
-/// as a file may appear between check and start.
+/// Files that the configuration names and that cannot be read: full key, and why. Not part of loading, as
+/// a file may appear between check and start.
 pub fn unreadable_files(config: &Config) -> Vec<(String, String)> {
     let mut named: Vec<(String, &Path)> = Vec::new();
     named.extend(
         config.auth.password_file.iter().map(|file| ("auth.password-file".to_owned(), file.as_path())),
     );
     named.extend(config.auth.acl_file.iter().map(|file| ("auth.acl-file".to_owned(), file.as_path())));
-    for listener in &config.listeners {
-        let Some(tls) = &listener.tls else { continue };
+    let common = config.tls.iter().map(|tls| ("tls".to_owned(), tls));
+    let own = config.own_listeners().iter().enumerate();
+    let own = own.filter_map(|(i, listener)| Some((format!("listener.{i}.tls"), listener.tls.as_ref()?)));
+    for (path, tls) in common.chain(own) {
         let files =
             [("cert", Some(&tls.cert)), ("key", Some(&tls.key)), ("client-ca", tls.client_ca.as_ref())];
         for (key, file) in files {
-            named.extend(
-                file.map(|file| (format!("listener {} tls.{key}", quote(&listener.name)), file.as_path())),
-            );
+            named.extend(file.map(|file| (format!("{path}.{key}"), file.as_path())));
         }
     }
     let unreadable = |(key, file): (String, &Path)| {

@@ -113,7 +113,8 @@ tercet config show --origin   # the values in effect and where each was set
 tercet serve --config tercet.toml
 ```
 
-The file is named by `--config` or `TERCET_CONFIG`. Unknown keys are mistakes. Relative paths are relative to
+The file is named by `--config` or `TERCET_CONFIG`; without them `tercet.toml` in the working directory is used if
+it exists. Unknown keys are mistakes. Relative paths are relative to
 the working directory of the server. Lists in environment variables are separated by commas. `TERCET_LOG` and
 `--log` take a level and levels of modules: `warn,mqtt=debug`.
 

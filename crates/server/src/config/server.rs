@@ -15,7 +15,7 @@ section! {
         /// version only the credentials of a first administrator, as messages and sessions live in memory.
         data: PathBuf = PathBuf::from("./tercet-data") => Restart;
         /// How safe an acknowledged durable message is. In this version state lives in memory whatever
-        /// is chosen, and the start-up block says so; "memory" also keeps the data directory untouched.
+        /// is chosen, and the start-up block says so.
         durability: Durability = Durability::Fsync => Restart;
         /// Threads that serve connections. "auto" is one per core available to the process.
         threads: Auto<NonZeroUsize> = Auto::Auto => Restart;

@@ -1,0 +1,119 @@
+//! The command line as a whole: which commands there are and what a bare `tercet` says.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Command};
+
+use crate::exit::{Exit, Failure};
+use crate::output::{data, talk};
+use crate::{config, manual, passwd};
+
+/// What a bare `tercet` prints.
+const WELCOME: &str = concat!(
+    "tercet ",
+    env!("CARGO_PKG_VERSION"),
+    ", a message broker: MQTT 3.1, 3.1.1 and 5.0
+
+  serve         run the broker (no configuration needed)
+  pub, sub      publish, subscribe
+  req, reply    ask and answer (MQTT 5 request/response)
+  config        init, check or show the configuration
+  passwd        create, change and delete users
+  completions   for your shell
+  man           write the manual pages
+  help COMMAND  everything about a command
+
+Try:
+  tercet serve
+  tercet sub 'demo/#'
+  tercet pub demo/hi hello
+"
+);
+
+/// The whole command line.
+pub(crate) fn command() -> Command {
+    Command::new("tercet")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A message broker: MQTT 3.1, 3.1.1 and 5.0")
+        .subcommand_required(true)
+        .infer_long_args(false)
+        .subcommand(config::command())
+        .subcommand(passwd::command())
+        .subcommands(manual::commands())
+        .subcommand(
+            Command::new("version")
+                .about("Print the version")
+                .arg(crate::sources::json_flag("Print as JSON")),
+        )
+}
+
+/// Runs the command that `args` (program name first) ask for.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let args: Vec<_> = args.into_iter().collect();
+    if args.len() <= 1 {
+        return report(data(WELCOME));
+    }
+    match command().try_get_matches_from(args) {
+        Ok(matches) => report(dispatch(&matches)),
+        Err(error) => usage(&error),
+    }
+}
+
+fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
+    match matches.subcommand() {
+        Some(("config", matches)) => config::run(matches),
+        Some(("passwd", matches)) => passwd::run(matches),
+        Some(("completions", matches)) => manual::completions(matches),
+        Some(("man", matches)) => manual::pages(matches),
+        Some(("version", matches)) => version(matches.get_flag("json")),
+        _ => Err(Failure::failed("no such command").exit_with(Exit::Usage)),
+    }
+}
+
+fn report(result: Result<(), Failure>) -> Exit {
+    match result {
+        Ok(()) => Exit::Ok,
+        Err(failure @ Failure::Reported(_)) => failure.exit(),
+        Err(failure) => {
+            talk(&failure.to_string());
+            failure.exit()
+        }
+    }
+}
+
+/// Help and version that were asked for are data; everything else is a mistake in the command line.
+fn usage(error: &clap::Error) -> Exit {
+    // Nothing can be reported when stdout or stderr is gone.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Ok,
+        _ => Exit::Usage,
+    }
+}
+
+fn version(json: bool) -> Result<(), Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    if json {
+        return data(&format!("{}\n", serde_json::json!({"name": "tercet", "version": version})));
+    }
+    data(&format!("tercet {version}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_welcome_has_fifteen_lines_and_ends_in_three_commands() {
+        let lines: Vec<_> = WELCOME.lines().collect();
+        assert_eq!(lines.len(), 15);
+        assert!(lines[12..].iter().all(|line| line.starts_with("  tercet ")));
+        assert!(lines.iter().all(|line| line.len() <= 80));
+    }
+}
