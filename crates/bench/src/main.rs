@@ -1,1 +1,7 @@
-fn main() {}
+//! The `tercet-bench` program; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tercet_bench::cli::main()
+}

@@ -1,0 +1,206 @@
+//! The command line of `tercet-bench`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::driver::Session;
+use crate::engine::Interrupt;
+use crate::floor;
+use crate::mqtt::wire::Version;
+use crate::peers::{Attached, Command as CommandPeer, Floor, Mosquitto, Peer, Tercet};
+use crate::report;
+use crate::scenarios::{self, Scenario};
+
+/// Measures Tercet beside other brokers with the same load.
+#[derive(Debug, Parser)]
+#[command(name = "tercet-bench", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios against peers, interleaved, and print medians, ratios and bars
+    Run(Run),
+    /// List the scenarios
+    List,
+    /// Run the feature-free server that shows what the machine could do
+    Floor {
+        /// Port on 127.0.0.1; 0 picks a free one
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Only scenarios that fit this pattern (`*` stands for anything); may be given again
+    #[arg(long, value_name = "GLOB")]
+    scenario: Vec<String>,
+    /// Which of tercet, mosquitto and floor take part
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "tercet,mosquitto,floor")]
+    peers: Vec<String>,
+    /// Another broker, started by this shell command ({port}: port to listen on, {dir}: scratch directory)
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = CommandPeer::parse)]
+    peer: Vec<CommandPeer>,
+    /// Another broker that is running already; its pid makes its CPU time known
+    #[arg(long, value_name = "NAME=IP:PORT[,PID]", value_parser = Attached::parse)]
+    external: Vec<Attached>,
+    /// Repetitions; figures are medians over them
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Measured seconds of each run with steady traffic
+    #[arg(long, default_value_t = 1.5, value_parser = seconds)]
+    seconds: f64,
+    /// Seconds of load before the measurement
+    #[arg(long, default_value_t = 0.3, value_parser = seconds)]
+    warm_up: f64,
+    /// Speak MQTT 5.0 instead of 3.1.1
+    #[arg(long)]
+    mqtt5: bool,
+    /// A quick look: one round, short windows, big scenarios a tenth of their size
+    #[arg(long)]
+    quick: bool,
+    /// Write every run to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the documentation page to this file
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+/// Runs the program; exit code 0 when all went well, 1 when a run failed or lost messages, 2 for a wrong
+/// command line, 130 when interrupted.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(run) => run.execute(),
+        Command::List => list(),
+        Command::Floor { port } => serve_floor(port),
+    }
+    .unwrap_or_else(|error| {
+        say(&format!("tercet-bench: {error}"));
+        ExitCode::FAILURE
+    })
+}
+
+impl Run {
+    fn execute(self) -> io::Result<ExitCode> {
+        let scenarios = match select(&self.scenario) {
+            Ok(scenarios) => scenarios,
+            Err(error) => return Ok(wrong_usage(&error)),
+        };
+        let peers = match self.all_peers()? {
+            Ok(peers) => peers,
+            Err(error) => return Ok(wrong_usage(&error)),
+        };
+        let open_files = raise_file_limit();
+        let session = self.session(open_files)?;
+        let results = session.run(&scenarios, &peers, |run| say(&report::progress_line(run, session.rounds)));
+        io::stdout().lock().write_all(report::tables(&results).as_bytes())?;
+        if let Some(file) = &self.json {
+            let mut text = serde_json::to_string_pretty(&results)?;
+            text.push('\n');
+            fs::write(file, text)?;
+        }
+        if let Some(file) = &self.markdown {
+            fs::write(file, report::markdown(&results))?;
+        }
+        let all_well = results.runs.iter().all(|run| run.sample.as_ref().is_some_and(|sample| sample.clean));
+        Ok(match (results.interrupted, all_well) {
+            (true, _) => ExitCode::from(130),
+            (false, true) => ExitCode::SUCCESS,
+            (false, false) => ExitCode::FAILURE,
+        })
+    }
+
+    fn session(&self, open_files: u64) -> io::Result<Session> {
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        let (rounds, seconds, warm_up, shrink) =
+            if self.quick { (1, 0.4, 0.1, 10) } else { (self.rounds, self.seconds, self.warm_up, 1) };
+        Ok(Session {
+            rounds,
+            warm_up: Duration::from_secs_f64(warm_up),
+            measured: Duration::from_secs_f64(seconds),
+            shrink,
+            version: if self.mqtt5 { Version::V5 } else { Version::V311 },
+            command: format!("tercet-bench {}", command.join(" ")),
+            open_files,
+            interrupt: Interrupt::on_signals()?,
+        })
+    }
+
+    fn all_peers(&self) -> io::Result<Result<Vec<Box<dyn Peer>>, String>> {
+        let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+        for name in &self.peers {
+            peers.push(match name.as_str() {
+                "tercet" => Box::new(Tercet::from_env()),
+                "mosquitto" => Box::new(Mosquitto),
+                "floor" => Box::new(Floor::of_this_program()?),
+                other => return Ok(Err(format!("no peer `{other}`; there are tercet, mosquitto and floor"))),
+            });
+        }
+        peers.extend(self.peer.iter().map(|peer| Box::new(peer.clone()) as Box<dyn Peer>));
+        peers.extend(self.external.iter().map(|peer| Box::new(peer.clone()) as Box<dyn Peer>));
+        Ok(Ok(peers))
+    }
+}
+
+fn select(patterns: &[String]) -> Result<Vec<Box<dyn Scenario>>, String> {
+    for pattern in patterns {
+        if !scenarios::all().iter().any(|scenario| scenarios::matches(pattern, &scenario.name())) {
+            return Err(format!("no scenario fits `{pattern}`; `tercet-bench list` shows them"));
+        }
+    }
+    let wanted = |name: String| patterns.is_empty() || patterns.iter().any(|p| scenarios::matches(p, &name));
+    Ok(scenarios::all().into_iter().filter(|scenario| wanted(scenario.name())).collect())
+}
+
+fn list() -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    for scenario in scenarios::all() {
+        writeln!(out, "{:<18} {}", scenario.name(), scenario.describe())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve_floor(port: u16) -> io::Result<ExitCode> {
+    raise_file_limit();
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    floor::serve(addr, &Interrupt::on_signals()?, |bound| {
+        let mut out = io::stdout().lock();
+        // Nobody reading the address is no reason not to serve.
+        let _ = writeln!(out, "listening on {bound}").and_then(|()| out.flush());
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Allows this process and the servers it starts as many open files as the hard limit permits.
+fn raise_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    current.unwrap_or(u64::MAX)
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number of seconds")?;
+    if (0.01..=3600.0).contains(&value) { Ok(value) } else { Err("expected 0.01 to 3600 seconds".to_owned()) }
+}
+
+fn wrong_usage(error: &str) -> ExitCode {
+    say(&format!("tercet-bench: {error}"));
+    ExitCode::from(2)
+}
+
+/// Talk goes to stderr; that nobody listens does not matter.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,125 @@
+//! Runs scenarios against peers, interleaved, and collects the results.
+//!
+//! In each round every scenario meets every peer in turn, and each round begins with another peer, so that
+//! a disturbance of the machine hits all of them alike over the rounds.
+
+use std::time::Duration;
+
+use crate::engine::Interrupt;
+use crate::mqtt::LoadError;
+use crate::mqtt::wire::Version;
+use crate::peers::{Peer, PeerError};
+use crate::report::{Machine, PeerInfo, Results, Run, ScenarioInfo};
+use crate::scenarios::{Context, Sample, Scenario};
+
+/// How a session is run.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Repetitions.
+    pub rounds: u32,
+    /// Load before each measured window.
+    pub warm_up: Duration,
+    /// Measured window.
+    pub measured: Duration,
+    /// Divides the sizes of the big scenarios; 1 for a real measurement.
+    pub shrink: usize,
+    /// MQTT version of all clients.
+    pub version: Version,
+    /// The command line, for the record.
+    pub command: String,
+    /// Open files allowed, for the record.
+    pub open_files: u64,
+    /// Ends the session early.
+    pub interrupt: Interrupt,
+}
+
+impl Session {
+    /// Runs everything and returns what was measured, also when interrupted; `done` hears of every run.
+    pub fn run(
+        &self,
+        scenarios: &[Box<dyn Scenario>],
+        peers: &[Box<dyn Peer>],
+        mut done: impl FnMut(&Run),
+    ) -> Results {
+        let mut results = self.blank(scenarios, peers);
+        'session: for round in 1..=self.rounds {
+            for scenario in scenarios {
+                for turn in 0..peers.len() {
+                    let peer = &peers[(turn + round as usize - 1) % peers.len()];
+                    if !peer.offers(scenario.need()) {
+                        continue;
+                    }
+                    match self.run_once(scenario.as_ref(), peer.as_ref()) {
+                        Err(RunError::Load(LoadError::Interrupted)) => {
+                            results.interrupted = true;
+                            break 'session;
+                        }
+                        outcome => {
+                            let run = record(scenario.as_ref(), peer.as_ref(), round, outcome);
+                            done(&run);
+                            results.runs.push(run);
+                        }
+                    }
+                }
+            }
+        }
+        results.machine.finish();
+        results
+    }
+
+    fn run_once(&self, scenario: &dyn Scenario, peer: &dyn Peer) -> Result<Sample, RunError> {
+        if self.interrupt.is_raised() {
+            return Err(RunError::Load(LoadError::Interrupted));
+        }
+        let server = peer.start()?;
+        let context = Context {
+            version: self.version,
+            warm_up: self.warm_up,
+            measured: self.measured,
+            shrink: self.shrink,
+            interrupt: self.interrupt.clone(),
+        };
+        Ok(scenario.run(&context, &server)?)
+    }
+
+    fn blank(&self, scenarios: &[Box<dyn Scenario>], peers: &[Box<dyn Peer>]) -> Results {
+        let scenario_info = scenarios
+            .iter()
+            .map(|scenario| ScenarioInfo { name: scenario.name(), description: scenario.describe() });
+        let peer_info = peers.iter().map(|peer| PeerInfo {
+            name: peer.name().to_owned(),
+            version: peer.version(),
+            settings: peer.settings(),
+        });
+        Results {
+            generator: format!("tercet-bench {}", env!("CARGO_PKG_VERSION")),
+            command: self.command.clone(),
+            machine: Machine::current(self.open_files),
+            protocol: self.version,
+            warm_up_seconds: self.warm_up.as_secs_f64(),
+            measured_seconds: self.measured.as_secs_f64(),
+            rounds: self.rounds,
+            shrink: self.shrink,
+            scenarios: scenario_info.collect(),
+            peers: peer_info.collect(),
+            runs: Vec::new(),
+            interrupted: false,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+fn record(scenario: &dyn Scenario, peer: &dyn Peer, round: u32, outcome: Result<Sample, RunError>) -> Run {
+    let (sample, error) = match outcome {
+        Ok(sample) => (Some(sample), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    Run { scenario: scenario.name(), peer: peer.name().to_owned(), round, sample, error }
+}

@@ -1,0 +1,60 @@
+//! The floor program: this same binary, `tercet-bench floor`.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::server::{Launch, PeerError, Server, TempDir};
+use super::{Need, Peer};
+
+/// A bare epoll server without features: how far a broker is from what the machine can do.
+#[derive(Debug, Clone)]
+pub struct Floor {
+    binary: PathBuf,
+}
+
+impl Floor {
+    /// The floor program of the binary at `binary`, which must know the subcommand `floor`.
+    pub fn of(binary: PathBuf) -> Self {
+        Floor { binary }
+    }
+
+    /// The floor program of the running binary.
+    ///
+    /// # Errors
+    /// When the running binary's path is not known.
+    pub fn of_this_program() -> std::io::Result<Self> {
+        Ok(Floor { binary: std::env::current_exe()? })
+    }
+}
+
+impl Peer for Floor {
+    fn name(&self) -> &str {
+        "floor"
+    }
+
+    fn version(&self) -> String {
+        format!("tercet-bench {}", env!("CARGO_PKG_VERSION"))
+    }
+
+    fn settings(&self) -> String {
+        "one thread, exact topics, no limits, no sessions (TCP_NODELAY on)".to_owned()
+    }
+
+    fn offers(&self, need: Need) -> bool {
+        need == Need::Plain
+    }
+
+    fn start(&self) -> Result<Server, PeerError> {
+        let dir = TempDir::create("floor")?;
+        let mut command = Command::new(&self.binary);
+        command.args(["floor", "--port", "0"]);
+        let launch = Launch::start(command, dir, "run the tercet-bench binary itself")?;
+        launch.await_ready(|dir| {
+            let output = fs::read_to_string(dir.join("output")).ok()?;
+            let addr: SocketAddr = output.lines().next()?.strip_prefix("listening on ")?.parse().ok()?;
+            Some(addr)
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! The servers under test: one file per peer, each a child process on an ephemeral port.
+//!
+//! A [`Server`] is ended and its directory removed when it is dropped, so whatever ends a run (an error,
+//! Ctrl-C) ends the server too. Peers run in process groups of their own: Ctrl-C reaches only us.
+
+mod external;
+mod floor;
+mod mosquitto;
+mod server;
+mod tercet;
+mod usage;
+
+pub use external::{Attached, Command};
+pub use floor::Floor;
+pub use mosquitto::Mosquitto;
+pub use server::{PeerError, Server};
+pub use tercet::Tercet;
+pub use usage::Usage;
+
+/// What a scenario needs from a server beyond QoS 0 to 2 over exact topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Connect, ping, publish and subscribe with exact topics.
+    Plain,
+    /// Wildcards, sessions or retained messages: a real broker.
+    Broker,
+}
+
+/// A kind of server that can be started any number of times.
+pub trait Peer {
+    /// Short name, as in tables.
+    fn name(&self) -> &str;
+
+    /// Version and build, for the record.
+    fn version(&self) -> String;
+
+    /// How it is configured, in one line, so that a result can be reproduced.
+    fn settings(&self) -> String;
+
+    /// Whether it can take part in a scenario.
+    fn offers(&self, need: Need) -> bool {
+        matches!(need, Need::Plain | Need::Broker)
+    }
+
+    /// Starts a fresh server and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// When the program is missing, ends early or does not get ready.
+    fn start(&self) -> Result<Server, PeerError>;
+}

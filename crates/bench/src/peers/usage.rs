@@ -1,0 +1,88 @@
+//! What a process has used, from `/proc`.
+
+use std::fs;
+
+/// A process's CPU time and memory at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// User and system time of all its threads, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Resident memory, in bytes.
+    pub rss: u64,
+    /// Resident anonymous memory (heap, stacks; no files, no kernel socket buffers), in bytes.
+    pub anonymous: u64,
+    /// Number of threads.
+    pub threads: u64,
+}
+
+impl Usage {
+    /// Reads the process's figures; `None` when it does not exist.
+    pub fn of(pid: u32) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        Some(Usage {
+            cpu_ns: cpu_ns(pid)?,
+            rss: field(&status, "VmRSS:").unwrap_or(0) * 1024,
+            anonymous: field(&status, "RssAnon:").unwrap_or(0) * 1024,
+            threads: field(&status, "Threads:").unwrap_or(0),
+        })
+    }
+
+    /// CPU seconds since `earlier`.
+    pub fn cpu_seconds_since(&self, earlier: &Usage) -> f64 {
+        self.cpu_ns.saturating_sub(earlier.cpu_ns) as f64 / 1e9
+    }
+}
+
+/// The larger of two accounts of the same time: `stat` has ticks of 10 ms and includes ended threads,
+/// `schedstat` has nanoseconds and only the threads alive.
+fn cpu_ns(pid: u32) -> Option<u64> {
+    let ticks = ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let coarse = ticks * tick_ns;
+    let Some(fine) = scheduled_ns(pid) else { return Some(coarse) };
+    // More than a tick apart: threads have ended meanwhile and took their account with them.
+    Some(if coarse > fine + 2 * tick_ns { coarse } else { fine })
+}
+
+fn scheduled_ns(pid: u32) -> Option<u64> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        total += text.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(total)
+}
+
+/// utime and stime, fields 14 and 15 of proc(5) stat; the command (field 2) may hold spaces and brackets.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, after_command) = stat.rsplit_once(')')?;
+    let mut fields = after_command.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_is_read_behind_an_odd_command_name() {
+        let stat = "42 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20";
+        assert_eq!(ticks(stat), Some(175));
+        assert_eq!(ticks("42 (a) S 1"), None);
+        assert_eq!(field("VmRSS:\t  12 kB\nRssAnon:\t    8 kB\n", "RssAnon:"), Some(8));
+    }
+
+    #[test]
+    fn this_process_uses_memory_and_an_absent_one_nothing() {
+        let usage = Usage::of(std::process::id()).unwrap();
+        assert!(usage.rss >= usage.anonymous && usage.anonymous > 0 && usage.threads > 0);
+        assert_eq!(Usage::of(u32::MAX), None);
+    }
+}

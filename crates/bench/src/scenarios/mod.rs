@@ -1,0 +1,145 @@
+//! What is measured: one file per kind of load, each made of steps of a [`Fleet`](crate::mqtt::Fleet).
+//!
+//! Names are stable, as results are compared over time. Every scenario gets a fresh server.
+
+mod fan;
+mod idle;
+mod latency;
+mod offline;
+mod pipe;
+mod retained;
+mod sample;
+mod traffic;
+mod wildcards;
+
+use std::time::Duration;
+
+use crate::engine::Interrupt;
+use crate::mqtt::LoadError;
+use crate::mqtt::wire::{Qos, Version};
+use crate::peers::{Need, Server};
+
+pub use fan::{FanIn, FanOut};
+pub use idle::Idle;
+pub use latency::Latency;
+pub use offline::Offline;
+pub use pipe::Pipe;
+pub use retained::Retained;
+pub use sample::{Sample, Window};
+pub use traffic::{SubscriberPlan, Traffic};
+pub use wildcards::Wildcards;
+
+/// What all runs of a session share.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// MQTT version of all clients.
+    pub version: Version,
+    /// Load before the measured window.
+    pub warm_up: Duration,
+    /// The measured window.
+    pub measured: Duration,
+    /// Divides the sizes of the big scenarios, for a quick look; 1 for a real measurement.
+    pub shrink: usize,
+    /// Ends a run early.
+    pub interrupt: Interrupt,
+}
+
+impl Context {
+    /// A scenario's size, shrunk for a quick look.
+    pub fn sized(&self, full: usize) -> usize {
+        (full / self.shrink.max(1)).max(1)
+    }
+}
+
+/// One thing to measure.
+pub trait Scenario {
+    /// Stable name, as in tables and on the command line.
+    fn name(&self) -> String;
+
+    /// What it does, in a line with all its parameters.
+    fn describe(&self) -> String;
+
+    /// What the server must be able to do.
+    fn need(&self) -> Need {
+        Need::Plain
+    }
+
+    /// Runs it once against a fresh server.
+    ///
+    /// # Errors
+    /// When the run could not be carried through; a run in which messages were lost is not an error but a
+    /// sample that is not clean.
+    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError>;
+}
+
+/// What a server does after the last message of a fixed amount of work is done within this.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// All scenarios, in the order of the report.
+pub fn all() -> Vec<Box<dyn Scenario>> {
+    use Qos::{AtLeastOnce, AtMostOnce, ExactlyOnce};
+    let mut list: Vec<Box<dyn Scenario>> = Vec::new();
+    for (size, window) in [(64, 200), (1024, 50), (16_384, 50)] {
+        for qos in [AtMostOnce, AtLeastOnce, ExactlyOnce] {
+            list.push(Box::new(Pipe { pairs: 1, qos, size, window }));
+        }
+    }
+    for qos in [AtMostOnce, AtLeastOnce] {
+        list.push(Box::new(Pipe { pairs: 10, qos, size: 256, window: 50 }));
+    }
+    for qos in [AtMostOnce, AtLeastOnce] {
+        list.push(Box::new(FanIn { publishers: 100, qos, size: 64, window: 20 }));
+    }
+    for qos in [AtMostOnce, AtLeastOnce] {
+        list.push(Box::new(FanOut { subscribers: 500, qos, size: 64, window: 4 }));
+    }
+    list.push(Box::new(Wildcards { filters: 100_000, qos: AtMostOnce, size: 64 }));
+    for qos in [AtMostOnce, AtLeastOnce] {
+        list.push(Box::new(Latency { qos, size: 64, rate: 5000 }));
+    }
+    list.push(Box::new(Idle { connections: 10_000, at_once: 64 }));
+    list.push(Box::new(Offline { messages: 50_000, size: 64 }));
+    list.push(Box::new(Retained { topics: 100_000, size: 64 }));
+    list
+}
+
+/// Whether `name` fits a pattern in which `*` stands for any characters.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
+    let Some(rest) = name.strip_prefix(head) else { return false };
+    (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|rest| matches(tail, rest)))
+}
+
+fn payload_name(size: usize) -> String {
+    if size.is_multiple_of(1024) { format!("{}k", size / 1024) } else { size.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_cover_the_list() {
+        let names: Vec<String> = all().iter().map(|scenario| scenario.name()).collect();
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+        for expected in ["pipe-qos0-64", "pipe-qos2-16k", "pipe10-qos1-256", "fanin100-qos0", "idle-10k"] {
+            assert!(names.iter().any(|name| name == expected), "{expected} in {names:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_like_globs() {
+        let cases = [
+            ("pipe-qos0-64", "pipe-qos0-64", true),
+            ("pipe*", "pipe-qos0-64", true),
+            ("*qos1*", "pipe-qos1-64", true),
+            ("*", "x", true),
+            ("pipe", "pipe-qos0-64", false),
+            ("*-64", "pipe-qos0-64k", false),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(matches(pattern, name), expected, "{pattern} on {name}");
+        }
+    }
+}
