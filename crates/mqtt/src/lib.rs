@@ -10,7 +10,8 @@
 //! - [`encode`] writes any packet in one pass; [`PublishHeader`] and [`write_ack`] are the short ways for those who send
 //!   many messages.
 //! - [`topic`] has the rules of names and filters, [`property`] the properties of MQTT 5.0.
-//! - The state machines: [`Allocator`] for packet identifiers.
+//! - The state machines: [`Allocator`] for packet identifiers, [`inflight`] for QoS 1 and 2 in both directions,
+//!   [`alias`] for topic aliases, [`keep_alive`], [`session_expiry`].
 //!
 //! # Example
 //!
@@ -51,7 +52,11 @@ mod reason;
 mod version;
 mod wire;
 
+pub mod alias;
+pub mod inflight;
+pub mod keep_alive;
 pub mod property;
+pub mod session_expiry;
 pub mod topic;
 
 pub use codec::{decode, encode, encoded_len};
