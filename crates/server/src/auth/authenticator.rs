@@ -1,5 +1,6 @@
 //! From what a client presents to a verdict.
 
+use super::certified_user::CertifiedUser;
 use super::enhanced::{EnhancedAuth, EnhancedRefusal};
 use super::failure_limiter::{FailureLimit, FailureLimiter, PeerKey};
 use super::hash_pool::{HashPool, Job, PoolLimits};
@@ -37,18 +38,6 @@ impl AnonymousPolicy {
     }
 }
 
-/// What the TLS layer says about the client, on a listener that takes user names from certificates.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum CertificateUser {
-    /// The listener does not take user names from certificates.
-    #[default]
-    NotUsed,
-    /// The verified certificate names this user; user name and password in the request are ignored.
-    Name(Arc<str>),
-    /// There is no certificate, or it names nobody: the client is refused.
-    Missing,
-}
-
 /// A request to be let in.
 #[derive(Debug, Clone)]
 pub struct AuthRequest {
@@ -59,7 +48,7 @@ pub struct AuthRequest {
     /// Where it really comes from.
     pub peer: PeerOrigin,
     /// What its certificate says.
-    pub certificate: CertificateUser,
+    pub certificate: CertifiedUser,
     /// The policy of the listener.
     pub anonymous: AnonymousPolicy,
 }
@@ -73,12 +62,19 @@ pub struct AuthSettings {
     pub failures: FailureLimit,
     /// Verified logins that are remembered at least, 32 bytes each. Zero or one remember next to nothing.
     pub remembered_logins: usize,
+    /// Whether SCRAM-SHA-256 is offered, to users whose credentials for it are stored.
+    pub scram: bool,
 }
 
 impl Default for AuthSettings {
-    /// 65,536 remembered logins; the rest as in [`PoolLimits`] and [`FailureLimit`].
+    /// 65,536 remembered logins, SCRAM offered; the rest as in [`PoolLimits`] and [`FailureLimit`].
     fn default() -> Self {
-        Self { pool: PoolLimits::default(), failures: FailureLimit::default(), remembered_logins: 65_536 }
+        Self {
+            pool: PoolLimits::default(),
+            failures: FailureLimit::default(),
+            remembered_logins: 65_536,
+            scram: true,
+        }
     }
 }
 
@@ -101,6 +97,7 @@ impl Authenticator {
             users: ArcSwapOption::from(users.map(Arc::new)),
             verified,
             failures: Mutex::new(FailureLimiter::new(settings.failures)),
+            scram: settings.scram,
         };
         let pool = HashPool::start(settings.pool)?;
         Ok(Self { shared: Arc::new(shared), pool, patience: settings.pool.patience })
@@ -163,6 +160,7 @@ pub(super) struct Shared {
     users: ArcSwapOption<Users>,
     verified: SuccessCache,
     failures: Mutex<FailureLimiter>,
+    scram: bool,
 }
 
 enum Decision {
@@ -181,17 +179,21 @@ impl Shared {
         self.users.load_full()
     }
 
+    pub(super) fn offers_scram(&self) -> bool {
+        self.scram
+    }
+
     pub(super) fn failures(&self) -> MutexGuard<'_, FailureLimiter> {
         self.failures.lock()
     }
 
     fn decide(&self, request: AuthRequest) -> Decision {
         match request.certificate {
-            CertificateUser::Name(name) => {
+            CertifiedUser::Name(name) => {
                 return Decision::Now(Verdict::Granted(Identity::user(name, Proof::Certificate)));
             }
-            CertificateUser::Missing => return Decision::Now(Verdict::Denied(Denial::NotAuthorized)),
-            CertificateUser::NotUsed => {}
+            CertifiedUser::Missing => return Decision::Now(Verdict::Denied(Denial::NotAuthorized)),
+            CertifiedUser::NotUsed => {}
         }
         if self.users.load().is_none() {
             return Decision::Now(request.anonymous.judge(request.peer));

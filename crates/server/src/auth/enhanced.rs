@@ -49,7 +49,7 @@ impl Shared {
         peer: PeerOrigin,
         known: Option<&Identity>,
     ) -> Result<Box<dyn EnhancedAuth>, EnhancedRefusal> {
-        let users = self.users().filter(|users| users.has_scram());
+        let users = self.users().filter(|users| self.offers_scram() && users.has_scram());
         let Some(users) = users.filter(|_| method == scram::METHOD) else {
             return Err(EnhancedRefusal::BadMethod);
         };

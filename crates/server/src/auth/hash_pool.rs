@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -102,7 +103,9 @@ impl Shared {
             match lines.pop() {
                 Some(job) => {
                     drop(lines);
-                    job((!closed).then_some(&mut scratch));
+                    // A panic is a defect in one answer (and was reported); the pool must outlive it.
+                    let work = AssertUnwindSafe(|| job((!closed).then_some(&mut scratch)));
+                    let _ = panic::catch_unwind(work);
                     lines = self.lines.lock();
                 }
                 None if closed => return,

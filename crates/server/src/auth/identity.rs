@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use tercet_broker::permission::Subject;
+use tercet_net::Peer;
 
 /// How a client proved who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,6 +86,11 @@ impl PeerOrigin {
     pub fn direct(ip: IpAddr) -> Self {
         let ip = ip.to_canonical();
         Self { ip: Some(ip), is_local: ip.is_loopback() }
+    }
+
+    /// A peer as the network layer knows it. Local only if both ends of a proxied connection are.
+    pub fn of(peer: &Peer) -> Self {
+        Self { ip: peer.address().ip(), is_local: peer.is_loopback() }
     }
 
     /// A peer on a Unix socket.

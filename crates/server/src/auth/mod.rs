@@ -13,6 +13,7 @@
 //! as a whole (CVE-2018-12551).
 
 mod authenticator;
+mod certified_user;
 mod enhanced;
 mod failure_limiter;
 mod files;
@@ -28,7 +29,8 @@ mod secret;
 mod success_cache;
 mod users;
 
-pub use authenticator::{AnonymousPolicy, AuthRequest, AuthSettings, Authenticator, CertificateUser};
+pub use authenticator::{AnonymousPolicy, AuthRequest, AuthSettings, Authenticator};
+pub use certified_user::CertifiedUser;
 pub use enhanced::{EnhancedAuth, EnhancedRefusal, Step};
 pub use failure_limiter::FailureLimit;
 pub use files::{AuthFiles, AuthLoadError, FileProblem, LoadedAuth};

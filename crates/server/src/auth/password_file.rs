@@ -139,7 +139,7 @@ pub struct PasswordFile {
 #[derive(Debug, Clone)]
 enum Line {
     Text(Box<str>),
-    User(Box<str>, Credentials),
+    User(Box<str>, Box<Credentials>),
 }
 
 /// What became of a user.
@@ -191,7 +191,7 @@ impl PasswordFile {
     /// All users, in the order of the file.
     pub fn users(&self) -> impl Iterator<Item = (&str, &Credentials)> {
         self.lines.iter().filter_map(|line| match line {
-            Line::User(name, credentials) => Some((name.as_ref(), credentials)),
+            Line::User(name, credentials) => Some((name.as_ref(), credentials.as_ref())),
             Line::Text(_) => None,
         })
     }
@@ -209,11 +209,11 @@ impl PasswordFile {
         check_user_name(name)?;
         let known = self.users.get(name).and_then(|index| self.lines.get_mut(*index));
         if let Some(Line::User(_, stored)) = known {
-            *stored = credentials;
+            **stored = credentials;
             return Ok(Change::Updated);
         }
         self.users.insert(name.into(), self.lines.len());
-        self.lines.push(Line::User(name.into(), credentials));
+        self.lines.push(Line::User(name.into(), Box::new(credentials)));
         Ok(Change::Added)
     }
 
@@ -294,7 +294,7 @@ impl PasswordFile {
         };
         let credentials = Credentials { hash: hash.parse()?, scram: scram.map(str::parse).transpose()? };
         self.users.insert(name.into(), index);
-        self.lines.push(Line::User(name.into(), credentials));
+        self.lines.push(Line::User(name.into(), Box::new(credentials)));
         Ok(())
     }
 }
@@ -305,9 +305,12 @@ impl fmt::Display for PasswordFile {
         for line in &self.lines {
             match line {
                 Line::Text(text) => writeln!(f, "{text}")?,
-                Line::User(name, Credentials { hash, scram: None }) => writeln!(f, "{name}:{hash}")?,
-                Line::User(name, Credentials { hash, scram: Some(scram) }) => {
-                    writeln!(f, "{name}:{hash}:{scram}")?;
+                Line::User(name, credentials) => {
+                    write!(f, "{name}:{}", credentials.hash)?;
+                    if let Some(scram) = &credentials.scram {
+                        write!(f, ":{scram}")?;
+                    }
+                    writeln!(f)?;
                 }
             }
         }
