@@ -1,3 +1,11 @@
+//! Whole transports over loopback sockets, driven by an edge-triggered loop as a reactor does it.
+
+mod pair;
+mod plain;
+mod proxy;
+mod tls;
+mod websocket;
+
 use super::*;
 
 #[test]

@@ -3,6 +3,7 @@
 //! Memory per connection: the codec, and what the layer below did not take of one frame of at most [`FRAME`] bytes
 //! and one control frame.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 
 use crate::websocket::{Codec, Outcome, ProtocolError};
@@ -16,7 +17,6 @@ const SLICES: usize = 64;
 /// Reads without a result before other connections get their turn.
 const PATIENCE: usize = 8;
 
-#[derive(Debug)]
 pub(super) struct WebSocketLayer {
     pub(super) codec: Codec,
     /// Bytes that arrived together with the HTTP request.
@@ -137,8 +137,24 @@ impl WebSocketLayer {
         }
     }
 
+    /// Bytes of memory held for what waits.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.leftover.capacity() + self.out.capacity()
+    }
+
     pub(super) fn wants_write(&self) -> bool {
         !self.out.is_empty() || self.codec.has_control()
+    }
+}
+
+impl fmt::Debug for WebSocketLayer {
+    /// Leaves out bytes that wait: they may be credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketLayer")
+            .field("codec", &self.codec)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
     }
 }
 

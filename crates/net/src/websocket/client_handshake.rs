@@ -1,6 +1,6 @@
 //! The client's side of the opening handshake (RFC 6455 §4.1): a request to send, an answer to judge.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 
 use base64::Engine;
@@ -16,7 +16,7 @@ const MAX_HEADERS: usize = 64;
 ///
 /// Send [`ClientHandshake::request`], collect what comes back, and call [`ClientHandshake::response`] after every
 /// read until it gives a result. Bytes behind the response already belong to the WebSocket.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientHandshake {
     request: Vec<u8>,
     accept_key: String,
@@ -183,6 +183,13 @@ impl ClientHandshake {
             (Some(protocol), None) if protocol == self.subprotocol.as_bytes() => Ok(true),
             _ => Err(ClientHandshakeError::Header("Sec-WebSocket-Protocol")),
         }
+    }
+}
+
+impl fmt::Debug for ClientHandshake {
+    /// Leaves out the request: its headers may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientHandshake").field("subprotocol", &self.subprotocol).finish_non_exhaustive()
     }
 }
 
