@@ -212,11 +212,15 @@ impl Shared {
     /// its failures may also be that of working clients.
     fn shortcut(&self, login: &Login) -> Option<Verdict> {
         let users = self.users.load();
-        if let Some((name, stored)) = users.as_ref().and_then(|users| users.find(&login.user)) {
-            let tag = self.verified.tag(name, login.password.expose(), &stored.hash);
-            if self.verified.contains(&tag) {
-                return Some(Verdict::Granted(Identity::user(Arc::clone(name), Proof::Password)));
-            }
+        let users = users.as_ref()?;
+        let found = users.find(&login.user);
+        // The same work for an unknown user: the time must not tell who exists.
+        let hash = found.map(|(_, stored)| &stored.hash).or_else(|| users.decoy_hash(&login.user));
+        let known = hash.is_some_and(|hash| {
+            self.verified.contains(&self.verified.tag(&login.user, login.password.expose(), hash))
+        });
+        if let Some((name, _)) = found.filter(|_| known) {
+            return Some(Verdict::Granted(Identity::user(Arc::clone(name), Proof::Password)));
         }
         let banned = self.failures().is_exhausted(login.peer, Instant::now());
         banned.then_some(Verdict::Denied(Denial::Banned))

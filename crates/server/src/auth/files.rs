@@ -5,6 +5,7 @@ use super::password_file::{PasswordFile, ReadError};
 use super::users::Users;
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tercet_broker::permission::{PermissionStore, Permissions, acl_file};
 
@@ -90,11 +91,21 @@ impl AuthFiles {
 
 fn load_users(path: &Path) -> Result<Users, Vec<FileProblem>> {
     match PasswordFile::read(path) {
-        Ok(file) => Ok(Users::new(&file)),
+        Ok(file) => {
+            warn_if_world_readable(path);
+            Ok(Users::new(&file))
+        }
         Err(ReadError::Io(error)) => Err(vec![unreadable(path, &error)]),
         Err(ReadError::Lines(errors)) => {
             Err(errors.iter().map(|error| wrong_line(path, error.line, &error.problem)).collect())
         }
+    }
+}
+
+fn warn_if_world_readable(path: &Path) {
+    let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o004 != 0) {
+        tracing::warn!(path = %path.display(), "every user of this machine can read the password file; chmod 640 it");
     }
 }
 

@@ -27,10 +27,10 @@ pub struct PoolLimits {
 }
 
 impl Default for PoolLimits {
-    /// Half of the processors but at least one and at most four; 16,384 waiting; 30 seconds.
+    /// Half of the processors but at least one; 16,384 waiting; 30 seconds.
     fn default() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        Self { threads: (processors / 2).clamp(1, 4), waiting: 16_384, patience: Duration::from_secs(30) }
+        Self { threads: (processors / 2).max(1), waiting: 16_384, patience: Duration::from_secs(30) }
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod authenticator;
 mod certified_user;
+mod configured;
 mod enhanced;
 mod failure_limiter;
 mod files;

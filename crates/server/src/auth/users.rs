@@ -91,3 +91,48 @@ fn pick<'a, T>(choices: &'a [T], by: &Key) -> Option<&'a T> {
     let number = u32::from_le_bytes([a, b, c, d]) as usize;
     choices.get(number.checked_rem(choices.len())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::password_file::HashChoice;
+    use crate::auth::password_hash::ArgonCost;
+
+    fn file(names: &[&str]) -> PasswordFile {
+        let cost = ArgonCost { memory_kib: 64, passes: 1 };
+        let mut file = PasswordFile::default();
+        for name in names {
+            let choice = HashChoice { cost, scram_iterations: Some(5_000) };
+            file.set_password(name, &"pw".into(), choice).unwrap();
+        }
+        file
+    }
+
+    #[test]
+    fn a_decoy_is_one_of_the_real_hashes_and_stays_the_same_over_a_restart() {
+        let file = file(&["ann", "bob", "carol"]);
+        let (users, restarted) = (Users::new(&file), Users::new(&file));
+        for name in ["dave", "erin", ""] {
+            let decoy = users.decoy_hash(name).unwrap();
+            assert!(file.users().any(|(_, stored)| stored.hash == *decoy));
+            assert!(restarted.decoy_hash(name).unwrap() == decoy);
+            assert_eq!(users.decoy_scram(name), restarted.decoy_scram(name));
+        }
+        assert_ne!(users.decoy_scram("dave"), users.decoy_scram("erin"));
+    }
+
+    #[test]
+    fn decoys_look_like_the_real_ones_and_cannot_be_foreseen() {
+        let users = Users::new(&file(&["ann"]));
+        let (real, decoy) = (users.find("ann").unwrap().1.scram.clone().unwrap(), users.decoy_scram("dave"));
+        assert_eq!((decoy.iterations, decoy.salt.len()), (real.iterations, real.salt.len()));
+        assert_ne!(Users::new(&file(&["ann"])).decoy_scram("dave").salt, decoy.salt);
+    }
+
+    #[test]
+    fn without_users_there_is_nothing_to_pick_from() {
+        let users = Users::default();
+        assert!(users.is_empty() && !users.has_scram() && users.decoy_hash("x").is_none());
+        assert_eq!(users.decoy_scram("x").iterations, DEFAULT_ITERATIONS);
+    }
+}
