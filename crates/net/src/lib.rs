@@ -47,8 +47,7 @@
 //!     poll.poll(&mut events, None)?;
 //!     for event in &events {
 //!         if event.token() == Token(0) {
-//!             while let Some(socket) = listener.accept()? {
-//!                 let mut transport = Transport::plain(socket);
+//!             while let Some(mut transport) = listener.accept_transport()? {
 //!                 let both = Interest::READABLE | Interest::WRITABLE;
 //!                 poll.registry().register(&mut transport, Token(1), both)?;
 //!                 connection = Some(transport);

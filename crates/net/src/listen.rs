@@ -11,10 +11,15 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
+use crate::peer::PeerAddress;
 use crate::socket::Socket;
+use crate::transport::Transport;
 
 /// Connections that may wait to be accepted unless options say otherwise (the kernel caps it at `somaxconn`).
 pub const DEFAULT_BACKLOG: u32 = 4096;
+
+/// Linux hands the listener's `TCP_NODELAY` down to the connections it accepts, which saves a system call each.
+const NODELAY_IS_INHERITED: bool = cfg!(target_os = "linux");
 
 /// How to listen on TCP.
 #[derive(Clone, Debug)]
@@ -190,18 +195,38 @@ impl Listener {
     /// Mostly resource exhaustion ([`is_exhaustion`]): the connection keeps waiting and no new event will come for
     /// it, so call again after a pause.
     pub fn accept(&self) -> io::Result<Option<Socket>> {
+        Ok(self.accept_with_address()?.map(|(socket, _)| socket))
+    }
+
+    /// Like [`Listener::accept`], as a plain transport. It knows the peer's address even when the peer is gone
+    /// again, and costs a system call less.
+    ///
+    /// # Errors
+    /// As for [`Listener::accept`].
+    pub fn accept_transport(&self) -> io::Result<Option<Transport>> {
+        let accepted = self.accept_with_address()?;
+        Ok(accepted.map(|(socket, address)| Transport::plain_from(socket, address)))
+    }
+
+    fn accept_with_address(&self) -> io::Result<Option<(Socket, PeerAddress)>> {
         loop {
             let accepted = match &self.inner {
-                Inner::Tcp(listener) => listener.accept().map(|(stream, _)| Socket::Tcp(stream)),
-                Inner::Unix { listener, .. } => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
+                Inner::Tcp(listener) => {
+                    listener.accept().map(|(stream, address)| (Socket::Tcp(stream), address.into()))
+                }
+                Inner::Unix { listener, .. } => {
+                    listener.accept().map(|(stream, _)| (Socket::Unix(stream), PeerAddress::Unix))
+                }
             };
             match accepted {
-                Ok(socket) => {
-                    if let Socket::Tcp(stream) = &socket {
+                Ok((socket, address)) => {
+                    if let Socket::Tcp(stream) = &socket
+                        && !NODELAY_IS_INHERITED
+                    {
                         // Fails only when the peer is already gone, which the first read will tell.
                         let _ = stream.set_nodelay(true);
                     }
-                    return Ok(Some(socket));
+                    return Ok(Some((socket, address)));
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(None),
@@ -268,6 +293,7 @@ fn bind_tcp(options: &TcpOptions) -> io::Result<std::net::TcpListener> {
         socket.set_only_v6(!options.dual_stack)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&options.address.into())?;
     socket.listen(backlog(options.backlog))?;

@@ -85,6 +85,11 @@ impl Transport {
         // A peer that reset the connection while it waited has no address any more; the first read will end it.
         let nowhere = PeerAddress::Ip(SocketAddr::from(([0, 0, 0, 0], 0)));
         let address = socket.peer_address().unwrap_or(nowhere);
+        Self::plain_from(socket, address)
+    }
+
+    /// The bare socket, when it is known already who is at its other end.
+    pub(crate) fn plain_from(socket: Socket, address: PeerAddress) -> Self {
         Self { socket, peer: Peer::direct(address), layers: None }
     }
 

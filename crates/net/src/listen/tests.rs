@@ -33,6 +33,19 @@ fn tcp_listener_picks_a_port_and_sets_nodelay() {
 }
 
 #[test]
+fn accepted_transports_know_their_peer() {
+    let listener = Listener::bind_tcp(&TcpOptions::new("127.0.0.1:0".parse().unwrap())).unwrap();
+    let client = std::net::TcpStream::connect(listener.tcp_address().unwrap()).unwrap();
+    let expected = PeerAddress::from(client.local_addr().unwrap());
+    // The connection is in the backlog once connect() has returned, even if the client is gone again.
+    socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(client);
+    let transport = listener.accept_transport().unwrap().unwrap();
+    assert_eq!(transport.peer().address(), expected);
+    assert!(listener.accept_transport().unwrap().is_none());
+}
+
+#[test]
 fn dual_stack_listener_takes_ipv4_and_shows_it_as_such() {
     let Ok(mut listener) = Listener::bind_tcp(&TcpOptions::new("[::]:0".parse().unwrap())) else {
         return; // This machine has no IPv6.
