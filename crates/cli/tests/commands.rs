@@ -1,5 +1,7 @@
 //! The commands as people and scripts meet them: output, exit codes, errors with their hints.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test may panic anywhere")]
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -10,8 +10,9 @@ use super::setting::Auto;
 section! {
     /// Who may connect and do what.
     Auth, "auth" {
-        /// Who may connect without credentials, unless a listener says otherwise. With "loopback" the
-        /// real peer address decides, so an open port never lets strangers in.
+        /// Who may connect without credentials, unless a listener says otherwise. "loopback": programs on
+        /// this machine, judged by the real peer address, on listeners that no other machine reaches; on
+        /// an open port it means nobody.
         anonymous: Anonymous = Anonymous::Loopback => NewConnections;
         /// Users and password hashes: `user:hash` per line, written by `tercet passwd`; Mosquitto's files
         /// are read too.

@@ -79,7 +79,8 @@ choice! {
 
     /// Who may connect without credentials.
     Anonymous {
-        /// Peers on this machine (judged by the real peer address) and those on Unix sockets.
+        /// Peers on this machine (judged by the real peer address), on listeners that only this machine
+        /// reaches.
         Loopback = "loopback",
         /// Everyone.
         Allow = "allow",

@@ -109,9 +109,13 @@ impl Config {
         listener.max_packet_size.unwrap_or(self.limits.max_packet_size)
     }
 
-    /// Whether clients without credentials are let in on `listener`: its own value or that of `[auth]`.
+    /// Who may connect to `listener` without credentials: its own rule or that of `[auth]`. A listener that
+    /// other machines reach is never opened by [`Anonymous::Loopback`]: there it means [`Anonymous::Deny`].
     pub fn anonymous(&self, listener: &Listener) -> Anonymous {
-        listener.anonymous.unwrap_or(self.auth.anonymous)
+        match listener.anonymous.unwrap_or(self.auth.anonymous) {
+            Anonymous::Loopback if !listener.bind.is_local() => Anonymous::Deny,
+            rule => rule,
+        }
     }
 
     /// The listeners made by `[[listener]]` tables, in their order; the default ones come before them.

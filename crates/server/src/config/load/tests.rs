@@ -395,6 +395,23 @@ fn default_listeners_give_way_and_tls_ports_wait_for_a_certificate() {
 }
 
 #[test]
+fn anonymous_clients_are_never_let_in_from_other_machines_by_default() {
+    for (bind, rule, expected) in [
+        ("127.0.0.1:1", "loopback", "loopback"),
+        ("[::1]:1", "loopback", "loopback"),
+        ("unix:/run/t.sock", "loopback", "loopback"),
+        ("0.0.0.0:1", "loopback", "deny"),
+        ("[::]:1", "loopback", "deny"),
+        ("0.0.0.0:1", "allow", "allow"),
+        ("127.0.0.1:1", "deny", "deny"),
+    ] {
+        let text = format!("[auth]\nanonymous = \"{rule}\"\n[[listener]]\nbind = \"{bind}\"\n");
+        let config = load_text(&text).unwrap().config;
+        assert_eq!(config.anonymous(&config.own_listeners()[0]).word(), expected, "{bind} {rule}");
+    }
+}
+
+#[test]
 fn a_full_listener() {
     let text = r#"
         [[listener]]
