@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::driver::Session;
 use crate::engine::Interrupt;
@@ -51,7 +52,8 @@ struct Run {
     /// Another broker, started by this shell command ({port}: port to listen on, {dir}: scratch directory)
     #[arg(long, value_name = "NAME=COMMAND", value_parser = CommandPeer::parse)]
     peer: Vec<CommandPeer>,
-    /// Another broker that is running already; its pid makes its CPU time known
+    /// Another broker that is running already; its pid makes its CPU time known.
+    /// Scenarios that leave sessions or retained messages behind are not run on it
     #[arg(long, value_name = "NAME=IP:PORT[,PID]", value_parser = Attached::parse)]
     external: Vec<Attached>,
     /// Repetitions; figures are medians over them
@@ -63,6 +65,10 @@ struct Run {
     /// Seconds of load before the measurement
     #[arg(long, default_value_t = 0.3, value_parser = seconds)]
     warm_up: f64,
+    /// Pin the load generator and the servers to these cores, as in `0` or `0,1`. On one core nothing ever
+    /// sleeps under load, so figures per CPU-second no longer depend on how busy the machine is
+    #[arg(long, value_name = "CORES", value_delimiter = ',')]
+    cpus: Vec<usize>,
     /// Speak MQTT 5.0 instead of 3.1.1
     #[arg(long)]
     mqtt5: bool,
@@ -101,6 +107,14 @@ impl Run {
             Ok(peers) => peers,
             Err(error) => return Ok(wrong_usage(&error)),
         };
+        if let Err(error) = pin_to(&self.cpus) {
+            return Ok(wrong_usage(&format!("--cpus: {error}")));
+        }
+        let peers = startable(peers);
+        if peers.is_empty() {
+            say("tercet-bench: no peer left");
+            return Ok(ExitCode::FAILURE);
+        }
         let open_files = raise_file_limit();
         let session = self.session(open_files)?;
         let results = session.run(&scenarios, &peers, |run| say(&report::progress_line(run, session.rounds)));
@@ -151,6 +165,33 @@ impl Run {
         peers.extend(self.external.iter().map(|peer| Box::new(peer.clone()) as Box<dyn Peer>));
         Ok(Ok(peers))
     }
+}
+
+/// Keeps this process, and the servers it starts, on these cores; on all when none are given.
+fn pin_to(cpus: &[usize]) -> io::Result<()> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        if *cpu >= CpuSet::MAX_CPU {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        set.set(*cpu);
+    }
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// The peers that start here; the others are left out with a word.
+fn startable(mut peers: Vec<Box<dyn Peer>>) -> Vec<Box<dyn Peer>> {
+    peers.retain(|peer| {
+        let outcome = peer.start();
+        if let Err(error) = &outcome {
+            say(&format!("{} is left out: {error}", peer.name()));
+        }
+        outcome.is_ok()
+    });
+    peers
 }
 
 fn select(patterns: &[String]) -> Result<Vec<Box<dyn Scenario>>, String> {

@@ -71,6 +71,10 @@ impl Session {
         if self.interrupt.is_raised() {
             return Err(RunError::Load(LoadError::Interrupted));
         }
+        let needed = scenario.connections() as u64 / self.shrink.max(1) as u64 + SPARE_FILES;
+        if needed > self.open_files {
+            return Err(RunError::OpenFiles { needed, allowed: self.open_files });
+        }
         let server = peer.start()?;
         let context = Context {
             version: self.version,
@@ -108,8 +112,13 @@ impl Session {
     }
 }
 
+/// Open files that a process needs besides its connections.
+const SPARE_FILES: u64 = 100;
+
 #[derive(Debug, thiserror::Error)]
 enum RunError {
+    #[error("does not fit: needs {needed} open files, the hard limit is {allowed} (ulimit -Hn)")]
+    OpenFiles { needed: u64, allowed: u64 },
     #[error(transparent)]
     Peer(#[from] PeerError),
     #[error(transparent)]

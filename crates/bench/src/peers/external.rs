@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process;
 
-use super::Peer;
 use super::server::{Launch, PeerError, Server, TempDir, free_port};
+use super::{Need, Peer};
 
 /// A broker started by a shell command in which `{port}` stands for the port to listen on (127.0.0.1) and
 /// `{dir}` for an empty directory that is removed afterwards.
@@ -90,6 +90,10 @@ impl Peer for Attached {
 
     fn settings(&self) -> String {
         self.addr.to_string()
+    }
+
+    fn offers(&self, need: Need) -> bool {
+        need != Need::FreshBroker
     }
 
     fn start(&self) -> Result<Server, PeerError> {

@@ -22,8 +22,10 @@ pub use usage::Usage;
 pub enum Need {
     /// Connect, ping, publish and subscribe with exact topics.
     Plain,
-    /// Wildcards, sessions or retained messages: a real broker.
+    /// Wildcards: a real broker.
     Broker,
+    /// Sessions or retained messages, which stay behind: a real broker of our own, thrown away afterwards.
+    FreshBroker,
 }
 
 /// A kind of server that can be started any number of times.
@@ -39,7 +41,7 @@ pub trait Peer {
 
     /// Whether it can take part in a scenario.
     fn offers(&self, need: Need) -> bool {
-        matches!(need, Need::Plain | Need::Broker)
+        matches!(need, Need::Plain | Need::Broker | Need::FreshBroker)
     }
 
     /// Starts a fresh server and waits until it accepts connections.

@@ -7,6 +7,8 @@ use std::fs;
 pub struct Usage {
     /// User and system time of all its threads, in nanoseconds.
     pub cpu_ns: u64,
+    /// Time that its threads, ready to run, waited for a core, in nanoseconds.
+    pub waited_ns: u64,
     /// Resident memory, in bytes.
     pub rss: u64,
     /// Resident anonymous memory (heap, stacks; no files, no kernel socket buffers), in bytes.
@@ -19,8 +21,10 @@ impl Usage {
     /// Reads the process's figures; `None` when it does not exist.
     pub fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let scheduled = Scheduled::of(pid);
         Some(Usage {
-            cpu_ns: cpu_ns(pid)?,
+            cpu_ns: cpu_ns(pid, scheduled)?,
+            waited_ns: scheduled.map_or(0, |scheduled| scheduled.waited_ns),
             rss: field(&status, "VmRSS:").unwrap_or(0) * 1024,
             anonymous: field(&status, "RssAnon:").unwrap_or(0) * 1024,
             threads: field(&status, "Threads:").unwrap_or(0),
@@ -31,26 +35,43 @@ impl Usage {
     pub fn cpu_seconds_since(&self, earlier: &Usage) -> f64 {
         self.cpu_ns.saturating_sub(earlier.cpu_ns) as f64 / 1e9
     }
+
+    /// Seconds of waiting for a core since `earlier`.
+    pub fn waited_seconds_since(&self, earlier: &Usage) -> f64 {
+        self.waited_ns.saturating_sub(earlier.waited_ns) as f64 / 1e9
+    }
 }
 
 /// The larger of two accounts of the same time: `stat` has ticks of 10 ms and includes ended threads,
 /// `schedstat` has nanoseconds and only the threads alive.
-fn cpu_ns(pid: u32) -> Option<u64> {
+fn cpu_ns(pid: u32, scheduled: Option<Scheduled>) -> Option<u64> {
     let ticks = ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
     let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
     let coarse = ticks * tick_ns;
-    let Some(fine) = scheduled_ns(pid) else { return Some(coarse) };
+    let Some(Scheduled { ran_ns, .. }) = scheduled else { return Some(coarse) };
     // More than a tick apart: threads have ended meanwhile and took their account with them.
-    Some(if coarse > fine + 2 * tick_ns { coarse } else { fine })
+    Some(if coarse > ran_ns + 2 * tick_ns { coarse } else { ran_ns })
 }
 
-fn scheduled_ns(pid: u32) -> Option<u64> {
-    let mut total = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
-        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        total += text.split_whitespace().next()?.parse::<u64>().ok()?;
+/// The scheduler's account of all threads alive.
+#[derive(Debug, Clone, Copy, Default)]
+struct Scheduled {
+    ran_ns: u64,
+    waited_ns: u64,
+}
+
+impl Scheduled {
+    fn of(pid: u32) -> Option<Self> {
+        let mut total = Scheduled::default();
+        for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+            // A thread that ended since the listing.
+            let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+            let mut fields = text.split_whitespace();
+            total.ran_ns += fields.next()?.parse::<u64>().ok()?;
+            total.waited_ns += fields.next()?.parse::<u64>().ok()?;
+        }
+        (total.ran_ns > 0).then_some(total)
     }
-    Some(total)
 }
 
 /// utime and stime, fields 14 and 15 of proc(5) stat; the command (field 2) may hold spaces and brackets.

@@ -36,6 +36,11 @@ pub(super) fn or_dash(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), short)
 }
 
+/// A share of one in percent.
+pub(super) fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |share| format!("{:.0}", share * 100.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

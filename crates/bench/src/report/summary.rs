@@ -110,6 +110,7 @@ fn median_sample(samples: &[&Sample]) -> Sample {
         seconds: of(|s| Some(s.seconds)).unwrap_or(0.0),
         rate: of(|s| Some(s.rate)).unwrap_or(0.0),
         server_cpu_seconds: of(|s| s.server_cpu_seconds),
+        server_waited_seconds: of(|s| s.server_waited_seconds),
         per_cpu_second: of(|s| s.per_cpu_second),
         generator_cpu_seconds: of(|s| Some(s.generator_cpu_seconds)).unwrap_or(0.0),
         p50_us: of(|s| s.p50_us),

@@ -1,20 +1,21 @@
 //! Plain tables for a terminal.
 
 use super::bars::{Verdict, verdicts};
-use super::figures::{or_dash, short};
+use super::figures::{or_dash, percent, short};
 use super::results::{Results, Run};
 use super::summary::{Cell, Summary};
 
 /// One finished run in a line.
 pub fn progress_line(run: &Run, rounds: u32) -> String {
-    let head = format!("[{}/{rounds}] {:<18} {:<10}", run.round, run.scenario, run.peer);
+    let head = format!("[{}/{rounds}] {:<20} {:<10}", run.round, run.scenario, run.peer);
     match (&run.sample, &run.error) {
         (Some(sample), _) => format!(
-            "{head} {:>11} per CPU-s {:>11}/s  p99 {:>8} us  generator {:>3.0} %  {}",
+            "{head} {:>11} per CPU-s {:>11}/s  p99 {:>8} us  generator {:>3} %  server waited {:>2} %  {}",
             or_dash(sample.per_cpu_second),
             short(sample.rate),
             or_dash(sample.p99_us),
-            sample.generator_cpu_seconds / sample.seconds * 100.0,
+            percent(Some(sample.generator_cpu_seconds / sample.seconds)),
+            percent(sample.waiting_share()),
             sample.faults.describe()
         ),
         (None, error) => format!("{head} failed: {}", error.as_deref().unwrap_or("unknown")),
@@ -36,6 +37,7 @@ pub fn tables(results: &Results) -> String {
         "p99 us",
         "p99.9 us",
         "RSS MB",
+        "waited %",
         "clean",
     ];
     let rows = summary.cells().iter().map(|cell| row(&summary, cell).to_vec()).collect::<Vec<_>>();
@@ -67,7 +69,7 @@ pub fn tables(results: &Results) -> String {
 }
 
 /// A summary row; also used for Markdown.
-pub(super) fn row(summary: &Summary, cell: &Cell) -> [String; 11] {
+pub(super) fn row(summary: &Summary, cell: &Cell) -> [String; 12] {
     let ratio = |base: &str| {
         summary.ratio(&cell.scenario, &cell.peer, base).map_or_else(|| "–".to_owned(), |r| format!("{r:.2}"))
     };
@@ -82,6 +84,7 @@ pub(super) fn row(summary: &Summary, cell: &Cell) -> [String; 11] {
         or_dash(cell.median.p99_us),
         or_dash(cell.median.p999_us),
         or_dash(cell.median.rss_after.map(|bytes| (bytes >> 20) as f64)),
+        percent(cell.median.waiting_share()),
         cell.describe_clean(),
     ]
 }

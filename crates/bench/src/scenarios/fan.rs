@@ -33,6 +33,10 @@ impl Scenario for FanIn {
         )
     }
 
+    fn connections(&self) -> usize {
+        self.publishers as usize + 1
+    }
+
     fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
         let topics: Vec<String> = (0..self.publishers).map(|at| format!("bench/in/{at}")).collect();
         let all = Expect::Range { first: StreamId(0), count: topics.len() };
@@ -73,6 +77,10 @@ impl Scenario for FanOut {
              {subscribers}); deliveries are counted",
             qos as u8
         )
+    }
+
+    fn connections(&self) -> usize {
+        self.subscribers as usize + 1
     }
 
     fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {

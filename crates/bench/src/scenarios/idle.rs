@@ -28,6 +28,10 @@ impl Scenario for Idle {
         )
     }
 
+    fn connections(&self) -> usize {
+        self.connections + 1
+    }
+
     fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
         let connections = context.sized(self.connections);
         let mut fleet = Fleet::new(server.addr(), context.version, context.interrupt.clone())?;

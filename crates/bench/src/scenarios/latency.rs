@@ -30,6 +30,10 @@ impl Scenario for Latency {
         format!("one publisher at {rate} messages/s to one subscriber; QoS {}, {size} B", qos as u8)
     }
 
+    fn connections(&self) -> usize {
+        2
+    }
+
     fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
         let topic = || vec!["bench/latency".to_owned()];
         let expect = Expect::Range { first: StreamId(0), count: 1 };

@@ -64,6 +64,9 @@ pub trait Scenario {
         Need::Plain
     }
 
+    /// How many connections it holds at once; both sides need as many open files, and a few more.
+    fn connections(&self) -> usize;
+
     /// Runs it once against a fresh server.
     ///
     /// # Errors
@@ -79,7 +82,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 pub fn all() -> Vec<Box<dyn Scenario>> {
     use Qos::{AtLeastOnce, AtMostOnce, ExactlyOnce};
     let mut list: Vec<Box<dyn Scenario>> = Vec::new();
-    for (size, window) in [(64, 200), (1024, 50), (16_384, 50)] {
+    for (size, window) in [(64, 200), (1024, 200), (16_384, 50)] {
         for qos in [AtMostOnce, AtLeastOnce, ExactlyOnce] {
             list.push(Box::new(Pipe { pairs: 1, qos, size, window }));
         }

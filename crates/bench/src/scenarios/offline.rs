@@ -36,7 +36,11 @@ impl Scenario for Offline {
     }
 
     fn need(&self) -> Need {
-        Need::Broker
+        Need::FreshBroker
+    }
+
+    fn connections(&self) -> usize {
+        3
     }
 
     fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {

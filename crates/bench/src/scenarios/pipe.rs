@@ -33,6 +33,10 @@ impl Scenario for Pipe {
         )
     }
 
+    fn connections(&self) -> usize {
+        2 * self.pairs as usize
+    }
+
     fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
         let topic = |pair: u32| format!("bench/pipe/{pair}");
         let subscribers = (0..self.pairs).map(|pair| SubscriberPlan {

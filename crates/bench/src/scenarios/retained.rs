@@ -34,7 +34,11 @@ impl Scenario for Retained {
     }
 
     fn need(&self) -> Need {
-        Need::Broker
+        Need::FreshBroker
+    }
+
+    fn connections(&self) -> usize {
+        2
     }
 
     fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {

@@ -21,6 +21,9 @@ pub struct Sample {
     pub server_cpu_seconds: Option<f64>,
     /// `count` per second of the server's CPU time: the key figure.
     pub per_cpu_second: Option<f64>,
+    /// How long the server's threads waited for a core in the window, in seconds. Much of it means a busy
+    /// machine, on which a server that batches does better per CPU-second than on a quiet one.
+    pub server_waited_seconds: Option<f64>,
     /// The load generator's CPU time in the window, in seconds.
     pub generator_cpu_seconds: f64,
     /// Median latency, in microseconds.
@@ -46,6 +49,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// How much of the time the server was ready to run, but waited for a core: 0 on a quiet machine.
+    pub fn waiting_share(&self) -> Option<f64> {
+        let (ran, waited) = self.server_cpu_seconds.zip(self.server_waited_seconds)?;
+        Some(waited / (ran + waited)).filter(|share| share.is_finite())
+    }
+
     /// Notes latencies.
     pub fn set_latency(&mut self, latency: &Histogram) {
         let us = |quantile| Some(latency.quantile(quantile) as f64 / 1000.0);
@@ -106,6 +115,7 @@ impl Window {
     pub fn settle(self, server: &Server, count: u64, seconds: f64) -> Sample {
         let after = server.usage();
         let cpu = after.zip(self.server).map(|(after, before)| after.cpu_seconds_since(&before));
+        let waited = after.zip(self.server).map(|(after, before)| after.waited_seconds_since(&before));
         let generator = Usage::of(std::process::id()).zip(self.generator);
         let count = count.saturating_sub(self.count);
         Sample {
@@ -113,6 +123,7 @@ impl Window {
             seconds,
             rate: count as f64 / seconds,
             server_cpu_seconds: cpu,
+            server_waited_seconds: waited,
             per_cpu_second: cpu.filter(|cpu| *cpu > 0.0).map(|cpu| count as f64 / cpu),
             generator_cpu_seconds: generator.map_or(0.0, |(after, before)| after.cpu_seconds_since(&before)),
             ..Sample::default()

@@ -50,6 +50,10 @@ impl Scenario for Wildcards {
         Need::Broker
     }
 
+    fn connections(&self) -> usize {
+        CONNECTIONS + PUBLISHERS
+    }
+
     fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
         let devices = (context.sized(self.filters) / 4).max(PUBLISHERS);
         let topics = topics(devices);
