@@ -8,6 +8,9 @@ use bytes::Bytes;
 use crate::clock::Now;
 use crate::session::SessionId;
 
+/// Payloads above this size (bytes) are shared between receivers; smaller ones are cheaper to copy.
+pub const SHARE_ABOVE: usize = 4096;
+
 /// Delivery guarantee of a publication or subscription, as MQTT numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

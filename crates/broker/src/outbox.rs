@@ -83,6 +83,8 @@ pub struct Drained {
     pub shared: Vec<(usize, Bytes)>,
     /// Set when the core asked for the connection to be closed after these bytes.
     pub close: Option<CloseReason>,
+    /// Set when something waits for the output to be written: call [`crate::vhost::Vhost::resume`] then.
+    pub resume: bool,
 }
 
 /// The output side of a connected client.
@@ -99,7 +101,7 @@ pub trait Outbox: Send {
     /// Asks for the connection to be closed after what is already in the outbox.
     fn close(&mut self, reason: CloseReason, effects: &mut Effects);
 
-    /// Schedules the connection for attention without adding output.
+    /// Schedules the connection for a resume without adding output.
     fn wake(&mut self, effects: &mut Effects);
 
     /// Swaps the pending output into `out`, which must come in empty.

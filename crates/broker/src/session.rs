@@ -79,6 +79,8 @@ pub(crate) struct Context<'a> {
 pub(crate) struct SessionState {
     /// Counts connections; operations of an earlier one are ignored.
     pub epoch: u32,
+    /// Why the last connection lost the session.
+    pub evicted: CloseReason,
     /// Set once the session is gone; nothing may be added any more.
     pub ended: bool,
     /// Seconds the session outlives its connection.
@@ -144,22 +146,21 @@ impl Session {
         self.state.lock()
     }
 
-    /// Swaps out pending output. Returns false if the connection of `epoch` no longer owns the session.
-    pub fn drain(&self, epoch: u32, out: &mut Drained) -> bool {
-        let mut state = self.state.lock();
-        if state.epoch != epoch {
-            return false;
-        }
+    /// Swaps out pending output. An error says why the connection of `epoch` no longer owns the session.
+    pub fn drain(&self, epoch: u32, out: &mut Drained) -> Result<(), CloseReason> {
+        let state = &mut *self.state.lock();
         match &mut state.outbox {
-            Some(outbox) => outbox.drain(out),
-            None => return false,
+            Some(outbox) if state.epoch == epoch => {
+                outbox.drain(out);
+                Ok(())
+            }
+            _ => Err(state.evicted),
         }
-        true
     }
 
     /// Calls `act` with the outbox of the connection of `epoch`, if it still owns the session.
     pub fn with_outbox(&self, epoch: u32, act: impl FnOnce(&mut dyn Outbox)) {
-        let mut state = self.state.lock();
+        let state = &mut *self.state.lock();
         if state.epoch == epoch
             && let Some(outbox) = &mut state.outbox
         {
@@ -190,6 +191,7 @@ impl SessionState {
     pub(crate) fn new(expiry: u32, user: Option<Arc<str>>) -> Self {
         Self {
             epoch: 0,
+            evicted: CloseReason::TakenOver,
             ended: false,
             expiry,
             window: 0,

@@ -1,5 +1,27 @@
-//! tercet-server
+//! The broker as a server: reactors, listeners, authentication and configuration around the message core.
+//!
+//! [`Server::start`] takes a [`config::Config`] and returns a [`RunningServer`] once every listener is bound.
+//! Each protocol is a *face* in a folder of its own; a face turns bytes into operations of
+//! [`tercet_broker`] and its effects back into bytes. What a face is not: it keeps no queue, no route and no
+//! retained value of its own.
+//!
+//! - [`reactor`]: threads, sockets, turns.
+//! - [`mqtt`]: the MQTT face.
+//! - [`auth`]: who may connect.
+//! - [`config`], [`logging`]: what people set and see.
+//! - [`housekeeping`]: timers of the core and the `$SYS` topics.
+//! - [`server`]: putting it together.
+
+#![forbid(unsafe_code)]
 
 pub mod auth;
 pub mod config;
+pub mod housekeeping;
+pub mod layers;
 pub mod logging;
+pub mod mqtt;
+pub mod reactor;
+pub mod server;
+pub mod shared;
+
+pub use server::{BoundListener, RunningServer, Server, StartError};

@@ -67,6 +67,19 @@ pub enum Ending {
     Abnormal,
 }
 
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Its client left and wants nothing kept.
+    Left,
+    /// It outlived its connection for as long as it may.
+    Expired,
+    /// Its client starts a new one.
+    Replaced,
+    /// An administrator removed it.
+    Removed,
+}
+
 impl Vhost {
     /// Connects a client: finds or makes its session and takes it over from an earlier connection.
     ///
@@ -97,7 +110,7 @@ impl Vhost {
         let (epoch, position, abandoned) = self.attach(&session, request, effects);
         drop(shard);
         if let Some(replaced) = replaced {
-            self.end_session(&replaced, false, now, effects);
+            self.end_session(&replaced, Cause::Replaced, now, effects);
         }
         if let Some(will) = abandoned {
             self.publish_will(&session, &will, now, effects);
@@ -119,7 +132,8 @@ impl Vhost {
         let mut state = session.lock();
         let mut abandoned = None;
         if let Some(mut outbox) = state.outbox.take() {
-            outbox.close(CloseReason::TakenOver, effects);
+            state.evicted = CloseReason::TakenOver;
+            outbox.wake(effects);
             effects.counters.takeovers += 1;
             abandoned = state.will.take().filter(|will| will.delay == 0);
         }
@@ -203,7 +217,7 @@ impl Vhost {
             self.publish_will(session, &will, now, effects);
         }
         if ends {
-            self.end_session(session, false, now, effects);
+            self.end_session(session, Cause::Left, now, effects);
         }
         self.work_off(now, effects);
     }
@@ -245,7 +259,7 @@ impl Vhost {
             self.publish_will(session, &will, now, effects);
         }
         if ends {
-            self.end_session(session, true, now, effects);
+            self.end_session(session, Cause::Expired, now, effects);
         }
         self.work_off(now, effects);
     }
@@ -253,24 +267,28 @@ impl Vhost {
     /// Ends a session on request of an administrator. True if there was one.
     pub fn remove_session(&self, client_id: &str, now: Now, effects: &mut Effects) -> bool {
         let Some(session) = self.registry.get(client_id) else { return false };
-        self.end_session(&session, false, now, effects);
+        self.end_session(&session, Cause::Removed, now, effects);
         self.work_off(now, effects);
         true
     }
 
     /// Ends a session: closes its connection, forgets its state, publishes its will if that is still due.
-    fn end_session(&self, session: &Arc<Session>, expired: bool, now: Now, effects: &mut Effects) {
+    fn end_session(&self, session: &Arc<Session>, cause: Cause, now: Now, effects: &mut Effects) {
         let mut will = None;
         let mut subscriptions = None;
         let ended = self.with_context(now, effects, |cx| {
             let mut shard = self.registry.shard(session.client_id());
             let mut state = session.lock();
-            if state.ended || (expired && state.outbox.is_some()) {
+            if state.ended || (cause == Cause::Expired && state.outbox.is_some()) {
                 return false;
             }
             if let Some(mut outbox) = state.outbox.take() {
-                outbox.close(CloseReason::TakenOver, cx.effects);
-                cx.effects.counters.takeovers += 1;
+                state.evicted = match cause {
+                    Cause::Removed => CloseReason::AdministrativeAction,
+                    _ => CloseReason::TakenOver,
+                };
+                outbox.wake(cx.effects);
+                cx.effects.counters.takeovers += u64::from(cause == Cause::Replaced);
             }
             if let Some(at) = state.deadline.take() {
                 self.deadlines.disarm(at, session.id());
@@ -292,6 +310,7 @@ impl Vhost {
         if let Some(will) = will {
             self.publish_will(session, &will, now, effects);
         }
+        let expired = cause == Cause::Expired;
         effects.counters.sessions_expired += u64::from(expired);
         self.events.event(Event::SessionEnded { client_id: Arc::clone(session.client_id()), expired });
     }
@@ -303,11 +322,6 @@ impl Vhost {
         self.publish_for(session.client_id(), user.as_deref(), &will.publication(session.id()), now, effects);
         let client_id = Arc::clone(session.client_id());
         self.events.event(Event::WillPublished { client_id, topic: Arc::clone(&will.topic) });
-    }
-
-    /// Closes all connections, for shutdown. Wills of durable sessions stay due; no session ends.
-    pub fn close_all(&self, reason: CloseReason, effects: &mut Effects) -> usize {
-        self.registry.all().iter().filter(|session| session.close(reason, effects)).count()
     }
 
     /// When the next deadline is due.

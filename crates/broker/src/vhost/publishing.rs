@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::effects::Effects;
 use crate::journal::Position;
-use crate::message::{Publication, Qos};
+use crate::message::{Publication, Qos, SHARE_ABOVE};
 use crate::outbox::Delivery;
 use crate::permission::{Action, Subject};
 use crate::record::{Entry, SessionRecord};
@@ -127,6 +127,9 @@ impl Vhost {
         };
         let fan_out = route.sessions.len() > 1;
         let mut routing = Routing::new(publication, Arc::clone(&cached.topic), fan_out);
+        if fan_out && publication.payload.len() > SHARE_ABOVE {
+            routing.message(cx.now);
+        }
         let mut position = Position::NONE;
         let mut retained = true;
         if publication.retain {
@@ -200,6 +203,12 @@ impl Vhost {
         let record = SessionRecord::Completed(packet_id);
         let (position, _) = state.commit(attachment.session.id(), record, self.journal.as_deref());
         (true, position)
+    }
+
+    /// Whether a QoS 2 publication with this identifier is not released yet.
+    #[must_use]
+    pub fn is_unreleased(&self, attachment: &Attachment, packet_id: u16) -> bool {
+        attachment.session.lock().received.binary_search(&packet_id).is_ok()
     }
 
     /// QoS 2 publications of the session that are not released yet, counted against our Receive Maximum when

@@ -1,0 +1,66 @@
+//! Housekeeping: a thread that lets the core do what is due and publishes the `$SYS` topics.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tercet_broker::clock::Now;
+use tercet_broker::effects::Effects;
+use tercet_broker::outbox::ConnectionRef;
+
+use crate::reactor::inbox::Command;
+use crate::shared::Shared;
+
+/// How exact delayed wills and session ends are.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The housekeeping thread; stops when dropped.
+pub struct Housekeeping {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Housekeeping {
+    /// Starts the thread.
+    pub fn start(shared: Arc<Shared>) -> std::io::Result<Self> {
+        let (stop, stopped) = channel();
+        let thread =
+            thread::Builder::new().name("housekeeping".into()).spawn(move || run(&shared, &stopped))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Housekeeping {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // The thread has nothing to report; a panic in it has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Shared, stopped: &Receiver<()>) {
+    let mut effects = Effects::default();
+    while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        while shared.vhost.tick(Now::read(), &mut effects) {}
+        carry_out(shared, &mut effects);
+    }
+}
+
+/// Carries out effects outside of a reactor: every connection concerned is woken in its own.
+pub fn carry_out(shared: &Shared, effects: &mut Effects) {
+    let mut batches: Vec<Vec<ConnectionRef>> = shared.reactors.iter().map(|_| Vec::new()).collect();
+    for wake in effects.wakes.drain(..) {
+        if let Some(batch) = batches.get_mut(usize::from(wake.reactor)) {
+            batch.push(wake);
+        }
+    }
+    for (inbox, batch) in shared.reactors.iter().zip(batches) {
+        if !batch.is_empty() {
+            inbox.send(Command::Wake(batch));
+        }
+    }
+    shared.vhost.metrics().add(&mut effects.counters);
+}

@@ -1,0 +1,54 @@
+//! The layers of a listener from its configuration: TLS and PROXY protocol.
+
+use std::sync::Arc;
+
+use tercet_net::proxy_protocol::{Cidr, TrustedProxies};
+use tercet_net::tls::{self, MinimumVersion, ReloadableServerConfig, ServerSettings, TlsConfigError};
+
+use crate::config::{ClientAuth, Listener, Protocol, ProxyProtocol, Tls, TlsVersion};
+use crate::mqtt::settings::Layers;
+
+/// Loads what a listener needs. The TLS configuration of a running listener is replaced in place, so that open
+/// connections stand and new ones get the new certificate.
+pub fn load(listener: &Listener, running: Option<&Layers>) -> Result<Layers, TlsConfigError> {
+    let tls = match (&listener.tls, running.and_then(|layers| layers.tls.as_ref())) {
+        (None, _) => None,
+        (Some(tls), None) => {
+            Some(Arc::new(ReloadableServerConfig::load(tls_settings(tls, listener.protocol))?))
+        }
+        (Some(tls), Some(current)) => {
+            current.replace(tls_settings(tls, listener.protocol))?;
+            Some(Arc::clone(current))
+        }
+    };
+    let trusted = listener.proxy_trusted.iter().map(|net| net.parts());
+    let trusted = trusted.filter_map(|(address, prefix)| Cidr::new(address, prefix));
+    let proxy =
+        (listener.proxy_protocol != ProxyProtocol::Off).then(|| TrustedProxies::new(trusted.collect()));
+    Ok(Layers { tls, proxy })
+}
+
+fn tls_settings(tls: &Tls, protocol: Protocol) -> ServerSettings {
+    let ca = tls.client_ca.clone().unwrap_or_default();
+    let alpn = if tls.alpn.is_empty() {
+        match protocol {
+            Protocol::Mqtt => vec![b"mqtt".to_vec()],
+            Protocol::Http | Protocol::Ws => vec![b"http/1.1".to_vec()],
+        }
+    } else {
+        tls.alpn.iter().map(|name| name.as_bytes().to_vec()).collect()
+    };
+    ServerSettings {
+        client_auth: match tls.client_auth {
+            ClientAuth::Off => tls::ClientAuth::Off,
+            ClientAuth::Optional => tls::ClientAuth::Optional { ca },
+            ClientAuth::Required => tls::ClientAuth::Required { ca },
+        },
+        alpn,
+        minimum_version: match tls.min_version {
+            TlsVersion::V1_2 => MinimumVersion::Tls12,
+            TlsVersion::V1_3 => MinimumVersion::Tls13,
+        },
+        ..ServerSettings::new(&tls.cert, &tls.key)
+    }
+}

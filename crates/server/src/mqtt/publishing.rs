@@ -1,0 +1,289 @@
+//! PUBLISH and the acknowledgements in both directions.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+use tercet_broker::journal::Position;
+use tercet_broker::message::{Properties, PropertyEncoding, Publication, Qos};
+use tercet_broker::vhost::publishing::Published;
+use tercet_mqtt::alias::Inbound;
+use tercet_mqtt::property::PublishProperties;
+use tercet_mqtt::{Ack, AckKind, PacketId, Publish, QoS, ReasonCode, Version, write_ack};
+
+use crate::mqtt::connection::{Client, End, FaceContext, Step};
+use crate::mqtt::outbox::to_core;
+use crate::mqtt::settings::ListenerSettings;
+use crate::reactor::acceptor::Rate;
+
+/// What a client sends us: how much of it is under way, and how fast it may come.
+pub(super) struct Inflow {
+    /// QoS 2 publications received and not yet released by the client.
+    unreleased: u16,
+    /// Answers that wait for the log, oldest first.
+    waiting: VecDeque<Waiting>,
+    rates: Option<Box<Rates>>,
+    /// Property bytes of the message at hand; kept to spare an allocation per message.
+    properties: Vec<u8>,
+}
+
+struct Waiting {
+    position: Position,
+    packet: SmallVec<[u8; 8]>,
+    /// Whether it answers a publication, and so counts against our Receive Maximum.
+    counts: bool,
+}
+
+struct Rates {
+    messages: Option<Rate>,
+    bytes: Option<Rate>,
+    published: u32,
+}
+
+impl Inflow {
+    /// The inflow of a client that connects; `unreleased` QoS 2 exchanges are left from earlier.
+    pub fn new(unreleased: usize, settings: &ListenerSettings, now: Instant) -> Self {
+        let limited = settings.message_rate.is_some() || settings.byte_rate.is_some();
+        Self {
+            unreleased: u16::try_from(unreleased).unwrap_or(u16::MAX),
+            waiting: VecDeque::new(),
+            rates: limited.then(|| {
+                Box::new(Rates {
+                    messages: settings.message_rate.map(|rate| Rate::new(f64::from(rate), now)),
+                    bytes: settings.byte_rate.map(|rate| Rate::new(rate as f64, now)),
+                    published: 0,
+                })
+            }),
+            properties: Vec::new(),
+        }
+    }
+
+    /// How long a client beyond its rate has to wait after this batch.
+    pub fn throttle(&mut self, bytes: usize, now: Instant) -> Option<Duration> {
+        let rates = self.rates.as_mut()?;
+        let published = f64::from(std::mem::take(&mut rates.published));
+        let messages = rates.messages.as_mut().and_then(|rate| rate.take_many(published, now));
+        let bytes = rates.bytes.as_mut().and_then(|rate| rate.take_many(bytes as f64, now));
+        messages.max(bytes)
+    }
+
+    /// Answers now, or when the log has reached `position`: nothing is confirmed that is not durable.
+    pub fn answer(
+        &mut self,
+        position: Position,
+        durable: Position,
+        out: &mut Vec<u8>,
+        counts: bool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if position <= durable && self.waiting.is_empty() {
+            return write(out);
+        }
+        let start = out.len();
+        write(out);
+        let packet = SmallVec::from_slice(out.get(start..).unwrap_or_default());
+        out.truncate(start);
+        self.waiting.push_back(Waiting { position, packet, counts });
+    }
+
+    /// Writes the answers that waited for positions up to `durable`.
+    pub fn confirm(&mut self, durable: Position, out: &mut Vec<u8>) {
+        while let Some(waiting) = self.waiting.front().filter(|waiting| waiting.position <= durable) {
+            out.extend_from_slice(&waiting.packet);
+            self.waiting.pop_front();
+        }
+        if self.waiting.is_empty() && self.waiting.capacity() > 64 {
+            self.waiting = VecDeque::new();
+        }
+    }
+
+    /// Publications that are not answered completely: what our Receive Maximum counts.
+    fn unanswered(&self) -> usize {
+        usize::from(self.unreleased) + self.waiting.iter().filter(|waiting| waiting.counts).count()
+    }
+}
+
+impl Client {
+    pub(super) fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        settings: &ListenerSettings,
+        out: &mut Vec<u8>,
+        cx: &mut FaceContext<'_>,
+    ) -> Result<(), End> {
+        cx.effects.counters.publish_received += 1;
+        cx.effects.counters.publish_bytes_received += publish.payload.len() as u64;
+        if let Some(rates) = &mut self.inflow.rates {
+            rates.published += 1;
+        }
+        if publish.qos > settings.features.max_qos {
+            return Err(End::Fault(ReasonCode::QosNotSupported, "MQTT-3.2.2-11"));
+        }
+        if publish.retain && !settings.features.retain {
+            return Err(End::Fault(ReasonCode::RetainNotSupported, "MQTT-3.2.2-14"));
+        }
+        let over = self.inflow.unanswered() >= usize::from(settings.receive_maximum);
+        match publish.packet_id {
+            Some(id) if over && settings.enforce_receive_maximum && self.version == Version::V5 => {
+                // A repetition of an exchange under way is not one more.
+                let known = publish.qos == QoS::ExactlyOnce
+                    && cx.shared.vhost.is_unreleased(&self.attachment, id.get());
+                if !known {
+                    return Err(End::Fault(ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7"));
+                }
+            }
+            _ => {}
+        }
+        let alias = publish.properties.topic_alias;
+        if alias.is_none() {
+            return self.pass_on(publish, publish.topic, out, cx);
+        }
+        // The table is taken out for the call, so that the topic it lends outlives the borrow of the client.
+        let maximum = settings.topic_alias_maximum;
+        let mut aliases = self.aliases.take().unwrap_or_else(|| Box::new(Inbound::new(maximum)));
+        let result = match aliases.resolve(publish.topic, alias) {
+            Ok(topic) => self.pass_on(publish, topic, out, cx),
+            Err(error) => Err(End::Fault(error.reason(), "MQTT-3.3.2-9")),
+        };
+        self.aliases = Some(aliases);
+        result
+    }
+
+    fn pass_on(
+        &mut self,
+        publish: &Publish<'_>,
+        topic: &str,
+        out: &mut Vec<u8>,
+        cx: &mut FaceContext<'_>,
+    ) -> Result<(), End> {
+        if publish.qos == QoS::ExactlyOnce
+            && let Some(id) = publish.packet_id
+        {
+            // Method B of §4.3.3: passed on at PUBLISH, the identifier is kept until PUBREL.
+            let (fresh, _) = cx.shared.vhost.receive_once(&self.attachment, id.get());
+            if !fresh {
+                write_ack(AckKind::PubRec, self.version, id, ReasonCode::Success, out);
+                return Ok(());
+            }
+            self.inflow.unreleased += 1;
+        }
+        let published = self.route(publish, topic, cx);
+        let (reason, position) = match published {
+            Published::Routed { matched: true, position } => (ReasonCode::Success, position),
+            Published::Routed { matched: false, position } => (ReasonCode::NoMatchingSubscribers, position),
+            Published::Denied => (ReasonCode::NotAuthorized, Position::NONE),
+            Published::NotRetained => (ReasonCode::QuotaExceeded, Position::NONE),
+        };
+        let Some(id) = publish.packet_id else { return Ok(()) };
+        let kind = match publish.qos {
+            QoS::ExactlyOnce => AckKind::PubRec,
+            _ => AckKind::PubAck,
+        };
+        if reason.is_error() && kind == AckKind::PubRec && self.version == Version::V5 {
+            // A PUBREC with an error ends the exchange; the identifier is free again.
+            cx.shared.vhost.complete(&self.attachment, id.get());
+            self.inflow.unreleased = self.inflow.unreleased.saturating_sub(1);
+        }
+        let durable = cx.shared.vhost.durable();
+        let version = self.version;
+        let counts = kind == AckKind::PubAck;
+        self.inflow.answer(position, durable, out, counts, |out| write_ack(kind, version, id, reason, out));
+        Ok(())
+    }
+
+    fn route(&mut self, publish: &Publish<'_>, topic: &str, cx: &mut FaceContext<'_>) -> Published {
+        // Only the broker publishes its own topics.
+        if topic.starts_with("$SYS") {
+            cx.effects.counters.denied_publish += 1;
+            return Published::Denied;
+        }
+        let properties = if self.version == Version::V5 && !publish.properties.is_empty() {
+            self.inflow.properties.clear();
+            publish.properties.write_forwarded(&mut self.inflow.properties);
+            Properties { encoding: PropertyEncoding::Mqtt5, bytes: &self.inflow.properties }
+        } else {
+            Properties::NONE
+        };
+        let publication = Publication {
+            topic,
+            payload: publish.payload,
+            properties,
+            qos: to_core(publish.qos),
+            retain: publish.retain,
+            expiry: publish.properties.message_expiry,
+            publisher: self.attachment.session.id(),
+        };
+        cx.shared.vhost.publish(&mut self.attachment, &publication, cx.now, cx.effects)
+    }
+
+    /// PUBREL: the client will not repeat the publication. An unknown identifier gets a plain PUBCOMP: after a
+    /// lost session there is nothing else to say.
+    pub(super) fn released(&mut self, ack: &Ack<'_>, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> Step {
+        let (known, position) = cx.shared.vhost.complete(&self.attachment, ack.packet_id.get());
+        if known {
+            self.inflow.unreleased = self.inflow.unreleased.saturating_sub(1);
+        }
+        let durable = cx.shared.vhost.durable();
+        let version = self.version;
+        self.inflow.answer(position, durable, out, false, |out| {
+            write_ack(AckKind::PubComp, version, ack.packet_id, ReasonCode::Success, out);
+        });
+        Step::Continue
+    }
+
+    /// Hands the acknowledgements of this batch to the core.
+    pub(super) fn acknowledge(&mut self, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> Result<(), End> {
+        let version = self.version;
+        let acknowledgements = std::mem::take(&mut self.acknowledgements);
+        cx.shared.vhost.acknowledge(&self.attachment, &acknowledgements, cx.now, cx.effects, |unknown| {
+            if unknown.release
+                && let Some(id) = PacketId::new(unknown.packet_id)
+            {
+                // The client waits for a PUBREL to finish the exchange.
+                write_ack(AckKind::PubRel, version, id, ReasonCode::PacketIdentifierNotFound, out);
+            }
+        });
+        self.acknowledgements = acknowledgements;
+        self.acknowledgements.clear();
+        Ok(())
+    }
+}
+
+/// Properties of a will, as the message it becomes will carry them.
+pub(super) fn will_properties(properties: &PublishProperties<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    properties.write_forwarded(&mut bytes);
+    bytes
+}
+
+/// Greatest QoS, as the core names it.
+pub(super) fn highest(settings: &ListenerSettings) -> Qos {
+    to_core(settings.features.max_qos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_wait_for_the_log_and_keep_their_order() {
+        let mut inflow =
+            Inflow { unreleased: 0, waiting: VecDeque::new(), rates: None, properties: Vec::new() };
+        let mut out = Vec::new();
+        let puback = |inflow: &mut Inflow, position, durable, id: u16, out: &mut Vec<u8>| {
+            let (position, durable) = (Position::new(position), Position::new(durable));
+            let id = PacketId::new(id).expect("not zero");
+            inflow.answer(position, durable, out, true, |out| {
+                write_ack(AckKind::PubAck, Version::V311, id, ReasonCode::Success, out);
+            });
+        };
+        puback(&mut inflow, 5, 4, 1, &mut out);
+        puback(&mut inflow, 0, 4, 2, &mut out);
+        assert!(out.is_empty());
+        assert_eq!(inflow.unanswered(), 2);
+        inflow.confirm(Position::new(5), &mut out);
+        assert_eq!(out, [0x40, 2, 0, 1, 0x40, 2, 0, 2]);
+        puback(&mut inflow, 5, 5, 3, &mut out);
+        assert_eq!(out.len(), 12);
+    }
+}

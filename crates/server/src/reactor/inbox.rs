@@ -1,0 +1,82 @@
+//! How other threads reach a reactor: commands in batches, one wake-up per batch.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+
+use mio::{Poll, Token, Waker};
+use parking_lot::Mutex;
+use tercet_broker::outbox::{CloseReason, ConnectionRef};
+use tercet_net::Transport;
+
+use crate::auth::Verdict;
+use crate::mqtt::settings::ListenerSettings;
+use std::sync::Arc;
+
+/// What another thread asks of a reactor.
+pub enum Command {
+    /// Look after a new connection.
+    Adopt(Box<Adoption>),
+    /// These connections have output.
+    Wake(Vec<ConnectionRef>),
+    /// The authenticator has decided about a connection.
+    Verdict(ConnectionRef, Verdict),
+    /// Close all connections with this reason.
+    CloseAll(CloseReason),
+    /// Drop everything and end the thread.
+    Stop,
+}
+
+/// A connection on its way to its reactor.
+pub struct Adoption {
+    /// The transport, not registered anywhere.
+    pub transport: Transport,
+    /// Settings of the listener it came by.
+    pub listener: Arc<ListenerSettings>,
+    /// Whether its layers may hold input already, of which no event will tell.
+    pub read_now: bool,
+}
+
+/// The mailbox of a reactor.
+pub struct Inbox {
+    commands: Mutex<Vec<Command>>,
+    waker: Waker,
+    /// Set while a wake-up is under way, so that a busy reactor is not woken for each batch.
+    notified: AtomicBool,
+    /// Connections that the reactor owns or is about to.
+    pub connections: AtomicUsize,
+    /// Share of time spent working, in thousandths, over the last measuring interval.
+    pub load: AtomicU32,
+}
+
+impl Inbox {
+    /// A mailbox whose wake-ups arrive at `poll` under `token`.
+    pub fn new(poll: &Poll, token: Token) -> io::Result<Self> {
+        Ok(Self {
+            commands: Mutex::default(),
+            waker: Waker::new(poll.registry(), token)?,
+            notified: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            load: AtomicU32::new(0),
+        })
+    }
+
+    /// Leaves a command and wakes the reactor if it is not awake already.
+    pub fn send(&self, command: Command) {
+        self.commands.lock().push(command);
+        if !self.notified.swap(true, Ordering::AcqRel) {
+            // The kernel refuses only when the counter overflows, and then the reactor is awake anyway.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Takes all commands.
+    pub fn take(&self, into: &mut Vec<Command>) {
+        self.notified.store(false, Ordering::Release);
+        std::mem::swap(&mut *self.commands.lock(), into);
+    }
+
+    /// Whether commands wait.
+    pub fn is_empty(&self) -> bool {
+        self.commands.lock().is_empty()
+    }
+}

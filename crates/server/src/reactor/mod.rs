@@ -1,0 +1,19 @@
+//! Reactors: one thread per core that owns its connections and does all their I/O.
+//!
+//! A turn of a reactor: wait for events; read each ready connection once into shared scratch and hand the bytes
+//! to its face; then write every connection that got output, its own and those that other reactors woke. A
+//! connection is written at most once per turn however many messages it got, and owns no buffer while idle.
+//!
+//! - [`event_loop`]: the turn.
+//! - [`connection`]: one connection: transport, unfinished input, unwritten output, face.
+//! - [`output`]: writing, and what the socket has not taken yet.
+//! - [`inbox`]: how other threads reach a reactor.
+//! - [`wheel`]: time limits of connections.
+//! - [`acceptor`]: listening sockets and where new connections go.
+
+pub mod acceptor;
+pub mod connection;
+pub mod event_loop;
+pub mod inbox;
+pub mod output;
+pub mod wheel;

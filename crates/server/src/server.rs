@@ -1,0 +1,244 @@
+//! Putting the server together, and taking it down.
+
+use std::collections::HashMap;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use mio::Poll;
+use tercet_broker::event::NoEvents;
+use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
+use tercet_broker::metrics::Metrics;
+use tercet_broker::outbox::CloseReason;
+use tercet_broker::vhost::Vhost;
+use tercet_net::tls::TlsConfigError;
+use tercet_net::{ListenError, Listener as Socket, TcpOptions, UnixOptions};
+
+use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
+use crate::config::{self, Bind, Config, Listener, Protocol};
+use crate::housekeeping::Housekeeping;
+use crate::layers;
+use crate::mqtt::settings::{Layers, ListenerSettings};
+use crate::reactor::acceptor::{Acceptor, BoundSocket};
+use crate::reactor::event_loop::Reactor;
+use crate::reactor::inbox::{Command, Inbox};
+use crate::shared::Shared;
+
+/// Starts servers.
+pub struct Server;
+
+/// Why a server could not be started or reloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A certificate or key cannot be used.
+    #[error("listener {listener}: {source}")]
+    Tls {
+        /// Name of the listener.
+        listener: String,
+        /// What is wrong.
+        source: TlsConfigError,
+    },
+    /// The password or ACL file cannot be used.
+    #[error(transparent)]
+    Auth(#[from] AuthLoadError),
+    /// The system refuses threads, polls or random numbers.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A listener that is open.
+#[derive(Clone, Debug)]
+pub struct BoundListener {
+    /// Its name.
+    pub name: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Where: `ip:port` with the real port, or `unix:/path`.
+    pub address: String,
+}
+
+/// A server that runs. Dropping it stops it at once; [`RunningServer::drain`] lets clients know first.
+pub struct RunningServer {
+    shared: Arc<Shared>,
+    listeners: Vec<BoundListener>,
+    settings: HashMap<String, (Arc<ArcSwap<ListenerSettings>>, Arc<AtomicUsize>)>,
+    threads: Vec<JoinHandle<()>>,
+    housekeeping: Option<Housekeeping>,
+}
+
+impl Server {
+    /// Binds every listener and starts serving.
+    pub fn start(config: Config) -> Result<RunningServer, StartError> {
+        let loaded = AuthFiles::from(&config.auth).load()?;
+        let authenticator = Authenticator::new(loaded.users, AuthSettings::from(&config.auth))?;
+        let metrics = Arc::new(Metrics::default());
+        let vhost =
+            Arc::new(Vhost::new(core_limits(&config), loaded.permissions, None, Arc::new(NoEvents), metrics));
+
+        let mut bound = Vec::new();
+        let mut listeners = Vec::new();
+        let mut settings = HashMap::new();
+        for listener in &config.listeners {
+            let socket = bind(listener)?;
+            let open = Arc::new(AtomicUsize::new(0));
+            let layers = load_layers(listener, None)?;
+            let current = ListenerSettings::new(&config, listener, layers, Arc::clone(&open));
+            let current = Arc::new(ArcSwap::from_pointee(current));
+            listeners.push(BoundListener {
+                name: listener.name.clone(),
+                protocol: listener.protocol,
+                tls: listener.tls.is_some(),
+                address: socket.address().to_string(),
+            });
+            settings.insert(listener.name.clone(), (Arc::clone(&current), open));
+            if listener.protocol == Protocol::Mqtt {
+                bound.push(BoundSocket { socket, settings: current });
+            }
+        }
+
+        let count = match config.server.threads {
+            config::Auto::Set(count) => count.get(),
+            config::Auto::Auto => cores(),
+        };
+        let mut polls = Vec::new();
+        let mut inboxes = Vec::new();
+        for _ in 0..count {
+            let poll = Poll::new()?;
+            inboxes.push(Arc::new(Inbox::new(&poll, Reactor::inbox_token())?));
+            polls.push(poll);
+        }
+        let shared = Arc::new(Shared {
+            vhost,
+            authenticator,
+            reactors: inboxes.clone(),
+            log_connections: config.log.connections,
+        });
+        let mut acceptor = Some(Acceptor::new(
+            bound,
+            inboxes.clone(),
+            config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize),
+            config.limits.connect_rate.get().map(|rate| rate.get()),
+            Instant::now(),
+        ));
+        let mut threads = Vec::new();
+        for (index, (poll, inbox)) in polls.into_iter().zip(inboxes).enumerate() {
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            let reactor = Reactor::new(index, poll, inbox, Arc::clone(&shared), acceptor.take())?;
+            threads
+                .push(thread::Builder::new().name(format!("reactor-{index}")).spawn(move || reactor.run())?);
+        }
+        let housekeeping = Some(Housekeeping::start(Arc::clone(&shared))?);
+        Ok(RunningServer { shared, listeners, settings, threads, housekeeping })
+    }
+}
+
+impl RunningServer {
+    /// The open listeners, in the order of the configuration.
+    pub fn listeners(&self) -> &[BoundListener] {
+        &self.listeners
+    }
+
+    /// What all threads share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Puts another configuration in force as far as that is possible without a restart. On an error nothing
+    /// has changed but certificates that could be loaded.
+    pub fn reload(&self, config: Config) -> Result<(), StartError> {
+        let loaded = AuthFiles::from(&config.auth).load()?;
+        let mut fresh = Vec::new();
+        for listener in &config.listeners {
+            if let Some((current, open)) = self.settings.get(&listener.name) {
+                let layers = load_layers(listener, Some(&current.load().layers))?;
+                fresh.push((current, ListenerSettings::new(&config, listener, layers, Arc::clone(open))));
+            }
+        }
+        for (current, settings) in fresh {
+            current.store(Arc::new(settings));
+        }
+        self.shared.vhost.set_limits(core_limits(&config));
+        // Rights first: a user who is new must not act under rules that do not know them yet.
+        self.shared.vhost.permissions().replace(loaded.permissions);
+        self.shared.authenticator.set_users(loaded.users);
+        Ok(())
+    }
+
+    /// Tells every client that the server goes, waits until they are gone or `limit` has passed, and stops.
+    pub fn drain(self, limit: Duration) {
+        let end = Instant::now() + limit;
+        for inbox in &self.shared.reactors {
+            inbox.send(Command::CloseAll(CloseReason::ServerShuttingDown));
+        }
+        while Instant::now() < end
+            && self.shared.reactors.iter().any(|inbox| inbox.connections.load(Relaxed) > 0)
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.housekeeping = None;
+        for inbox in &self.shared.reactors {
+            inbox.send(Command::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            // A panic in a reactor has been printed; there is nothing else to learn from it here.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+fn bind(listener: &Listener) -> Result<Socket, ListenError> {
+    match &listener.bind {
+        Bind::Tcp(address) => Socket::bind_tcp(&TcpOptions::new(*address)),
+        Bind::Unix(path) => {
+            Socket::bind_unix(&UnixOptions { mode: Some(listener.unix_mode.0), ..UnixOptions::new(path) })
+        }
+    }
+}
+
+fn load_layers(listener: &Listener, running: Option<&Layers>) -> Result<Layers, StartError> {
+    layers::load(listener, running)
+        .map_err(|source| StartError::Tls { listener: listener.name.clone(), source })
+}
+
+fn core_limits(config: &Config) -> Limits {
+    let limits = &config.limits;
+    let count =
+        |limit: Option<u64>| limit.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    Limits {
+        max_queued_messages: count(limits.max_queued_messages.get().map(|most| most.get())),
+        max_queued_bytes: limits.max_queued_bytes.get().map_or(usize::MAX, |size| size.as_usize()),
+        overflow: match limits.queue_overflow {
+            config::Overflow::DropOldest => Overflow::DropOldest,
+            config::Overflow::DropNewest => Overflow::DropNew,
+        },
+        max_subscriptions: limits.max_subscriptions.get().map_or(usize::MAX, |most| most.get() as usize),
+        max_retained: count(limits.max_retained_messages.get().map(|most| most.get())),
+        max_retained_bytes: limits.max_retained_bytes.get().map_or(usize::MAX, |size| size.as_usize()),
+        max_sessions: limits.max_sessions.get().map_or(usize::MAX, |most| most.get() as usize),
+        queue_qos0: false,
+        shared_strategy: match config.mqtt.shared_strategy {
+            config::SharedStrategy::RoundRobin => SharedStrategy::RoundRobin,
+            config::SharedStrategy::Random => SharedStrategy::Random,
+            config::SharedStrategy::Sticky => SharedStrategy::Sticky,
+            config::SharedStrategy::LeastInflight => SharedStrategy::LeastInflight,
+        },
+    }
+}
