@@ -7,7 +7,7 @@ use clap::{ArgMatches, Command};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{data, talk};
-use crate::{config, manual, passwd};
+use crate::{config, manual, passwd, serve};
 
 /// What a bare `tercet` prints.
 const WELCOME: &str = concat!(
@@ -38,6 +38,7 @@ pub(crate) fn command() -> Command {
         .about("A message broker: MQTT 3.1, 3.1.1 and 5.0")
         .subcommand_required(true)
         .infer_long_args(false)
+        .subcommand(serve::command())
         .subcommand(config::command())
         .subcommand(passwd::command())
         .subcommands(manual::commands())
@@ -62,6 +63,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 
 fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
     match matches.subcommand() {
+        Some(("serve", matches)) => serve::run(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("passwd", matches)) => passwd::run(matches),
         Some(("completions", matches)) => manual::completions(matches),

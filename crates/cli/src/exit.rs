@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The configuration is wrong (EX_CONFIG of sysexits).
     BadConfiguration = 78,
+    /// A signal ended it before its work was done.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {

@@ -11,6 +11,7 @@ mod exit;
 mod manual;
 mod output;
 mod passwd;
+mod serve;
 mod sources;
 
 use std::process::ExitCode;

@@ -170,7 +170,7 @@ fn reload(server: &RunningServer, config: &mut Config, source: &ConfigSource, lo
         }
         Ok(loaded) => {
             let mut new = loaded.config;
-            users::keep(&mut new);
+            users::keep(&mut new, &config.server.data);
             let reloaded = config.reloaded(new);
             for key in &reloaded.needs_restart {
                 warn!(key, "this change takes effect after a restart");

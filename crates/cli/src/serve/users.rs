@@ -36,15 +36,16 @@ pub(super) enum Users {
 /// # Errors
 /// The administrator cannot be created.
 pub(super) fn prepare(config: &mut Config) -> Result<Users, Failure> {
-    keep(config);
+    let data = config.server.data.clone();
+    keep(config, &data);
     if let Some(file) = &config.auth.password_file {
         return Ok(Users::File(file.clone()));
     }
     if !config.listeners.iter().any(|listener| needs_password(config, listener)) {
         return Ok(Users::None);
     }
-    let file = in_data_directory(config);
-    let admin = create(&config.server.data, &file).map_err(|error| {
+    let file = data.join(PASSWORD_FILE);
+    let admin = create(&data, &file).map_err(|error| {
         Failure::failed(format!("cannot create the first user in {}: {error}", file.display()))
             .hint("name a directory that can be written with --data DIR, or users with auth.password-file")
     })?;
@@ -52,16 +53,12 @@ pub(super) fn prepare(config: &mut Config) -> Result<Users, Failure> {
     Ok(Users::Created { file, user: admin.0, password: admin.1 })
 }
 
-/// Uses the password file of the data directory when none is configured.
-pub(super) fn keep(config: &mut Config) {
-    let file = in_data_directory(config);
+/// Uses the password file of the data directory `data` when none is configured.
+pub(super) fn keep(config: &mut Config, data: &Path) {
+    let file = data.join(PASSWORD_FILE);
     if config.auth.password_file.is_none() && file.is_file() {
         config.auth.password_file = Some(file);
     }
-}
-
-fn in_data_directory(config: &Config) -> PathBuf {
-    config.server.data.join(PASSWORD_FILE)
 }
 
 fn create(data: &Path, file: &Path) -> Result<(&'static str, String), FirstAdminError> {

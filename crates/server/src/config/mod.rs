@@ -22,6 +22,7 @@ pub mod listen;
 pub mod listener;
 pub mod load;
 pub mod log;
+mod memory;
 pub mod mqtt;
 pub mod problem;
 pub mod quantity;

@@ -29,8 +29,9 @@ pub const CONNECTIONS: &str = "tercet::connection";
 /// How long the end of the process waits for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Bytes of formatted lines that may wait for the writer; about ten thousand lines.
-const QUEUE_BYTES: usize = 2 << 20;
+/// Bytes of formatted lines that may wait for the writer; about fifty thousand lines, so that
+/// a fleet that reconnects at once is logged completely.
+const QUEUE_BYTES: usize = 8 << 20;
 
 /// The running log. Dropping it writes what is left, for at most a second.
 #[derive(Debug)]

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+/// Room that a buffer keeps after a burst.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// The buffer.
 #[derive(Debug)]
 pub(super) struct LineQueue {
@@ -129,6 +132,7 @@ pub(super) fn write_lines(queue: &LineQueue, mut out: impl Write, json: bool) {
         }
         let _ = out.flush();
         lines.clear();
+        lines.shrink_to(KEPT_BYTES);
         spare = lines;
     }
 }
