@@ -23,10 +23,13 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Gives back the space of what was written, so that a buffer that never runs empty does not grow.
+    /// Gives back the space of what was written, so that a buffer that never runs empty does not grow; only
+    /// once that is half of it, so that no byte is moved twice on average.
     pub(super) fn forget_written(&mut self) {
-        self.bytes.drain(..self.written);
-        self.written = 0;
+        if self.written * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
     }
 }
 
