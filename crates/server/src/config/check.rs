@@ -178,7 +178,8 @@ impl Checker<'_> {
             ("listen.https", Protocol::Http, &mut config.listen.https),
         ];
         for (key, protocol, address) in faces {
-            if !self.origins.is_set(key) && custom.iter().any(|other| other.protocol == protocol) {
+            let replaced = |own: &Listener| own.protocol == protocol && matches!(own.bind, Bind::Tcp(_));
+            if !self.origins.is_set(key) && custom.iter().any(replaced) {
                 *address = ListenAddress::Off;
             }
         }

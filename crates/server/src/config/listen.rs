@@ -14,7 +14,7 @@ const fn port(port: u16) -> ListenAddress {
 section! {
     /// Addresses of the default listeners. Each is "ip:port", ":port" on the `bind` address, or "off";
     /// port 0 picks a free port. A default listener that is not set here gives way as soon as a
-    /// `[[listener]]` of its protocol exists.
+    /// `[[listener]]` on TCP exists for its protocol.
     Listen, "listen" {
         /// Interface of every address that names none. Clients on other machines reach the broker only
         /// through a non-loopback address: 0.0.0.0 for every IPv4 interface, :: for IPv6 too.

@@ -390,6 +390,8 @@ fn default_listeners_give_way_and_tls_ports_wait_for_a_certificate() {
     );
     let own = "[[listener]]\nbind = \"0.0.0.0:1883\"\n";
     assert_eq!(names(own), ["http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]);
+    let socket = "[[listener]]\nbind = \"unix:/run/t.sock\"\n";
+    assert_eq!(names(socket), ["mqtt 127.0.0.1:1883", "http 127.0.0.1:15672", "mqtt-1 unix:/run/t.sock"]);
     let both = "[listen]\nmqtt = \":1884\"\n[[listener]]\nbind = \"0.0.0.0:1883\"\n";
     assert_eq!(names(both), ["mqtt 127.0.0.1:1884", "http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]);
 }
