@@ -20,6 +20,7 @@ use core::num::NonZeroU16;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Outbound {
+    #[allow(clippy::box_collection, reason = "a map takes 48 bytes even where no alias is ever given")]
     aliases: Option<Box<HashMap<Box<str>, NonZeroU16>>>,
     maximum: u16,
 }

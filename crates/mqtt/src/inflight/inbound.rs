@@ -119,10 +119,12 @@ impl Inbound {
     /// PUBREL came. Answers whether the identifier was known; either way PUBCOMP is the answer, in MQTT 5.0 with reason
     /// 0x92 if it was not.
     pub fn handle_pubrel(&mut self, id: PacketId) -> bool {
-        let Some(entry) = self.find(id).ok().and_then(|at| self.unreleased.remove(at)) else { return false };
-        if entry.counted {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        if self.find(id).ok().and_then(|at| self.unreleased.remove(at)).is_none() {
+            return false;
         }
+        // Also for a PUBLISH of an earlier connection, which was not counted on this one: a sender that follows §4.9 to
+        // the letter takes every PUBCOMP for a place more, and is not to be cut off for that.
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
         if self.unreleased.is_empty() {
             self.unreleased.shrink_to(KEPT_IDS);
         }
@@ -206,7 +208,7 @@ mod tests {
         assert_eq!(inbound.handle_publish(QoS::ExactlyOnce, id(2)), Ok(Arrival::Duplicate));
         assert_eq!(inbound.unacknowledged(), 1);
         assert!(inbound.handle_pubrel(id(1)), "the sender had its PUBREC");
-        assert_eq!(inbound.unacknowledged(), 1);
+        assert_eq!(inbound.unacknowledged(), 0, "and may count that as a place");
         assert!(inbound.handle_pubrel(id(2)));
         assert_eq!(inbound.unacknowledged(), 0);
     }

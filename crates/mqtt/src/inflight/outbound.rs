@@ -55,16 +55,21 @@ struct Entry<T> {
     order: u32,
     id: PacketId,
     state: State,
+    /// The PUBLISH was sent on this connection and took a place of its quota, which its end gives back.
+    ///
+    /// §4.9 would give one back for every PUBCOMP, also for a PUBREL repeated after a reconnect, which took none. A
+    /// sender that does so can have more in flight than the receiver allows, and be cut off for it.
+    counted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// PUBLISH of QoS 1: PUBACK is due.
-    AwaitPubAck,
+    Sent,
     /// PUBLISH of QoS 2: PUBREC is due.
-    AwaitPubRec,
+    Offered,
     /// PUBREC came: PUBREL was sent or is to be, PUBCOMP is due.
-    AwaitPubComp,
+    Released,
 }
 
 /// What to send again after a reconnect.
@@ -148,7 +153,7 @@ impl<T> Outbound<T> {
         if !self.can_send() {
             return Err(SendError::WindowFull(message));
         }
-        self.insert(id, qos, message)?;
+        self.insert(id, qos, true, message)?;
         self.quota -= 1;
         Ok(())
     }
@@ -167,12 +172,12 @@ impl<T> Outbound<T> {
         released: bool,
         message: T,
     ) -> Result<(), SendError<T>> {
-        self.insert(id, qos, message)?;
+        self.insert(id, qos, false, message)?;
         if released
             && let Some(entry) = self.find(id).ok().and_then(|at| self.entries.get_mut(at))
-            && entry.state == State::AwaitPubRec
+            && entry.state == State::Offered
         {
-            entry.state = State::AwaitPubComp;
+            entry.state = State::Released;
         }
         Ok(())
     }
@@ -183,7 +188,7 @@ impl<T> Outbound<T> {
     ///
     /// When no message of QoS 1 with this identifier is in flight.
     pub fn handle_puback(&mut self, id: PacketId) -> Result<T, AckError> {
-        self.finish(id, State::AwaitPubAck)
+        self.finish(id, State::Sent)
     }
 
     /// PUBREC came. A second PUBREC for a message already released is answered with PUBREL again.
@@ -195,13 +200,13 @@ impl<T> Outbound<T> {
         let at = self.find(id).map_err(|_| AckError::NotFound)?;
         let entry = self.entries.get_mut(at).ok_or(AckError::NotFound)?;
         match entry.state {
-            State::AwaitPubAck => Err(AckError::WrongType),
-            State::AwaitPubComp => Ok(PubRecOutcome::Release),
-            State::AwaitPubRec if reason.is_error() => {
-                self.finish(id, State::AwaitPubRec).map(PubRecOutcome::Refused)
+            State::Sent => Err(AckError::WrongType),
+            State::Released => Ok(PubRecOutcome::Release),
+            State::Offered if reason.is_error() => {
+                self.finish(id, State::Offered).map(PubRecOutcome::Refused)
             }
-            State::AwaitPubRec => {
-                entry.state = State::AwaitPubComp;
+            State::Offered => {
+                entry.state = State::Released;
                 Ok(PubRecOutcome::Release)
             }
         }
@@ -213,7 +218,7 @@ impl<T> Outbound<T> {
     ///
     /// When no released message of QoS 2 with this identifier is in flight.
     pub fn handle_pubcomp(&mut self, id: PacketId) -> Result<T, AckError> {
-        self.finish(id, State::AwaitPubComp)
+        self.finish(id, State::Released)
     }
 
     /// The session continues on a new connection, whose peer has this Receive Maximum: everything in flight is to be
@@ -221,6 +226,9 @@ impl<T> Outbound<T> {
     pub fn reconnected(&mut self, receive_maximum: NonZeroU16) {
         self.receive_maximum = receive_maximum;
         self.quota = receive_maximum.get();
+        for entry in &mut self.entries {
+            entry.counted = false;
+        }
         let next = self.next_order;
         let mut order: Vec<_> =
             self.entries.iter().map(|entry| (next.wrapping_sub(entry.order), entry.id)).collect();
@@ -237,16 +245,17 @@ impl<T> Outbound<T> {
                 self.forget_resend();
                 continue;
             };
-            let released = self.entries.get(at)?.state == State::AwaitPubComp;
+            let released = self.entries.get(at)?.state == State::Released;
             if !released {
                 self.quota = self.quota.checked_sub(1)?;
             }
             self.forget_resend();
-            let entry = self.entries.get(at)?;
+            let entry = self.entries.get_mut(at)?;
+            entry.counted = !released;
             return Some(match entry.state {
-                State::AwaitPubComp => Resend::PubRel(id),
-                State::AwaitPubRec => Resend::Publish { id, qos: QoS::ExactlyOnce, message: &entry.message },
-                State::AwaitPubAck => Resend::Publish { id, qos: QoS::AtLeastOnce, message: &entry.message },
+                State::Released => Resend::PubRel(id),
+                State::Offered => Resend::Publish { id, qos: QoS::ExactlyOnce, message: &entry.message },
+                State::Sent => Resend::Publish { id, qos: QoS::AtLeastOnce, message: &entry.message },
             });
         }
     }
@@ -302,11 +311,11 @@ impl<T> Outbound<T> {
         }
     }
 
-    fn insert(&mut self, id: PacketId, qos: QoS, message: T) -> Result<(), SendError<T>> {
+    fn insert(&mut self, id: PacketId, qos: QoS, counted: bool, message: T) -> Result<(), SendError<T>> {
         let state = match qos {
             QoS::AtMostOnce => return Err(SendError::NotAcknowledged(message)),
-            QoS::AtLeastOnce => State::AwaitPubAck,
-            QoS::ExactlyOnce => State::AwaitPubRec,
+            QoS::AtLeastOnce => State::Sent,
+            QoS::ExactlyOnce => State::Offered,
         };
         let at = match self.entries.back() {
             Some(back) if back.id >= id => match self.find(id) {
@@ -315,7 +324,7 @@ impl<T> Outbound<T> {
             },
             _ => self.entries.len(),
         };
-        self.entries.insert(at, Entry { message, order: self.next_order, id, state });
+        self.entries.insert(at, Entry { message, order: self.next_order, id, state, counted });
         self.next_order = self.next_order.wrapping_add(1);
         Ok(())
     }
@@ -327,8 +336,9 @@ impl<T> Outbound<T> {
             _ => return Err(AckError::WrongType),
         }
         let entry = self.entries.remove(at).ok_or(AckError::NotFound)?;
-        // The quota never exceeds the maximum, even for what was sent on an earlier connection (§4.9).
-        self.quota = (self.quota + u16::from(self.quota < u16::MAX)).min(self.receive_maximum.get());
+        if entry.counted {
+            self.quota += 1;
+        }
         if self.entries.is_empty() {
             // An idle session keeps only a small queue.
             self.entries.shrink_to(KEPT_ENTRIES);
@@ -434,6 +444,8 @@ mod tests {
         assert_eq!(resent(&mut out), [(3, Some(3))]);
         out.handle_puback(id(4)).unwrap();
         assert_eq!(resent(&mut out), [], "acknowledged before it was sent again");
+        assert_eq!(out.quota(), 0, "it took no place on this connection");
+        out.handle_puback(id(3)).unwrap();
         out.send(id(9), QoS::AtLeastOnce, 9).unwrap();
         assert_eq!(out.quota(), 0);
     }
