@@ -247,7 +247,7 @@ impl ErrorKind {
     pub const fn section(self) -> &'static str {
         match self {
             Self::RemainingLength | Self::InvalidInteger => "§1.5.5",
-            Self::PacketTooLarge { .. } => "MQTT-3.1.2-24",
+            Self::PacketTooLarge { .. } => "MQTT-3.2.2-15",
             Self::OverlongInteger => "MQTT-1.5.5-1",
             Self::ReservedPacketType(_) => "§2.1.2",
             Self::FixedHeaderFlags { .. } => "MQTT-2.1.3-1",

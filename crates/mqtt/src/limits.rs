@@ -37,6 +37,13 @@ impl Limits {
             check_payload_format: false,
         }
     }
+
+    /// Whether a topic with this many slashes has too many levels. The greatest limit is none, as a topic of slashes
+    /// alone has one level more than it has bytes.
+    #[inline]
+    pub(crate) const fn is_too_deep(&self, slashes: usize) -> bool {
+        slashes >= self.max_topic_levels as usize && self.max_topic_levels < u16::MAX
+    }
 }
 
 impl Default for Limits {

@@ -161,8 +161,9 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version> {
         (b"MQTT", 4) => Ok(Version::V311),
         (b"MQTT", 5) => Ok(Version::V5),
         (_, level) => {
-            // A level above ours is a later version, which will know the CONNACK of 5.0; others know that of 3.1.1.
-            let answer = if level > 5 { Version::V5 } else { Version::V311 };
+            // A level above ours is a later version, which will know the CONNACK of 5.0. Others know that of 3.1.1, also
+            // those with the bridge bit.
+            let answer = if matches!(level, 6..0x80) { Version::V5 } else { Version::V311 };
             let error = DecodeError::new(ErrorKind::UnsupportedProtocolLevel(level), at);
             Err(DecodeError { connect: Some(answer), ..error })
         }

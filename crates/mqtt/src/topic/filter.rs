@@ -62,7 +62,7 @@ impl<'a> TopicFilter<'a> {
         if filter.len() > usize::from(limits.max_topic_length) {
             return Err(ErrorKind::TopicFilterTooLong);
         }
-        if filter.bytes().filter(|&byte| byte == b'/').count() >= usize::from(limits.max_topic_levels) {
+        if limits.is_too_deep(filter.bytes().filter(|&byte| byte == b'/').count()) {
             return Err(ErrorKind::TopicFilterTooDeep);
         }
         Ok(Self { text, filter, share })

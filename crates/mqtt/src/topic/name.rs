@@ -72,7 +72,7 @@ fn check_name(name: &str, limits: &Limits) -> Result<(), ErrorKind> {
     if name.len() > usize::from(limits.max_topic_length) {
         return Err(ErrorKind::TopicNameTooLong);
     }
-    if found.slashes >= usize::from(limits.max_topic_levels) {
+    if limits.is_too_deep(found.slashes) {
         return Err(ErrorKind::TopicNameTooDeep);
     }
     Ok(())

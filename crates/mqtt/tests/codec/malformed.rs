@@ -172,6 +172,7 @@ fn connect_errors_tell_the_version_to_answer_in() {
         ("10 0E 0006 4D5149736470 03 02 003C 0000", Some(Version::V31)),
         ("10 0C 0004 4D515454 06 02 003C 0000", Some(Version::V5)),
         ("10 0C 0004 4D515454 01 02 003C 0000", Some(Version::V311)),
+        ("10 0C 0004 4D515454 84 02 003C 0000", Some(Version::V311)),
         ("10 0C 0004 4D515458 04 02 003C 0000", None),
         ("C0 01 00", None),
     ];
