@@ -35,22 +35,28 @@ pub fn decode<'a>(
     let total = header.total_len();
     let Some(body) = buf.get(header.len..total) else { return Ok(None) };
     let reader = Reader::new(body, header.len);
-    let packet = if packet_type == PacketType::Publish {
-        Packet::Publish(Publish::read(header.flags(), reader, version, limits)?)
-    } else {
-        read_other(header, packet_type, reader, version, limits)?
+    let packet = match packet_type {
+        PacketType::Publish => Packet::Publish(Publish::read(header.flags(), reader, version, limits)?),
+        // Most acknowledgements are an identifier and nothing else.
+        PacketType::PubAck if body.len() == 2 => Packet::PubAck(Ack::success(reader.clone().packet_id()?)),
+        PacketType::PubRec if body.len() == 2 => Packet::PubRec(Ack::success(reader.clone().packet_id()?)),
+        PacketType::PubRel if body.len() == 2 => Packet::PubRel(Ack::success(reader.clone().packet_id()?)),
+        PacketType::PubComp if body.len() == 2 => Packet::PubComp(Ack::success(reader.clone().packet_id()?)),
+        _ => return read_other(header, packet_type, reader, version, limits),
     };
     Ok(Some((packet, total)))
 }
 
-/// Every packet but PUBLISH ends where its last field does.
+/// Reads the packets that are not as frequent. All end where their last field does. The result has the form of
+/// [`decode`]'s, so that it is not moved once more.
+#[inline(never)]
 fn read_other<'a>(
     header: FixedHeader,
     packet_type: PacketType,
     mut reader: Reader<'a>,
     version: Version,
     limits: &Limits,
-) -> Result<Packet<'a>, DecodeError> {
+) -> Result<Option<(Packet<'a>, usize)>, DecodeError> {
     let r = &mut reader;
     let packet = match packet_type {
         PacketType::Connect => Packet::Connect(Connect::read(header, r, limits)?),
@@ -69,8 +75,10 @@ fn read_other<'a>(
         PacketType::Disconnect => Packet::Disconnect(Disconnect::read(r, version, limits)?),
         PacketType::Auth => Packet::Auth(Auth::read(r, limits)?),
     };
-    reader.finish()?;
-    Ok(packet)
+    if packet_type != PacketType::Publish {
+        reader.finish()?;
+    }
+    Ok(Some((packet, header.total_len())))
 }
 
 /// Appends `packet` to `out`, in the form of `version` (a CONNECT in the version it names).

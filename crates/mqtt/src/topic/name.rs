@@ -84,31 +84,56 @@ struct Found {
     slashes: usize,
 }
 
-/// Looks at every byte once, sixteen at a time in a shape that compiles to vector instructions. The bytes looked for are
-/// ASCII, so the parts of longer characters never match.
+/// Looks at every byte once, eight at a time. The bytes looked for are ASCII, so the parts of longer characters never
+/// match.
 #[inline]
 fn scan(bytes: &[u8]) -> Found {
-    let (blocks, tail) = bytes.as_chunks::<16>();
-    let mut found = Found { forbidden: false, slashes: 0 };
-    for block in blocks {
-        let (mut forbidden, mut slashes) = (0, 0);
-        for &byte in block {
-            forbidden |= is_forbidden(byte);
-            slashes += u8::from(byte == b'/');
+    let (words, tail) = bytes.as_chunks::<8>();
+    let (mut forbidden, mut slashes) = (0, 0);
+    // Slashes are counted in the eight bytes of a word, which hold 255 each.
+    for run in words.chunks(255) {
+        let mut counts = 0;
+        for word in run {
+            let word = u64::from_le_bytes(*word);
+            forbidden |= forbidden_bytes(word);
+            counts += zero_bytes(word ^ every(b'/'));
         }
-        found.forbidden |= forbidden != 0;
-        found.slashes += usize::from(slashes);
+        slashes += sum_of_bytes(counts);
     }
-    for &byte in tail {
-        found.forbidden |= is_forbidden(byte) != 0;
-        found.slashes += usize::from(byte == b'/');
+    if !tail.is_empty() {
+        let mut word = every(b' ');
+        for &byte in tail {
+            word = word << 8 | u64::from(byte);
+        }
+        forbidden |= forbidden_bytes(word);
+        slashes += sum_of_bytes(zero_bytes(word ^ every(b'/')));
     }
-    found
+    Found { forbidden: forbidden != 0, slashes: slashes as usize }
+}
+
+const fn every(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// Not zero if a byte of the word is U+0000, `+` or `#`. The wildcards differ in one bit, which is set in both here.
+#[inline]
+const fn forbidden_bytes(word: u64) -> u64 {
+    zero_bytes(word) | zero_bytes((word | every(b'+' ^ b'#')) ^ every(b'+' | b'#'))
+}
+
+/// One in each byte that is zero, zero in the others.
+#[inline]
+const fn zero_bytes(word: u64) -> u64 {
+    let low = every(0x7F);
+    // The sum cannot carry from one byte into the next: its upper bit says that one of the lower seven is set.
+    (!((word & low) + low | word | low)) >> 7
 }
 
 #[inline]
-fn is_forbidden(byte: u8) -> u8 {
-    u8::from(byte == 0) | u8::from(byte == b'+') | u8::from(byte == b'#')
+const fn sum_of_bytes(word: u64) -> u64 {
+    // Each pair first, as the sum of eight bytes of 255 needs more than one.
+    let pairs = (word & 0x00FF_00FF_00FF_00FF) + (word >> 8 & 0x00FF_00FF_00FF_00FF);
+    pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48
 }
 
 #[cfg(test)]
@@ -138,6 +163,28 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(validate_name(name, &limits).map_err(|e| e.kind), expected, "{name:?}");
         }
+    }
+
+    #[test]
+    fn every_byte_is_looked_at() {
+        let limits = Limits::default();
+        for len in 1..40 {
+            for at in 0..len {
+                for byte in 0..=0x7F {
+                    let mut name = vec![b'x'; len];
+                    name[at] = byte;
+                    let found = scan(&name);
+                    assert_eq!(found.forbidden, matches!(byte, 0 | b'+' | b'#'), "{byte} at {at} of {len}");
+                    assert_eq!(found.slashes, usize::from(byte == b'/'), "{byte} at {at} of {len}");
+                }
+            }
+        }
+        // Both wildcards with their upper bit set, and bytes that differ in the bit that is masked.
+        assert!(validate_name("\u{AB}\u{A3}\u{6AB}\u{8A3}+".trim_end_matches('+'), &limits).is_ok());
+        let all: String = ('\u{1}'..='\u{FFF}').filter(|c| !matches!(c, '+' | '#')).collect();
+        assert!(validate_name(&all, &Limits::protocol()).is_ok());
+        assert_eq!(scan(all.as_bytes()).slashes, 1);
+        assert_eq!(scan("/".repeat(65_535).as_bytes()).slashes, 65_535);
     }
 
     #[test]

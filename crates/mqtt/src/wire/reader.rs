@@ -106,6 +106,7 @@ impl<'a> Reader<'a> {
         text::parse(bytes, strict).map_err(|kind| DecodeError::new(kind, self.offset() - bytes.len() as u32))
     }
 
+    #[inline]
     pub(crate) fn packet_id(&mut self) -> Result<PacketId> {
         let at = self.offset();
         PacketId::new(self.u16()?).ok_or_else(|| DecodeError::new(ErrorKind::PacketIdZero, at))
