@@ -122,7 +122,7 @@ impl SessionState {
         if qos > Qos::AtMostOnce {
             // A message sent because of a new subscription keeps the retain flag [MQTT-3.3.1-8].
             let entry = Entry { message: Arc::clone(message), ids, loan: None, qos, retain: true };
-            self.enqueue(session, entry, cx);
+            self.enqueue_beyond_limits(session, entry, cx);
             return true;
         }
         let room = self.outbox.as_ref().is_some_and(|outbox| outbox.has_room());

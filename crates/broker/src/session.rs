@@ -108,12 +108,22 @@ pub(crate) struct SessionState {
 /// An acknowledgement from a client, already decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledgement {
-    /// QoS 1 done (PUBACK), or QoS 2 refused (PUBREC with an error).
+    /// QoS 1 done (PUBACK).
     Done(u16),
+    /// QoS 2 refused (PUBREC with an error code): the exchange ends, PUBREL must not follow (MQTT 5 §4.3.3).
+    Refused(u16),
     /// QoS 2 received (PUBREC).
     Received(u16),
     /// QoS 2 complete (PUBCOMP).
     Completed(u16),
+}
+
+impl Acknowledgement {
+    fn packet_id(self) -> u16 {
+        match self {
+            Self::Done(id) | Self::Refused(id) | Self::Received(id) | Self::Completed(id) => id,
+        }
+    }
 }
 
 /// A change of packet identifier state that the face answers.
@@ -290,6 +300,17 @@ impl SessionState {
         if self.ended || !self.make_room(session, &entry, cx) {
             return Position::NONE;
         }
+        self.enqueue_beyond_limits(session, entry, cx)
+    }
+
+    /// Like [`enqueue`](Self::enqueue), for what is bounded elsewhere: the replay of retained messages waits for
+    /// the queue to run short, so its messages are never dropped for the queue's limits.
+    pub(crate) fn enqueue_beyond_limits(
+        &mut self,
+        session: &Session,
+        entry: Entry,
+        cx: &mut Context<'_>,
+    ) -> Position {
         let sequence = self.queue.next_sequence();
         let record = SessionRecord::Queue(QueueRecord::Enqueued { sequence, entry });
         let (position, _) = self.commit(session.id, record, cx.journal);
@@ -407,8 +428,7 @@ impl SessionState {
         mut unknown: impl FnMut(Unknown),
     ) {
         for acknowledgement in acknowledgements {
-            let (Acknowledgement::Done(id) | Acknowledgement::Received(id) | Acknowledgement::Completed(id)) =
-                *acknowledgement;
+            let id = acknowledgement.packet_id();
             let sequence = sequence_of(id, self.queue.front_sequence());
             let (qos, stage) = match self.queue.entry(sequence) {
                 Some((entry, stage, _)) if stage != Stage::Ready => (entry.qos, stage),
@@ -420,7 +440,7 @@ impl SessionState {
             };
             match (acknowledgement, qos, stage) {
                 (Acknowledgement::Done(_), Qos::AtLeastOnce, _)
-                | (Acknowledgement::Done(_), Qos::ExactlyOnce, Stage::Sent)
+                | (Acknowledgement::Refused(_), Qos::ExactlyOnce, Stage::Sent)
                 | (Acknowledgement::Completed(_), Qos::ExactlyOnce, Stage::Released) => {
                     self.settle(session.id, sequence, SettleReason::Acknowledged, cx);
                     self.in_flight = self.in_flight.saturating_sub(1);

@@ -139,7 +139,7 @@ impl Transport {
         if !trusted.trusts(address) {
             return Err(ProxyError::Untrusted(address));
         }
-        self.layers().proxy = Some(HeaderDecoder::new());
+        self.layers().proxy = Some(HeaderDecoder::speaking(trusted.versions()));
         Ok(self)
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tercet_net::proxy_protocol::{Cidr, TrustedProxies};
+use tercet_net::proxy_protocol::{Cidr, TrustedProxies, Versions};
 use tercet_net::tls::{self, MinimumVersion, ReloadableServerConfig, ServerSettings, TlsConfigError};
 
 use crate::config::{ClientAuth, Listener, Protocol, ProxyProtocol, Tls, TlsVersion};
@@ -23,8 +23,13 @@ pub fn load(listener: &Listener, running: Option<&Layers>) -> Result<Layers, Tls
     };
     let trusted = listener.proxy_trusted.iter().map(|net| net.parts());
     let trusted = trusted.filter_map(|(address, prefix)| Cidr::new(address, prefix));
-    let proxy =
-        (listener.proxy_protocol != ProxyProtocol::Off).then(|| TrustedProxies::new(trusted.collect()));
+    let versions = match listener.proxy_protocol {
+        ProxyProtocol::Off => None,
+        ProxyProtocol::V1 => Some(Versions::V1),
+        ProxyProtocol::V2 => Some(Versions::V2),
+        ProxyProtocol::Both => Some(Versions::Both),
+    };
+    let proxy = versions.map(|versions| TrustedProxies::new(trusted.collect()).speaking(versions));
     Ok(Layers { tls, proxy })
 }
 

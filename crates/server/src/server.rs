@@ -116,12 +116,7 @@ impl Server {
             inboxes.push(Arc::new(Inbox::new(&poll, Reactor::inbox_token())?));
             polls.push(poll);
         }
-        let shared = Arc::new(Shared {
-            vhost,
-            authenticator,
-            reactors: inboxes.clone(),
-            log_connections: config.log.connections,
-        });
+        let shared = Arc::new(Shared { vhost, authenticator, reactors: inboxes.clone() });
         let mut acceptor = Some(Acceptor::new(
             bound,
             inboxes.clone(),

@@ -15,6 +15,4 @@ pub struct Shared {
     pub authenticator: Authenticator,
     /// The reactors' mailboxes, by index.
     pub reactors: Vec<Arc<Inbox>>,
-    /// Whether connects and disconnects are logged.
-    pub log_connections: bool,
 }

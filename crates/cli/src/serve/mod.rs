@@ -17,7 +17,7 @@ use std::time::Instant;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tercet_server::config::{Config, ConfigErrors, Flag, Loaded, load};
 use tercet_server::logging::Logging;
-use tercet_server::{RunningServer, Server};
+use tercet_server::{RunningServer, Server, StartError};
 use tracing::{error, info, warn};
 
 use self::signals::Event;
@@ -77,7 +77,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         warn!(%error, "cannot raise the limit of open files");
     }
     let users = users::prepare(&mut loaded.config)?;
-    let server = Server::start(loaded.config.clone()).map_err(|error| start_failure(&error.to_string()))?;
+    let server = Server::start(loaded.config.clone()).map_err(|error| start_failure(&error))?;
     if let Some(file) = &loaded.config.server.ports_file {
         ports_file::write(file, server.listeners()).map_err(|error| {
             Failure::failed(format!("cannot write the ports file {}: {error}", file.display()))
@@ -121,15 +121,12 @@ fn flags(matches: &ArgMatches) -> Vec<Flag> {
     flags
 }
 
-fn start_failure(what: &str) -> Failure {
-    let failure = Failure::failed(what);
-    if what.contains("in use") {
-        return failure.hint("another program listens there: choose other ports with --port-offset N, --mqtt ADDR or --http ADDR");
+fn start_failure(error: &StartError) -> Failure {
+    match error {
+        // The configuration names files that cannot be used.
+        StartError::Tls { .. } | StartError::Auth(_) => Failure::failed(error.to_string()).exit_with(Exit::BadConfiguration),
+        StartError::Listen(_) | StartError::System(_) => Failure::failed(error.to_string()),
     }
-    if what.contains("ermission denied") {
-        return failure.hint("ports below 1024 need a privilege (CAP_NET_BIND_SERVICE), sockets a directory that can be written");
-    }
-    failure
 }
 
 /// Waits for signals: reloads, then drains, then is done; a second signal ends the drain.

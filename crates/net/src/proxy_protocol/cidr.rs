@@ -91,22 +91,49 @@ impl fmt::Debug for Cidr {
     }
 }
 
-/// The proxies whose word is taken.
+/// Versions of the header that are understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Versions {
+    /// Only the text header.
+    V1,
+    /// Only the binary header.
+    V2,
+    /// Either.
+    #[default]
+    Both,
+}
+
+/// The proxies whose word is taken, and in which form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<Cidr>);
+pub struct TrustedProxies {
+    blocks: Vec<Cidr>,
+    versions: Versions,
+}
 
 impl TrustedProxies {
-    /// Trusts proxies in these blocks.
+    /// Trusts proxies in these blocks, with either version of the header.
     #[must_use]
     pub fn new(blocks: Vec<Cidr>) -> Self {
-        Self(blocks)
+        Self { blocks, versions: Versions::Both }
+    }
+
+    /// Takes only these versions of the header.
+    #[must_use]
+    pub fn speaking(self, versions: Versions) -> Self {
+        Self { versions, ..self }
+    }
+
+    /// The versions of the header that are taken.
+    #[must_use]
+    pub fn versions(&self) -> Versions {
+        self.versions
     }
 
     /// Whether the proxy at `address` is believed. Over a Unix socket every client is: who may connect there is
     /// settled by the permissions of its file.
     #[must_use]
     pub fn trusts(&self, address: PeerAddress) -> bool {
-        address.ip().is_none_or(|ip| self.0.iter().any(|block| block.contains(ip)))
+        address.ip().is_none_or(|ip| self.blocks.iter().any(|block| block.contains(ip)))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariants: never more than [`MAX_KEPT`] bytes are kept; no byte behind the header is used.
 
+use super::cidr::Versions;
 use super::{binary, text};
 use crate::peer::{Peer, PeerAddress, ProxiedPeer};
 
@@ -46,6 +47,9 @@ pub enum ProxyError {
     /// The first bytes are something else, such as a client that connects without the proxy.
     #[error("no PROXY header at the start of the connection (is the proxy set to send one?)")]
     Missing,
+    /// A header of a version that is not taken here.
+    #[error("PROXY header of version {0}, which this listener does not take")]
+    Version(u8),
     /// A version 1 line longer than 107 bytes.
     #[error("PROXY line over 107 bytes")]
     TooLong,
@@ -60,16 +64,23 @@ pub enum ProxyError {
 /// Collects one header.
 #[derive(Debug, Default)]
 pub struct HeaderDecoder {
+    versions: Versions,
     kept: Vec<u8>,
     /// Bytes of the header taken so far, kept or skipped.
     taken: usize,
 }
 
 impl HeaderDecoder {
-    /// A decoder at the start of a connection.
+    /// A decoder at the start of a connection, for either version.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A decoder that takes only these versions.
+    #[must_use]
+    pub fn speaking(versions: Versions) -> Self {
+        Self { versions, ..Self::default() }
     }
 
     /// Takes the next bytes of the stream.
@@ -97,10 +108,12 @@ impl HeaderDecoder {
 
     /// How many bytes are certainly missing; 0 when the header is whole.
     fn missing(&self) -> Result<usize, ProxyError> {
-        match self.kept.first() {
-            None => Ok(1),
-            Some(&first) if first == text::PREFIX[0] => text::missing(&self.kept),
-            Some(_) => binary::missing(&self.kept, self.taken),
+        match (self.kept.first(), self.versions) {
+            (None, _) => Ok(1),
+            (Some(&first), Versions::V2) if first == text::PREFIX[0] => Err(ProxyError::Version(1)),
+            (Some(&first), _) if first == text::PREFIX[0] => text::missing(&self.kept),
+            (Some(&first), Versions::V1) if first == b'\r' => Err(ProxyError::Version(2)),
+            (Some(_), _) => binary::missing(&self.kept, self.taken),
         }
     }
 

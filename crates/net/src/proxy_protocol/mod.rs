@@ -21,5 +21,5 @@ mod cidr;
 mod decoder;
 mod text;
 
-pub use cidr::{Cidr, CidrError, TrustedProxies};
+pub use cidr::{Cidr, CidrError, TrustedProxies, Versions};
 pub use decoder::{Header, HeaderDecoder, Progress, ProxyError};

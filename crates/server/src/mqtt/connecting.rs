@@ -17,6 +17,7 @@ use crate::auth::{
     Step as ExchangeStep, Verdict,
 };
 use crate::config::CertificateUser as NamePart;
+use crate::logging::CONNECTIONS;
 use crate::mqtt::connection::{Client, End, FaceContext, MqttConnection, State, Step, answer};
 use crate::mqtt::outbox::{MqttOutbox, to_core};
 use crate::mqtt::publishing::{Inflow, will_properties};
@@ -229,12 +230,10 @@ impl MqttConnection {
         };
         let keep_alive = self.keep_alive(&pending);
         self.connack(&pending, connected.session_present, keep_alive, auth_data, out);
-        if cx.shared.log_connections {
-            tracing::info!(listener = %self.settings.name, peer = %cx.transport.peer(),
-                client_id = %pending.client_id, user = identity.name().map(|name| &**name),
-                version = ?pending.version, keep_alive, session_present = connected.session_present,
-                "connected");
-        }
+        tracing::info!(target: CONNECTIONS, listener = %self.settings.name, peer = %cx.transport.peer(),
+            client_id = %pending.client_id, user = identity.name().map(|name| &**name),
+            version = ?pending.version, keep_alive, session_present = connected.session_present,
+            "connected");
         let unreleased = cx.shared.vhost.unreleased(&connected.attachment);
         let client = Client {
             version: pending.version,
@@ -310,10 +309,8 @@ impl MqttConnection {
         cx: &mut FaceContext<'_>,
     ) -> Step {
         cx.effects.counters.connects_refused += 1;
-        if cx.shared.log_connections {
-            tracing::info!(listener = %self.settings.name, peer = %cx.transport.peer(),
-                code = format_args!("{:#04x}", reason as u8), %reason, "connection refused");
-        }
+        tracing::info!(target: CONNECTIONS, listener = %self.settings.name, peer = %cx.transport.peer(),
+            code = format_args!("{:#04x}", reason as u8), %reason, "connection refused");
         answer(&Packet::ConnAck(ConnAck::refusal(reason)), version, out);
         self.state = State::Over;
         Step::Close
@@ -375,7 +372,8 @@ impl Client {
                 challenge(exchange.method(), ReasonCode::Success, &data, out);
                 self.exchange = None;
             }
-            ExchangeStep::Fail(denial) => return Err(End::Fault(refusal_code(denial), "MQTT-4.12.1-2")),
+            // DISCONNECT has no code for wrong credentials (§3.14.2.1).
+            ExchangeStep::Fail(_) => return Err(End::Fault(ReasonCode::NotAuthorized, "MQTT-4.12.1-2")),
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use tercet_mqtt::{Ack, DecodeError, Disconnect, Packet, ReasonCode, Version, dec
 use tercet_net::Transport;
 
 use crate::auth::{EnhancedAuth, Identity, Verdict};
+use crate::logging::CONNECTIONS;
 use crate::mqtt::connecting::PendingConnect;
 use crate::mqtt::publishing::Inflow;
 use crate::mqtt::settings::ListenerSettings;
@@ -248,7 +249,7 @@ impl MqttConnection {
             End::Fault(reason, section) => {
                 cx.effects.counters.protocol_errors += 1;
                 self.tell(reason, out);
-                tracing::info!(listener = %self.settings.name, peer = %cx.transport.peer(),
+                tracing::info!(target: CONNECTIONS, listener = %self.settings.name, peer = %cx.transport.peer(),
                     client_id = self.attachment().map(|found| &**found.session.client_id()),
                     code = format_args!("{:#04x}", reason as u8), %reason, rule = section,
                     "connection closed: protocol error");
@@ -280,10 +281,8 @@ impl MqttConnection {
     ) {
         let State::Connected(client) = std::mem::replace(&mut self.state, State::Over) else { return };
         shared.vhost.disconnect(&client.attachment, ending, expiry, now, effects);
-        if shared.log_connections {
-            tracing::info!(listener = %self.settings.name, client_id = %client.attachment.session.client_id(),
-                reason = why, "disconnected");
-        }
+        tracing::info!(target: CONNECTIONS, listener = %self.settings.name, client_id = %client.attachment.session.client_id(),
+            reason = why, "disconnected");
     }
 
     /// The stream broke or ended.
@@ -353,8 +352,8 @@ impl MqttConnection {
             cx.effects.counters.keep_alive_timeouts += 1;
             self.tell(ReasonCode::KeepAliveTimeout, out);
             self.detach(Ending::Abnormal, None, "keep alive timeout", cx.shared, cx.now, cx.effects);
-        } else if cx.shared.log_connections {
-            tracing::info!(listener = %self.settings.name, peer = %cx.transport.peer(),
+        } else {
+            tracing::info!(target: CONNECTIONS, listener = %self.settings.name, peer = %cx.transport.peer(),
                 "connection closed: no complete CONNECT in time (connect-timeout)");
         }
         self.state = State::Over;
@@ -396,7 +395,7 @@ impl Client {
 /// PUBREC with an error code ends the exchange; PUBREL must not follow (MQTT 5 §4.3.3).
 fn received(ack: &Ack<'_>) -> Acknowledgement {
     let id = ack.packet_id.get();
-    if ack.reason.is_error() { Acknowledgement::Done(id) } else { Acknowledgement::Received(id) }
+    if ack.reason.is_error() { Acknowledgement::Refused(id) } else { Acknowledgement::Received(id) }
 }
 
 /// Encodes a packet of ours. It can fail only for packets no broker sends.

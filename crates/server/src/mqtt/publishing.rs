@@ -8,7 +8,7 @@ use tercet_broker::journal::Position;
 use tercet_broker::message::{Properties, PropertyEncoding, Publication, Qos};
 use tercet_broker::vhost::publishing::Published;
 use tercet_mqtt::alias::Inbound;
-use tercet_mqtt::property::PublishProperties;
+use tercet_mqtt::property::{PublishProperties, SubscriptionIds};
 use tercet_mqtt::{Ack, AckKind, PacketId, Publish, QoS, ReasonCode, Version, write_ack};
 
 use crate::mqtt::connection::{Client, End, FaceContext, Step};
@@ -42,7 +42,7 @@ struct Rates {
 
 impl Inflow {
     /// The inflow of a client that connects; `unreleased` QoS 2 exchanges are left from earlier.
-    pub fn new(unreleased: usize, settings: &ListenerSettings, now: Instant) -> Self {
+    pub(super) fn new(unreleased: usize, settings: &ListenerSettings, now: Instant) -> Self {
         let limited = settings.message_rate.is_some() || settings.byte_rate.is_some();
         Self {
             unreleased: u16::try_from(unreleased).unwrap_or(u16::MAX),
@@ -59,7 +59,7 @@ impl Inflow {
     }
 
     /// How long a client beyond its rate has to wait after this batch.
-    pub fn throttle(&mut self, bytes: usize, now: Instant) -> Option<Duration> {
+    pub(super) fn throttle(&mut self, bytes: usize, now: Instant) -> Option<Duration> {
         let rates = self.rates.as_mut()?;
         let published = f64::from(std::mem::take(&mut rates.published));
         let messages = rates.messages.as_mut().and_then(|rate| rate.take_many(published, now));
@@ -68,7 +68,7 @@ impl Inflow {
     }
 
     /// Answers now, or when the log has reached `position`: nothing is confirmed that is not durable.
-    pub fn answer(
+    pub(super) fn answer(
         &mut self,
         position: Position,
         durable: Position,
@@ -87,7 +87,7 @@ impl Inflow {
     }
 
     /// Writes the answers that waited for positions up to `durable`.
-    pub fn confirm(&mut self, durable: Position, out: &mut Vec<u8>) {
+    pub(super) fn confirm(&mut self, durable: Position, out: &mut Vec<u8>) {
         while let Some(waiting) = self.waiting.front().filter(|waiting| waiting.position <= durable) {
             out.extend_from_slice(&waiting.packet);
             self.waiting.pop_front();
@@ -118,6 +118,9 @@ impl Client {
         }
         if publish.qos > settings.features.max_qos {
             return Err(End::Fault(ReasonCode::QosNotSupported, "MQTT-3.2.2-11"));
+        }
+        if publish.properties.subscription_ids != SubscriptionIds::default() {
+            return Err(End::Fault(ReasonCode::ProtocolError, "MQTT-3.3.4-6"));
         }
         if publish.retain && !settings.features.retain {
             return Err(End::Fault(ReasonCode::RetainNotSupported, "MQTT-3.2.2-14"));
