@@ -1,1 +1,14 @@
-//! tercet-client
+//! The Tercet client library.
+//!
+//! What it is: async clients for the protocols that Tercet speaks, usable with any broker of theirs. Each protocol has
+//! a module; [`Error`] and [`Backoff`] are common to all.
+//!
+//! What it is not: a broker, and nothing of one. It runs on tokio, on one thread or several.
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod error;
+pub mod mqtt;
+
+pub use backoff::Backoff;
+pub use error::{Error, Result};
