@@ -1,13 +1,14 @@
 //! The command line as a whole: which commands there are and what a bare `tercet` says.
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{data, talk};
-use crate::{config, manual, passwd, serve};
+use crate::{config, manual, passwd, pubsub, serve};
 
 /// What a bare `tercet` prints.
 const WELCOME: &str = concat!(
@@ -39,6 +40,7 @@ pub(crate) fn command() -> Command {
         .subcommand_required(true)
         .infer_long_args(false)
         .subcommand(serve::command())
+        .subcommands(pubsub::commands())
         .subcommand(config::command())
         .subcommand(passwd::command())
         .subcommands(manual::commands())
@@ -50,14 +52,17 @@ pub(crate) fn command() -> Command {
 }
 
 /// Runs the command that `args` (program name first) ask for.
-pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<_> = args.into_iter().collect();
     if args.len() <= 1 {
-        return report(data(WELCOME));
+        return report(data(WELCOME)).into();
     }
     match command().try_get_matches_from(args) {
-        Ok(matches) => report(dispatch(&matches)),
-        Err(error) => usage(&error),
+        Ok(matches) => {
+            let by_pubsub = matches.subcommand().and_then(|(name, matches)| pubsub::run(name, matches));
+            by_pubsub.unwrap_or_else(|| report(dispatch(&matches)).into())
+        }
+        Err(error) => usage(&error).into(),
     }
 }
 

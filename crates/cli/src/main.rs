@@ -11,6 +11,7 @@ mod exit;
 mod manual;
 mod output;
 mod passwd;
+mod pubsub;
 mod serve;
 mod sources;
 
@@ -21,5 +22,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    commands::run(std::env::args_os()).into()
+    let args: Vec<_> = std::env::args_os().collect();
+    let by_name = args.split_first().and_then(|(name, rest)| pubsub::multicall(name, rest.iter().cloned()));
+    by_name.unwrap_or_else(|| commands::run(args))
 }
