@@ -103,7 +103,7 @@ fn scan(bytes: &[u8]) -> Found {
     if !tail.is_empty() {
         let mut word = every(b' ');
         for &byte in tail {
-            word = word << 8 | u64::from(byte);
+            word = (word << 8) | u64::from(byte);
         }
         forbidden |= forbidden_bytes(word);
         slashes += sum_of_bytes(zero_bytes(word ^ every(b'/')));
@@ -126,7 +126,7 @@ const fn forbidden_bytes(word: u64) -> u64 {
 const fn zero_bytes(word: u64) -> u64 {
     let low = every(0x7F);
     // The sum cannot carry from one byte into the next: its upper bit says that one of the lower seven is set.
-    (!((word & low) + low | word | low)) >> 7
+    !(((word & low) + low) | word | low) >> 7
 }
 
 #[inline]

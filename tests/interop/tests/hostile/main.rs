@@ -1,0 +1,8 @@
+//! Clients that misuse the broker: memory stays bounded and the others do not notice.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod connections;
+mod retained_stream;
+mod slow_subscriber;
+mod slow_writer;
+mod witness;
