@@ -406,3 +406,24 @@ async fn the_keep_alive_keeps_a_silent_connection() {
     assert_eq!(soon(stream.next()).await.unwrap().text(), Some("alive"));
     client.disconnect_with(ReasonCode::DisconnectWithWill, Default::default()).await;
 }
+
+#[tokio::test]
+async fn repeated_topics_travel_as_aliases_and_survive_a_failed_publish() {
+    let (_broker, url) = Mosquitto::plain("");
+    let client = Client::connect(&url).await.unwrap();
+    assert!(client.connack().properties.topic_alias_maximum().is_some_and(|most| most > 0));
+    let mut stream = client.subscribe("alias/#").await.unwrap();
+    for n in 0..40 {
+        client.publish(format!("alias/{}", n % 20), n.to_string()).await.unwrap();
+        let message = soon(stream.next()).await.unwrap();
+        assert_eq!((&*message.topic, message.text()), (&*format!("alias/{}", n % 20), Some(&*n.to_string())));
+    }
+    let other = Client::connect(&url).await.unwrap();
+    // The first use of the topic fails, so its alias must not be relied on.
+    let wrong = other.publish("alias/first", "x").property(Property::ServerKeepAlive(1)).await;
+    assert!(matches!(wrong, Err(Error::Invalid(_))), "{wrong:?}");
+    for _ in 0..2 {
+        other.publish("alias/first", "right").await.unwrap();
+        assert_eq!(&*soon(stream.next()).await.unwrap().topic, "alias/first");
+    }
+}

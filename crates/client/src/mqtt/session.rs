@@ -5,10 +5,10 @@
 //! more QoS 1 and 2 publishes are unanswered than the broker's Receive Maximum allows ([MQTT-3.3.4-7]).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tercet_mqtt::alias::{self, TopicForm};
 use tercet_mqtt::topic::validate_name;
 use tercet_mqtt::{AckKind, Allocator, Packet, PacketId, Publish, SubAck, UnsubAck, write_ack};
 use tokio::sync::oneshot;
@@ -27,8 +27,8 @@ use crate::{Error, Result};
 
 /// Nothing more is taken from the handles while this many bytes wait to be written.
 const HIGH_WATER: usize = 256 * 1024;
-/// Longest topic that is worth keeping as an alias.
-const ALIAS_TOPIC: usize = 1024;
+/// More than the rest of a PUBLISH takes beside topic and payload in ordinary cases.
+const ROOM: usize = 4096;
 
 type Done<T> = oneshot::Sender<Result<T>>;
 
@@ -44,7 +44,6 @@ pub(super) enum Violation {
 pub(super) struct Session {
     version: Version,
     inflight_limit: u16,
-    own_alias_maximum: u16,
     alias_topics: bool,
     subscription_ids: bool,
     /// Bytes to write; the driver takes them from the front.
@@ -65,8 +64,8 @@ pub(super) struct Session {
     flushes: Vec<(u64, u64, Done<()>)>,
     /// QoS 2 messages received, until their PUBREL.
     received: HashSet<PacketId>,
-    aliases_out: HashMap<String, NonZeroU16>,
-    aliases_in: HashMap<u16, Arc<str>>,
+    aliases_out: alias::Outbound,
+    aliases_in: alias::Inbound<Arc<str>>,
     last_topic: Arc<str>,
     subscribing: HashMap<PacketId, Subscribing>,
     unsubscribing: HashMap<PacketId, Unsubscribing>,
@@ -120,7 +119,6 @@ impl Session {
         Self {
             version: options.version,
             inflight_limit: options.inflight.unwrap_or(if options.version.is_v5() { 1024 } else { 20 }),
-            own_alias_maximum: options.properties.topic_alias_maximum().unwrap_or(0),
             alias_topics: options.alias_topics && options.version.is_v5(),
             subscription_ids: options.subscription_ids && options.version.is_v5(),
             out: Vec::new(),
@@ -135,8 +133,8 @@ impl Session {
             unwritten: VecDeque::new(),
             flushes: Vec::new(),
             received: HashSet::new(),
-            aliases_out: HashMap::new(),
-            aliases_in: HashMap::new(),
+            aliases_out: alias::Outbound::new(0),
+            aliases_in: alias::Inbound::new(options.properties.topic_alias_maximum().unwrap_or(0)),
             last_topic: Arc::from(""),
             subscribing: HashMap::new(),
             unsubscribing: HashMap::new(),
@@ -147,6 +145,10 @@ impl Session {
     /// Begins to serve a new connection; answers how many filters had to be subscribed again.
     pub(super) fn connected(&mut self, connack: &ConnAck) -> usize {
         self.server = Server::new(&connack.properties);
+        // Aliases live as long as their connection ([MQTT-3.3.2-7]).
+        self.aliases_in = alias::Inbound::new(self.aliases_in.maximum());
+        self.aliases_out =
+            alias::Outbound::new(if self.alias_topics { self.server.alias_maximum } else { 0 });
         self.out.clear();
         self.taken = 0;
         let mut again = 0;
@@ -167,8 +169,6 @@ impl Session {
         for (_, done) in self.unwritten.drain(..) {
             drop(done.send(Err(error.clone())));
         }
-        self.aliases_in.clear();
-        self.aliases_out.clear();
         self.routing.forget_due();
         self.out.clear();
         self.check_flushes();
@@ -355,28 +355,33 @@ impl Session {
     }
 
     fn write_publish(&mut self, message: &Outgoing, id: Option<PacketId>, dup: bool) -> Result<()> {
-        let mut sending = Sending { id, dup, alias: None, topic_known: false };
-        let mut new_alias = false;
-        if self.alias_topics && self.server.alias_maximum > 0 && message.properties.topic_alias().is_none() {
-            sending.alias = self.aliases_out.get(&message.topic).copied();
-            sending.topic_known = sending.alias.is_some();
-            let next = u16::try_from(self.aliases_out.len() + 1).ok();
-            if sending.alias.is_none() && message.topic.len() <= ALIAS_TOPIC {
-                sending.alias = next.filter(|n| *n <= self.server.alias_maximum).and_then(NonZeroU16::new);
-                new_alias = sending.alias.is_some();
+        let own = message.properties.topic_alias().is_some();
+        let small = message.payload.len() + message.topic.len() + ROOM < self.server.maximum_packet;
+        // An alias that is given here must be sent, so nothing that may be too large gets one.
+        let form = if own || !small { TopicForm::Name } else { self.aliases_out.assign(&message.topic) };
+        let (alias, topic_known) = match form {
+            TopicForm::Name => (None, false),
+            TopicForm::Define(alias) => (Some(alias), false),
+            TopicForm::Alias(alias) => (Some(alias), true),
+        };
+        let start = self.out.len();
+        let sending = Sending { id, dup, alias, topic_known };
+        let written = wire::publish(message, sending, self.version, &mut self.out);
+        let size = self.out.len() - start;
+        let outcome = match written {
+            Ok(()) if size > self.server.maximum_packet => {
+                Err(Error::TooLarge { size, limit: self.server.maximum_packet })
+            }
+            other => other,
+        };
+        if outcome.is_err() {
+            self.out.truncate(start);
+            if matches!(form, TopicForm::Define(_)) {
+                // The broker will never hear of it; do without aliases from here on.
+                self.aliases_out = alias::Outbound::new(0);
             }
         }
-        let start = self.out.len();
-        wire::publish(message, sending, self.version, &mut self.out)?;
-        let size = self.out.len() - start;
-        if size > self.server.maximum_packet {
-            self.out.truncate(start);
-            return Err(Error::TooLarge { size, limit: self.server.maximum_packet });
-        }
-        if let (true, Some(alias)) = (new_alias, sending.alias) {
-            self.aliases_out.insert(message.topic.clone(), alias);
-        }
-        Ok(())
+        outcome
     }
 
     fn acknowledged(
@@ -644,20 +649,17 @@ impl Session {
 
     /// The topic, from its alias if need be. Messages on one topic share it.
     fn topic(&mut self, publish: &Publish<'_>) -> Result<Arc<str>, Violation> {
-        let invalid = |text: String| Violation::Broken(ReasonCode::TopicAliasInvalid, text);
-        let alias = publish.properties.topic_alias.map(NonZeroU16::get);
-        if let Some(alias) = alias.filter(|alias| *alias > self.own_alias_maximum) {
-            return Err(invalid(format!("topic alias {alias} above our maximum")));
-        }
+        let invalid = |error: alias::AliasError| Violation::Broken(error.reason(), error.to_string());
+        let alias = publish.properties.topic_alias;
         if publish.topic.is_empty() {
-            let known = alias.and_then(|alias| self.aliases_in.get(&alias));
-            return known.cloned().ok_or_else(|| invalid("unknown topic alias".into()));
+            let alias = alias.ok_or(alias::AliasError::NoTopic).map_err(invalid)?;
+            return self.aliases_in.get(alias).cloned().map_err(invalid);
         }
         if *self.last_topic != *publish.topic {
             self.last_topic = publish.topic.into();
         }
         if let Some(alias) = alias {
-            self.aliases_in.insert(alias, self.last_topic.clone());
+            self.aliases_in.set(alias, self.last_topic.clone()).map_err(invalid)?;
         }
         Ok(self.last_topic.clone())
     }
