@@ -239,16 +239,23 @@ impl Listener {
         }
     }
 
-    /// Gives a TCP listener to the standard library (non-blocking), for an async runtime to adopt.
-    ///
-    /// # Errors
-    /// Gives the listener back unchanged when it is a Unix one.
-    pub fn into_std_tcp(self) -> Result<std::net::TcpListener, Self> {
+    /// Gives the listener to the standard library (non-blocking), for an async runtime to adopt.
+    #[must_use]
+    pub fn into_std(self) -> StdListener {
         match self.inner {
-            Inner::Tcp(listener) => Ok(listener.into()),
-            inner @ Inner::Unix { .. } => Err(Self { inner, address: self.address }),
+            Inner::Tcp(listener) => StdListener::Tcp(listener.into()),
+            Inner::Unix { listener, _file: file } => StdListener::Unix(listener.into(), file),
         }
     }
+}
+
+/// A listener handed to the standard library, see [`Listener::into_std`].
+#[derive(Debug)]
+pub enum StdListener {
+    /// Listens on TCP.
+    Tcp(std::net::TcpListener),
+    /// Listens on a Unix socket, whose file is to be kept as long.
+    Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
 impl Source for Listener {
@@ -342,7 +349,7 @@ fn backlog(connections: u32) -> i32 {
 
 /// The file of a bound Unix socket, removed on drop unless a successor has put its own in the place.
 #[derive(Debug)]
-struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,

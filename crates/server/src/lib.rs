@@ -7,6 +7,7 @@
 //!
 //! - [`reactor`]: threads, sockets, turns.
 //! - [`mqtt`]: the MQTT face.
+//! - [`http`]: health, readiness, metrics and the WebSocket handshake.
 //! - [`auth`]: who may connect.
 //! - [`config`], [`logging`]: what people set and see.
 //! - [`housekeeping`]: timers of the core and the `$SYS` topics.
@@ -17,6 +18,7 @@
 pub mod auth;
 pub mod config;
 pub mod housekeeping;
+pub mod http;
 pub mod layers;
 pub mod logging;
 pub mod mqtt;

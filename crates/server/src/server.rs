@@ -21,6 +21,8 @@ use tercet_net::{ListenError, Listener as Socket, TcpOptions, UnixOptions};
 use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
 use crate::config::{self, Bind, Config, Listener, Protocol};
 use crate::housekeeping::Housekeeping;
+use crate::http::health::Health;
+use crate::http::{HttpListener, HttpServer};
 use crate::layers;
 use crate::mqtt::settings::{Layers, ListenerSettings};
 use crate::reactor::acceptor::{Acceptor, BoundSocket};
@@ -73,6 +75,7 @@ pub struct RunningServer {
     settings: HashMap<String, (Arc<ArcSwap<ListenerSettings>>, Arc<AtomicUsize>)>,
     threads: Vec<JoinHandle<()>>,
     housekeeping: Option<Housekeeping>,
+    http: Option<HttpServer>,
 }
 
 impl Server {
@@ -85,6 +88,7 @@ impl Server {
             Arc::new(Vhost::new(core_limits(&config), loaded.permissions, None, Arc::new(NoEvents), metrics));
 
         let mut bound = Vec::new();
+        let mut pages = Vec::new();
         let mut listeners = Vec::new();
         let mut settings = HashMap::new();
         for listener in &config.listeners {
@@ -100,8 +104,9 @@ impl Server {
                 address: socket.address().to_string(),
             });
             settings.insert(listener.name.clone(), (Arc::clone(&current), open));
-            if listener.protocol == Protocol::Mqtt {
-                bound.push(BoundSocket { socket, settings: current });
+            match listener.protocol {
+                Protocol::Mqtt => bound.push(BoundSocket { socket, settings: current }),
+                Protocol::Http | Protocol::Ws => pages.push(HttpListener { socket, settings: current }),
             }
         }
 
@@ -116,11 +121,14 @@ impl Server {
             inboxes.push(Arc::new(Inbox::new(&poll, Reactor::inbox_token())?));
             polls.push(poll);
         }
-        let shared = Arc::new(Shared { vhost, authenticator, reactors: inboxes.clone() });
+        let shared =
+            Arc::new(Shared { vhost, authenticator, reactors: inboxes.clone(), health: Health::starting() });
+        let max_connections =
+            config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize);
         let mut acceptor = Some(Acceptor::new(
             bound,
             inboxes.clone(),
-            config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize),
+            max_connections,
             config.limits.connect_rate.get().map(|rate| rate.get()),
             Instant::now(),
         ));
@@ -132,7 +140,12 @@ impl Server {
                 .push(thread::Builder::new().name(format!("reactor-{index}")).spawn(move || reactor.run())?);
         }
         let housekeeping = Some(Housekeeping::start(Arc::clone(&shared))?);
-        Ok(RunningServer { shared, listeners, settings, threads, housekeeping })
+        let http = match pages.is_empty() {
+            true => None,
+            false => Some(HttpServer::start(pages, Arc::clone(&shared), max_connections)?),
+        };
+        shared.health.set_serving();
+        Ok(RunningServer { shared, listeners, settings, threads, housekeeping, http })
     }
 }
 
@@ -140,6 +153,11 @@ impl RunningServer {
     /// The open listeners, in the order of the configuration.
     pub fn listeners(&self) -> &[BoundListener] {
         &self.listeners
+    }
+
+    /// Connections open by the listener of this name; `None` when there is no such listener.
+    pub fn open_connections(&self, listener: &str) -> Option<usize> {
+        self.settings.get(listener).map(|(_, open)| open.load(Relaxed))
     }
 
     /// What all threads share.
@@ -170,6 +188,7 @@ impl RunningServer {
 
     /// Tells every client that the server goes, waits until they are gone or `limit` has passed, and stops.
     pub fn drain(self, limit: Duration) {
+        self.shared.health.set_draining();
         let end = Instant::now() + limit;
         for inbox in &self.shared.reactors {
             inbox.send(Command::CloseAll(CloseReason::ServerShuttingDown));
@@ -184,6 +203,8 @@ impl RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
+        // First what hands work to reactors.
+        self.http = None;
         self.housekeeping = None;
         for inbox in &self.shared.reactors {
             inbox.send(Command::Stop);

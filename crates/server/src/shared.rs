@@ -1,10 +1,12 @@
 //! What all threads of the server share.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tercet_broker::vhost::Vhost;
 
 use crate::auth::Authenticator;
+use crate::http::health::Health;
 use crate::reactor::inbox::Inbox;
 
 /// Shared by reactors, the HTTP listener and housekeeping.
@@ -15,4 +17,14 @@ pub struct Shared {
     pub authenticator: Authenticator,
     /// The reactors' mailboxes, by index.
     pub reactors: Vec<Arc<Inbox>>,
+    /// Whether the server works and wants clients.
+    pub health: Health,
+}
+
+impl Shared {
+    /// Connections that all reactors own or are about to.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.reactors.iter().map(|inbox| inbox.connections.load(Relaxed)).sum()
+    }
 }

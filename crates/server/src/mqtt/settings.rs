@@ -2,7 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::AcqRel};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{AcqRel, Acquire},
+};
 use std::time::Duration;
 
 use tercet_mqtt::{Limits, QoS, Version};
@@ -12,6 +15,7 @@ use crate::auth::AnonymousPolicy;
 use crate::config::{
     CertificateUser, Config, Listener, MaxQos, MqttVersion, Protocol, ReceiveMaximumPolicy, SlowSubscriber,
 };
+use crate::http::settings::HttpSettings;
 
 /// Greatest CONNECT accepted, whatever the limit for other packets: memory spent on strangers.
 const CONNECT_SIZE: u32 = 320 * 1024;
@@ -64,6 +68,8 @@ pub struct ListenerSettings {
     pub redirect: Option<(String, bool)>,
     /// Layers that connections of this listener wear.
     pub layers: Layers,
+    /// What a listener that speaks HTTP serves; `None` on others.
+    pub http: Option<HttpSettings>,
     max_connections: usize,
     open: Arc<AtomicUsize>,
 }
@@ -146,6 +152,7 @@ impl ListenerSettings {
             features: Features::new(config),
             redirect: listener.redirect.as_ref().map(|to| (to.reference.clone(), to.permanent)),
             layers,
+            http: HttpSettings::of(listener),
             max_connections: listener.max_connections.get().map_or(usize::MAX, |most| most.get() as usize),
             open,
         }
@@ -163,6 +170,11 @@ impl ListenerSettings {
     /// Counts a connection out.
     pub fn release(&self) {
         self.open.fetch_sub(1, AcqRel);
+    }
+
+    /// Connections open by this listener.
+    pub fn open(&self) -> usize {
+        self.open.load(Acquire)
     }
 
     /// Puts the listener's layers on a fresh connection.

@@ -225,7 +225,7 @@ impl Reactor {
                 }
                 Accepted::Connection(reactor, transport, listener) => {
                     self.effects.counters.sockets_accepted += 1;
-                    let adoption = Box::new(Adoption { transport, listener, read_now: false });
+                    let adoption = Box::new(Adoption { transport, listener, handed_over: false });
                     let Some(inbox) = self.shared.reactors.get(reactor) else { continue };
                     inbox.connections.fetch_add(1, Relaxed);
                     if reactor == usize::from(self.index) {
@@ -251,8 +251,9 @@ impl Reactor {
     }
 
     fn adopt(&mut self, adoption: Adoption) {
-        let Adoption { transport, listener, read_now } = adoption;
-        let transport = match listener.wrap(transport) {
+        let Adoption { transport, listener, handed_over } = adoption;
+        let dressed = if handed_over { Ok(transport) } else { listener.wrap(transport) };
+        let transport = match dressed {
             Ok(transport) => transport,
             Err(error) => {
                 tracing::warn!(listener = %listener.name, %error, "cannot set up the connection");
@@ -293,7 +294,7 @@ impl Reactor {
         match registered {
             Ok(()) => {
                 self.limit(slot, connect_timeout);
-                if read_now {
+                if handed_over {
                     self.read(slot);
                 }
             }
@@ -752,13 +753,14 @@ impl Reactor {
     }
 }
 
-/// Hands a connection that another thread has accepted to a reactor.
+/// Hands a connection that another thread has accepted and dressed in its layers to a reactor, which counts it
+/// out of its listener at the end.
 pub fn adopt_from_outside(shared: &Shared, transport: Transport, listener: Arc<ListenerSettings>) {
     let loads =
         shared.reactors.iter().map(|inbox| (inbox.load.load(Relaxed), inbox.connections.load(Relaxed)));
     let index = crate::reactor::acceptor::place(loads);
     if let Some(inbox) = shared.reactors.get(index) {
         inbox.connections.fetch_add(1, Relaxed);
-        inbox.send(Command::Adopt(Box::new(Adoption { transport, listener, read_now: true })));
+        inbox.send(Command::Adopt(Box::new(Adoption { transport, listener, handed_over: true })));
     }
 }

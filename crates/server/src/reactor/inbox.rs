@@ -1,7 +1,7 @@
 //! How other threads reach a reactor: commands in batches, one wake-up per batch.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use mio::{Poll, Token, Waker};
 use parking_lot::Mutex;
@@ -32,8 +32,9 @@ pub struct Adoption {
     pub transport: Transport,
     /// Settings of the listener it came by.
     pub listener: Arc<ListenerSettings>,
-    /// Whether its layers may hold input already, of which no event will tell.
-    pub read_now: bool,
+    /// Whether another thread has spoken over it before: it wears its layers already, and they may hold input
+    /// of which no event will tell.
+    pub handed_over: bool,
 }
 
 /// The mailbox of a reactor.
@@ -42,6 +43,8 @@ pub struct Inbox {
     waker: Waker,
     /// Set while a wake-up is under way, so that a busy reactor is not woken for each batch.
     notified: AtomicBool,
+    /// Turns begun; stands still when the reactor sleeps or is stuck.
+    turns: AtomicU64,
     /// Connections that the reactor owns or is about to.
     pub connections: AtomicUsize,
     /// Share of time spent working, in thousandths, over the last measuring interval.
@@ -55,6 +58,7 @@ impl Inbox {
             commands: Mutex::default(),
             waker: Waker::new(poll.registry(), token)?,
             notified: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             load: AtomicU32::new(0),
         })
@@ -71,8 +75,14 @@ impl Inbox {
 
     /// Takes all commands.
     pub fn take(&self, into: &mut Vec<Command>) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
         self.notified.store(false, Ordering::Release);
         std::mem::swap(&mut *self.commands.lock(), into);
+    }
+
+    /// Turns that the reactor has begun.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// Whether commands wait.

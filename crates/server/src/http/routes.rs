@@ -1,0 +1,89 @@
+//! Which request gets which answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde_json::json;
+use tercet_net::Peer;
+
+use super::accept::Admission;
+use super::answers::{self, Answer};
+use super::settings::HttpSettings;
+use super::{HttpContext, upgrade};
+
+/// Answers one request of a connection.
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    context: Arc<HttpContext>,
+    admission: Arc<Admission>,
+    peer: Peer,
+) -> Result<Answer, Infallible> {
+    let settings = Arc::clone(admission.settings());
+    // A listener without these settings is none of ours.
+    let Some(http) = &settings.http else { return Ok(nothing_here("")) };
+    if request.uri().path() == http.websocket_path {
+        return Ok(upgrade::answer(request, http, context, &admission, peer));
+    }
+    let path = request.uri().path().to_owned();
+    let page = match path.as_str() {
+        _ if !http.pages => return Ok(nothing_here(&offer(http))),
+        "/healthz" => Page::Health,
+        "/readyz" => Page::Readiness,
+        _ => return Ok(nothing_here(&offer(http))),
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refused =
+            answers::error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", "use GET or HEAD");
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Ok(refused);
+    }
+    Ok(page.answer(&context).await)
+}
+
+enum Page {
+    Health,
+    Readiness,
+}
+
+impl Page {
+    async fn answer(self, context: &HttpContext) -> Answer {
+        match self {
+            Self::Health => {
+                let stuck = context.shared.health.stuck_reactors(&context.shared.reactors).await;
+                if stuck.is_empty() {
+                    return answers::body(StatusCode::OK, "text/plain; charset=utf-8", "ok");
+                }
+                let reasons: Vec<_> =
+                    stuck.iter().map(|index| format!("reactor {index} does not turn")).collect();
+                answers::json(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    &json!({ "healthy": false, "reasons": reasons }),
+                )
+            }
+            Self::Readiness => {
+                let reasons = context.shared.health.reasons_not_ready();
+                if reasons.is_empty() {
+                    return answers::json(StatusCode::OK, &json!({ "ready": true }));
+                }
+                answers::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false, "reasons": reasons }))
+            }
+        }
+    }
+}
+
+fn nothing_here(offer: &str) -> Answer {
+    answers::error(StatusCode::NOT_FOUND, "not found", offer)
+}
+
+/// What a listener serves, in words.
+fn offer(http: &HttpSettings) -> String {
+    let websocket = format!("MQTT over WebSocket at {}", http.websocket_path);
+    if http.pages {
+        format!("this listener serves /healthz, /readyz, /metrics and {websocket}")
+    } else {
+        format!("this listener serves only {websocket}")
+    }
+}

@@ -1,0 +1,7 @@
+//! The HTTP listeners over real sockets: pages, limits, and MQTT over WebSocket.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod client;
+mod pages;
+mod websocket;
