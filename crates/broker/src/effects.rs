@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::metrics::Counters;
 use crate::outbox::ConnectionRef;
 use crate::shared_group::SharedGroup;
+use crate::vhost::Policy;
 
 /// Collected while a batch runs, carried out by the reactor after it.
 ///
@@ -21,6 +22,8 @@ pub struct Effects {
     pub buffers: BufferPool,
     /// Counters of this batch.
     pub counters: Counters,
+    /// The policy of the virtual host used last.
+    pub(crate) policy: Option<Arc<Policy>>,
     /// Entries of shared groups that a member has settled or given back; worked off without a session lock.
     pub(crate) group_work: Vec<GroupWork>,
 }

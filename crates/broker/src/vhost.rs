@@ -12,8 +12,12 @@ pub mod publishing;
 pub mod subscribing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
@@ -35,7 +39,9 @@ use crate::topic_tree::TopicTree;
 
 /// A virtual host. See the module documentation.
 pub struct Vhost {
-    limits: arc_swap::ArcSwap<Limits>,
+    policy: ArcSwap<Policy>,
+    /// Version of `policy`; lets a holder see whether its copy is still the current one.
+    policy_version: AtomicU64,
     permissions: PermissionStore,
     journal: Option<Arc<dyn Journal>>,
     events: Arc<dyn EventSink>,
@@ -51,6 +57,21 @@ pub struct Vhost {
     sweep: Mutex<Option<Arc<str>>>,
 }
 
+/// What operations are judged by: limits and permissions, replaced together.
+pub(crate) struct Policy {
+    /// Unique over all virtual hosts, so that one cached copy can serve whichever was used last.
+    version: u64,
+    pub limits: Limits,
+    pub permissions: Arc<Permissions>,
+}
+
+impl Policy {
+    fn new(limits: Limits, permissions: Arc<Permissions>) -> Self {
+        static VERSIONS: AtomicU64 = AtomicU64::new(1);
+        Self { version: VERSIONS.fetch_add(1, Relaxed), limits, permissions }
+    }
+}
+
 impl Vhost {
     /// A virtual host. Without a journal nothing is recorded: all state is volatile.
     #[must_use]
@@ -61,9 +82,12 @@ impl Vhost {
         events: Arc<dyn EventSink>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let permissions = PermissionStore::new(permissions);
+        let policy = Policy::new(limits, permissions.load_full());
         Self {
-            limits: arc_swap::ArcSwap::from_pointee(limits),
-            permissions: PermissionStore::new(permissions),
+            policy_version: AtomicU64::new(policy.version),
+            policy: ArcSwap::from_pointee(policy),
+            permissions,
             journal,
             events,
             metrics,
@@ -81,19 +105,40 @@ impl Vhost {
 
     /// The limits in force.
     #[must_use]
-    pub fn limits(&self) -> Arc<Limits> {
-        self.limits.load_full()
+    pub fn limits(&self) -> Limits {
+        self.policy.load().limits.clone()
     }
 
     /// Puts other limits in force. What already exceeds them stays.
     pub fn set_limits(&self, limits: Limits) {
-        self.limits.store(Arc::new(limits));
+        self.set_policy(limits, self.permissions.load_full());
     }
 
-    /// The permission rules.
+    /// The permission rules in force.
     #[must_use]
-    pub fn permissions(&self) -> &PermissionStore {
-        &self.permissions
+    pub fn permissions(&self) -> Arc<Permissions> {
+        self.permissions.load_full()
+    }
+
+    /// Puts other permission rules in force. Cached routes and queued messages are judged by them from now on.
+    pub fn set_permissions(&self, permissions: Permissions) {
+        self.permissions.replace(permissions);
+        self.set_policy(self.limits(), self.permissions.load_full());
+    }
+
+    fn set_policy(&self, limits: Limits, permissions: Arc<Permissions>) {
+        let policy = Policy::new(limits, permissions);
+        let version = policy.version;
+        self.policy.store(Arc::new(policy));
+        self.policy_version.store(version, Release);
+    }
+
+    /// The policy in force, from the reactor's copy if that is current. It goes back with the effects.
+    fn current_policy(&self, effects: &mut Effects) -> Arc<Policy> {
+        match effects.policy.take() {
+            Some(policy) if policy.version == self.policy_version.load(Acquire) => policy,
+            _ => self.policy.load_full(),
+        }
     }
 
     /// The sessions.
@@ -159,15 +204,16 @@ impl Vhost {
     }
 
     fn with_context<R>(&self, now: Now, effects: &mut Effects, act: impl FnOnce(&mut Context<'_>) -> R) -> R {
-        let limits = self.limits.load();
-        let permissions = self.permissions.load();
-        act(&mut Context {
+        let policy = self.current_policy(effects);
+        let result = act(&mut Context {
             now,
             effects,
-            limits: &limits,
-            permissions: &permissions,
+            limits: &policy.limits,
+            permissions: &policy.permissions,
             journal: self.journal.as_deref(),
-        })
+        });
+        effects.policy = Some(policy);
+        result
     }
 
     /// Works off what shared subscriptions are owed. Called with no session locked.

@@ -181,7 +181,7 @@ impl RunningServer {
         }
         self.shared.vhost.set_limits(core_limits(&config));
         // Rights first: a user who is new must not act under rules that do not know them yet.
-        self.shared.vhost.permissions().replace(loaded.permissions);
+        self.shared.vhost.set_permissions(loaded.permissions);
         self.shared.authenticator.set_users(loaded.users);
         Ok(())
     }

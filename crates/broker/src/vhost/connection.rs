@@ -94,7 +94,7 @@ impl Vhost {
         let user = request.user.clone();
         let mut shard = self.registry.shard(&request.client_id);
         let existing = shard.get(&request.client_id);
-        if existing.is_none() && self.registry.len() >= self.limits.load().max_sessions {
+        if existing.is_none() && self.registry.len() >= self.policy.load().limits.max_sessions {
             return Err(TooManySessions);
         }
         let (session, session_present, replaced) = match existing {

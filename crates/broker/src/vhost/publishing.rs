@@ -7,7 +7,7 @@ use crate::effects::Effects;
 use crate::journal::Position;
 use crate::message::{Publication, Qos, SHARE_ABOVE};
 use crate::outbox::Delivery;
-use crate::permission::{Action, Subject};
+use crate::permission::{Action, Permissions, Subject};
 use crate::record::{Entry, SessionRecord};
 use crate::route::{CachedRoute, Route, RouteBuilder, RouteCache, Routing, SessionTarget};
 use crate::session::{Acknowledgement, Context, Unknown};
@@ -39,28 +39,21 @@ impl Vhost {
         now: Now,
         effects: &mut Effects,
     ) -> Published {
-        let permissions = self.permissions.load();
-        let generation = permissions.generation();
-        let cached = match attachment.routes.find(publication.topic, &self.generations, generation) {
-            Some(cached) => Arc::clone(cached),
-            None => {
-                effects.counters.route_misses += 1;
-                let subject =
-                    Subject { user: attachment.user.as_deref(), client_id: attachment.session.client_id() };
-                let cached = Arc::new(self.find_route(&subject, publication.topic, &permissions));
-                attachment.routes.insert(Arc::clone(&cached));
-                cached
-            }
-        };
-        let limits = self.limits.load();
-        let mut cx = Context {
-            now,
-            effects,
-            limits: &limits,
-            permissions: &permissions,
-            journal: self.journal.as_deref(),
-        };
-        let published = self.route(&cached, publication, &mut cx);
+        let published = self.with_context(now, effects, |cx| {
+            let generation = cx.permissions.generation();
+            let cached = match attachment.routes.find(publication.topic, &self.generations, generation) {
+                Some(cached) => Arc::clone(cached),
+                None => {
+                    cx.effects.counters.route_misses += 1;
+                    let client_id = attachment.session.client_id();
+                    let subject = Subject { user: attachment.user.as_deref(), client_id };
+                    let cached = Arc::new(self.find_route(&subject, publication.topic, cx.permissions));
+                    attachment.routes.insert(Arc::clone(&cached));
+                    cached
+                }
+            };
+            self.route(&cached, publication, cx)
+        });
         if !effects.group_work.is_empty() {
             self.work_off(now, effects);
         }
@@ -76,28 +69,24 @@ impl Vhost {
         now: Now,
         effects: &mut Effects,
     ) -> Published {
-        let permissions = self.permissions.load();
-        let subject = Subject { user, client_id };
-        let cached = self.find_route(&subject, publication.topic, &permissions);
-        let published = self.with_context(now, effects, |cx| self.route(&cached, publication, cx));
+        let published = self.with_context(now, effects, |cx| {
+            let cached = self.find_route(&Subject { user, client_id }, publication.topic, cx.permissions);
+            self.route(&cached, publication, cx)
+        });
         self.work_off(now, effects);
         published
     }
 
     /// Publishes a message of the broker itself, such as its statistics; rights to publish do not apply.
     pub fn publish_own(&self, publication: &Publication<'_>, now: Now, effects: &mut Effects) {
-        let permissions = self.permissions.load();
-        let cached = self.route_to(publication.topic, &permissions);
-        self.with_context(now, effects, |cx| self.route(&cached, publication, cx));
+        self.with_context(now, effects, |cx| {
+            let cached = self.route_to(publication.topic, cx.permissions);
+            self.route(&cached, publication, cx)
+        });
         self.work_off(now, effects);
     }
 
-    fn find_route(
-        &self,
-        subject: &Subject<'_>,
-        topic: &str,
-        permissions: &crate::permission::Permissions,
-    ) -> CachedRoute {
+    fn find_route(&self, subject: &Subject<'_>, topic: &str, permissions: &Permissions) -> CachedRoute {
         if permissions.check(subject, Action::Publish, topic).is_allowed() {
             return self.route_to(topic, permissions);
         }
@@ -105,7 +94,7 @@ impl Vhost {
         CachedRoute { topic: topic.into(), route: None, stamp }
     }
 
-    fn route_to(&self, topic: &str, permissions: &crate::permission::Permissions) -> CachedRoute {
+    fn route_to(&self, topic: &str, permissions: &Permissions) -> CachedRoute {
         let stamp = self.generations.stamp(topic, permissions.generation());
         let mut builder = RouteBuilder::default();
         self.tree.read().for_each_match(topic, |subscription| builder.add(subscription));

@@ -51,7 +51,7 @@ impl Vhost {
     ) -> Result<(Qos, Position), Refused> {
         let session = &attachment.session;
         let subject = Subject { user: attachment.user.as_deref(), client_id: session.client_id() };
-        if !self.permissions.load().check(&subject, Action::Subscribe, request.path).is_allowed() {
+        if !self.policy.load().permissions.check(&subject, Action::Subscribe, request.path).is_allowed() {
             effects.counters.denied_subscribe += 1;
             return Err(Refused::Denied);
         }
@@ -90,7 +90,7 @@ impl Vhost {
         }
         let existed = state.subscriptions.as_ref().is_some_and(|all| all.contains_key(filter));
         let count = state.subscriptions.as_ref().map_or(0, |all| all.len());
-        if !existed && count >= self.limits.load().max_subscriptions {
+        if !existed && count >= self.policy.load().limits.max_subscriptions {
             return Err(Refused::Quota);
         }
         let record = SessionRecord::Subscribed { filter: Arc::clone(filter), options: request.options };

@@ -119,7 +119,7 @@ impl Client {
         if publish.qos > settings.features.max_qos {
             return Err(End::Fault(ReasonCode::QosNotSupported, "MQTT-3.2.2-11"));
         }
-        if publish.properties.subscription_ids != SubscriptionIds::default() {
+        if self.version == Version::V5 && publish.properties.subscription_ids != SubscriptionIds::default() {
             return Err(End::Fault(ReasonCode::ProtocolError, "MQTT-3.3.4-6"));
         }
         if publish.retain && !settings.features.retain {
