@@ -1,0 +1,142 @@
+"""The broker under test as a child process, with listeners of every kind on free ports."""
+
+import json
+import os
+import pathlib
+import subprocess
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PATIENCE = 15
+
+CONFIG = """
+[auth]
+password-file = "{dir}/passwords"
+acl-file = "{dir}/acl"
+
+[server]
+sys-interval = "1s"
+
+[[listener]]
+name = "locked"
+bind = "127.0.0.1:0"
+anonymous = "deny"
+
+[[listener]]
+name = "ws"
+protocol = "ws"
+bind = "127.0.0.1:0"
+
+[[listener]]
+name = "tls"
+bind = "127.0.0.1:0"
+[listener.tls]
+cert = "{dir}/server.pem"
+key = "{dir}/server.key"
+
+[[listener]]
+name = "mtls"
+bind = "127.0.0.1:0"
+[listener.tls]
+cert = "{dir}/server.pem"
+key = "{dir}/server.key"
+client-ca = "{dir}/ca.pem"
+client-auth = "required"
+use-identity-as-username = "cn"
+
+[[listener]]
+name = "wss"
+protocol = "ws"
+bind = "127.0.0.1:0"
+[listener.tls]
+cert = "{dir}/server.pem"
+key = "{dir}/server.key"
+
+[[listener]]
+name = "unix"
+bind = "unix:{dir}/mqtt.sock"
+"""
+
+# Everybody may do everything, but below `private/` only its owner, and below `readonly/` nobody may write.
+ACL = """
+topic readwrite open/#
+topic read readonly/#
+user alice
+topic readwrite #
+user bob
+topic readwrite open/#
+topic read readonly/#
+pattern readwrite private/%u/#
+pattern read $SYS/#
+"""
+
+
+def binary():
+    """TERCET_BIN, or the debug build of this repository."""
+    path = pathlib.Path(os.environ.get("TERCET_BIN", ROOT / "target/debug/tercet"))
+    if not path.exists():
+        raise SystemExit(f"{path} is missing: run `cargo build -p tercet`, or set TERCET_BIN")
+    return path
+
+
+def make_certificates(directory):
+    """An authority, a certificate for localhost and one for the client `alice`."""
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", "/CN=test authority",
+            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    for name, subject, names in [
+        ("server", "/CN=localhost", "DNS:localhost,IP:127.0.0.1"),
+        ("client", "/CN=alice", "DNS:alice.example"),
+    ]:
+        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
+        (directory / f"{name}.ext").write_text(f"subjectAltName={names}\n")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                "-out", f"{name}.pem", "-days", "30", "-extfile", f"{name}.ext")
+
+
+class Broker:
+    """Runs until `stop`."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        make_certificates(directory)
+        for user in ["alice", "bob"]:
+            create = [] if (directory / "passwords").exists() else ["-c"]
+            subprocess.run(["mosquitto_passwd", *create, "-b", directory / "passwords", user, f"{user}-secret"],
+                           check=True, capture_output=True)
+        (directory / "passwords").chmod(0o600)
+        (directory / "acl").write_text(ACL)
+        config = directory / "tercet.toml"
+        config.write_text(CONFIG.replace("{dir}", str(directory)))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TERCET_")}
+        self.process = subprocess.Popen(
+            [binary(), "serve", "--memory", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0",
+             "--config", config, "--ports-file", directory / "ports.json"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+        self.lines = []
+        self.ready = threading.Event()
+        threading.Thread(target=self._read, daemon=True).start()
+        if not self.ready.wait(PATIENCE) or self.process.poll() is not None:
+            self.stop()
+            raise RuntimeError("the broker did not start:\n" + "".join(self.lines))
+        ports = json.loads((directory / "ports.json").read_text())
+        self.addresses = {**ports, **ports["listeners"]}
+        self.socket = directory / "mqtt.sock"
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if "ready in" in line:
+                self.ready.set()
+        self.ready.set()
+
+    def port(self, name="mqtt"):
+        return int(self.addresses[name].rpartition(":")[2])
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
