@@ -9,66 +9,8 @@ import threading
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 15
 
-CONFIG = """
-[auth]
-password-file = "{dir}/passwords"
-acl-file = "{dir}/acl"
-
-[server]
-sys-interval = "1s"
-
-[[listener]]
-name = "locked"
-bind = "127.0.0.1:0"
-anonymous = "deny"
-
-[[listener]]
-name = "ws"
-protocol = "ws"
-bind = "127.0.0.1:0"
-
-[[listener]]
-name = "tls"
-bind = "127.0.0.1:0"
-[listener.tls]
-cert = "{dir}/server.pem"
-key = "{dir}/server.key"
-
-[[listener]]
-name = "mtls"
-bind = "127.0.0.1:0"
-[listener.tls]
-cert = "{dir}/server.pem"
-key = "{dir}/server.key"
-client-ca = "{dir}/ca.pem"
-client-auth = "required"
-use-identity-as-username = "cn"
-
-[[listener]]
-name = "wss"
-protocol = "ws"
-bind = "127.0.0.1:0"
-[listener.tls]
-cert = "{dir}/server.pem"
-key = "{dir}/server.key"
-
-[[listener]]
-name = "unix"
-bind = "unix:{dir}/mqtt.sock"
-"""
-
-# Everybody may do everything, but below `private/` only its owner, and below `readonly/` nobody may write.
-ACL = """
-topic readwrite open/#
-topic read readonly/#
-user alice
-topic readwrite #
-user bob
-topic readwrite open/#
-topic read readonly/#
-pattern readwrite private/%u/#
-pattern read $SYS/#
-"""
+CONFIG = (ROOT / "tests/clients/tercet.toml").read_text()
+ACL = (ROOT / "tests/clients/acl").read_text()
 
 
 def binary():
