@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnectProperties, Filter, LastWill, LastWillProperties, PublishProperties, RetainForwardRule,
-    SubscribeProperties,
+    ConnectProperties, Filter, LastWill, LastWillProperties, Packet as Packet5, PublishProperties,
+    RetainForwardRule, SubscribeProperties,
 };
 use rumqttc::{TlsConfiguration, Transport};
 use tercet_interop::Broker;
@@ -172,17 +172,16 @@ impl New {
     }
 
     async fn subscribed(&mut self) {
-        self.wait("SUBACK", |packet| match packet {
-            Packet5::SubAck(ack) => Some(assert!(ack.return_codes.iter().all(|code| {
-                matches!(code, rumqttc::v5::mqttbytes::v5::SubscribeReasonCode::Success(_))
-            }))),
-            _ => None,
-        })
-        .await;
+        use rumqttc::v5::mqttbytes::v5::SubscribeReasonCode::Success;
+        let codes = self
+            .wait("SUBACK", |packet| match packet {
+                Packet5::SubAck(ack) => Some(ack.return_codes),
+                _ => None,
+            })
+            .await;
+        assert!(codes.iter().all(|code| matches!(code, Success(_))), "{codes:?}");
     }
 }
-
-use rumqttc::v5::mqttbytes::v5::Packet as Packet5;
 
 #[tokio::test]
 async fn v5_every_quality_over_every_transport() {
