@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::outbox::CloseReason;
-
 /// Something worth telling.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -19,13 +17,6 @@ pub enum Event {
         /// Client identifier.
         client_id: Arc<str>,
     },
-    /// The core closed a connection.
-    Closed {
-        /// Client identifier.
-        client_id: Arc<str>,
-        /// Why.
-        reason: CloseReason,
-    },
     /// A session ended and its state is gone.
     SessionEnded {
         /// Client identifier.
@@ -40,25 +31,10 @@ pub enum Event {
         /// Topic of the will.
         topic: Arc<str>,
     },
-    /// A limit was reached for the first time.
-    LimitReached {
-        /// The configuration key of the limit.
-        limit: &'static str,
-        /// Client identifier, if the limit belongs to a client.
-        client_id: Option<Arc<str>>,
-    },
 }
 
 /// Receives events. Implementations must not block.
 pub trait EventSink: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event);
-}
-
-/// Drops every event.
-#[derive(Debug, Default)]
-pub struct NoEvents;
-
-impl EventSink for NoEvents {
-    fn event(&self, _: Event) {}
 }

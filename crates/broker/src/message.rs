@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Now;
+use crate::permission::Subject;
 use crate::session::SessionId;
 
 /// Payloads above this size (bytes) are shared between receivers; smaller ones are cheaper to copy.
@@ -62,6 +63,24 @@ impl Properties<'_> {
     pub const NONE: Properties<'static> = Properties { encoding: PropertyEncoding::None, bytes: &[] };
 }
 
+/// Who published a message: kept with retained values, whose author's rights are looked at again when they are
+/// handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// Authenticated user.
+    pub user: Option<Arc<str>>,
+    /// Client identifier.
+    pub client_id: Arc<str>,
+}
+
+impl Author {
+    /// The author as the subject of a permission check.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        Subject { user: self.user.as_deref(), client_id: &self.client_id }
+    }
+}
+
 /// A message on its way in, borrowed from the buffer it was read into.
 #[derive(Clone, Copy, Debug)]
 pub struct Publication<'a> {
@@ -98,6 +117,8 @@ pub struct Message {
     pub retain: bool,
     /// The publishing session.
     pub publisher: SessionId,
+    /// Who published it, if it was published to be retained.
+    pub author: Option<Arc<Author>>,
     /// When it arrived, UTC milliseconds.
     pub ingress_ms: u64,
     /// When it expires, UTC milliseconds.
@@ -116,6 +137,7 @@ impl Message {
             qos: publication.qos,
             retain: publication.retain,
             publisher: publication.publisher,
+            author: None,
             ingress_ms: now.utc_ms,
             expires_at_ms: publication.expiry.and_then(|seconds| {
                 NonZeroU64::new(now.utc_ms.saturating_add(u64::from(seconds).saturating_mul(1000)))

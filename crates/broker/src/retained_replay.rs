@@ -112,9 +112,15 @@ impl SessionState {
         cx: &mut Context<'_>,
     ) -> bool {
         let subject = Subject { user: self.user.as_deref(), client_id: session.client_id() };
-        if message.is_expired(cx.now)
-            || !cx.permissions.check(&subject, Action::Receive, &message.topic).is_allowed()
-        {
+        let allowed = cx.permissions.check(&subject, Action::Receive, &message.topic).is_allowed();
+        let authored = message.author.as_ref().is_none_or(|author| {
+            cx.permissions.check(&author.subject(), Action::Publish, &message.topic).is_allowed()
+        });
+        if !allowed || !authored {
+            cx.effects.counters.dropped_denied += 1;
+            return true;
+        }
+        if message.is_expired(cx.now) {
             return true;
         }
         let ids = SubscriptionIds::None.with(options.id);

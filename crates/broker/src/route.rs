@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 
 use crate::clock::Now;
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
-use crate::message::{Message, Publication, Qos};
+use crate::message::{Author, Message, Publication, Qos};
 use crate::outbox::Delivery;
 use crate::session::{Session, SessionId};
 use crate::shared_group::SharedGroup;
@@ -234,18 +234,25 @@ pub(crate) struct Routing<'a> {
     pub publication: &'a Publication<'a>,
     pub topic: Arc<str>,
     pub fan_out: bool,
+    author: Option<Arc<Author>>,
     message: Option<Arc<Message>>,
 }
 
 impl<'a> Routing<'a> {
-    pub(crate) fn new(publication: &'a Publication<'a>, topic: Arc<str>, fan_out: bool) -> Self {
-        Self { publication, topic, fan_out, message: None }
+    pub(crate) fn new(
+        publication: &'a Publication<'a>,
+        topic: Arc<str>,
+        fan_out: bool,
+        author: Option<Arc<Author>>,
+    ) -> Self {
+        Self { publication, topic, fan_out, author, message: None }
     }
 
     /// The message, copied out of the read buffer the first time.
     pub(crate) fn message(&mut self, now: Now) -> &Arc<Message> {
         self.message.get_or_insert_with(|| {
-            Arc::new(Message::from_publication(self.publication, Arc::clone(&self.topic), now))
+            let message = Message::from_publication(self.publication, Arc::clone(&self.topic), now);
+            Arc::new(Message { author: self.author.take(), ..message })
         })
     }
 

@@ -44,6 +44,7 @@ impl Drop for Housekeeping {
 fn run(shared: &Shared, stopped: &Receiver<()>) {
     let mut effects = Effects::default();
     while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        shared.memory.measure();
         while shared.vhost.tick(Now::read(), &mut effects) {}
         carry_out(shared, &mut effects);
     }

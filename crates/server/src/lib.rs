@@ -17,10 +17,12 @@
 
 pub mod auth;
 pub mod config;
+pub mod event_log;
 pub mod housekeeping;
 pub mod http;
 pub mod layers;
 pub mod logging;
+pub mod memory;
 pub mod mqtt;
 pub mod reactor;
 pub mod server;

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use mio::Poll;
-use tercet_broker::event::NoEvents;
 use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
 use tercet_broker::metrics::Metrics;
 use tercet_broker::outbox::CloseReason;
@@ -20,10 +19,12 @@ use tercet_net::{ListenError, Listener as Socket, TcpOptions, UnixOptions};
 
 use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
 use crate::config::{self, Bind, Config, Listener, Protocol};
+use crate::event_log::EventLog;
 use crate::housekeeping::Housekeeping;
 use crate::http::health::Health;
 use crate::http::{HttpListener, HttpServer};
 use crate::layers;
+use crate::memory::Memory;
 use crate::mqtt::settings::{Layers, ListenerSettings};
 use crate::reactor::acceptor::{Acceptor, BoundSocket};
 use crate::reactor::event_loop::Reactor;
@@ -85,7 +86,7 @@ impl Server {
         let authenticator = Authenticator::new(loaded.users, AuthSettings::from(&config.auth))?;
         let metrics = Arc::new(Metrics::default());
         let vhost =
-            Arc::new(Vhost::new(core_limits(&config), loaded.permissions, None, Arc::new(NoEvents), metrics));
+            Arc::new(Vhost::new(core_limits(&config), loaded.permissions, None, Arc::new(EventLog), metrics));
 
         let mut bound = Vec::new();
         let mut pages = Vec::new();
@@ -121,8 +122,14 @@ impl Server {
             inboxes.push(Arc::new(Inbox::new(&poll, Reactor::inbox_token())?));
             polls.push(poll);
         }
-        let shared =
-            Arc::new(Shared { vhost, authenticator, reactors: inboxes.clone(), health: Health::starting() });
+        let memory = Memory::new(config.limits.memory_budget().bytes());
+        let shared = Arc::new(Shared {
+            vhost,
+            authenticator,
+            reactors: inboxes.clone(),
+            memory,
+            health: Health::starting(),
+        });
         let max_connections =
             config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize);
         let mut acceptor = Some(Acceptor::new(

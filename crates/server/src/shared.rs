@@ -7,6 +7,7 @@ use tercet_broker::vhost::Vhost;
 
 use crate::auth::Authenticator;
 use crate::http::health::Health;
+use crate::memory::Memory;
 use crate::reactor::inbox::Inbox;
 
 /// Shared by reactors, the HTTP listener and housekeeping.
@@ -17,6 +18,8 @@ pub struct Shared {
     pub authenticator: Authenticator,
     /// The reactors' mailboxes, by index.
     pub reactors: Vec<Arc<Inbox>>,
+    /// The memory budget.
+    pub memory: Memory,
     /// Whether the server works and wants clients.
     pub health: Health,
 }

@@ -7,6 +7,7 @@ use crate::clock::Now;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::journal::Position;
+use crate::message::Author;
 use crate::outbox::{CloseReason, Outbox};
 use crate::record::SessionRecord;
 use crate::route::{RouteCache, Subscription};
@@ -41,6 +42,7 @@ pub struct Attachment {
     /// Authenticated user.
     pub user: Option<Arc<str>>,
     pub(crate) routes: RouteCache,
+    pub(crate) author: Option<Arc<Author>>,
 }
 
 /// The answer to a connect.
@@ -117,7 +119,7 @@ impl Vhost {
         }
         effects.counters.connects += 1;
         self.events.event(Event::Connected { client_id: Arc::clone(session.client_id()), session_present });
-        let attachment = Attachment { session, epoch, user, routes: RouteCache::default() };
+        let attachment = Attachment { session, epoch, user, routes: RouteCache::default(), author: None };
         Ok(Connected { attachment, session_present, position })
     }
 
@@ -319,8 +321,9 @@ impl Vhost {
     fn publish_will(&self, session: &Arc<Session>, will: &Will, now: Now, effects: &mut Effects) {
         let user = session.lock().user.clone();
         effects.counters.wills += 1;
-        self.publish_for(session.client_id(), user.as_deref(), &will.publication(session.id()), now, effects);
         let client_id = Arc::clone(session.client_id());
+        let author = Arc::new(Author { user, client_id: Arc::clone(&client_id) });
+        self.publish_for(&author, &will.publication(session.id()), now, effects);
         self.events.event(Event::WillPublished { client_id, topic: Arc::clone(&will.topic) });
     }
 

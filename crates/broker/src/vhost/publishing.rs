@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::effects::Effects;
 use crate::journal::Position;
-use crate::message::{Publication, Qos, SHARE_ABOVE};
+use crate::message::{Author, Publication, Qos, SHARE_ABOVE};
 use crate::outbox::Delivery;
 use crate::permission::{Action, Permissions, Subject};
 use crate::record::{Entry, SessionRecord};
-use crate::route::{CachedRoute, Route, RouteBuilder, RouteCache, Routing, SessionTarget};
+use crate::route::{CachedRoute, Route, RouteBuilder, Routing, SessionTarget};
 use crate::session::{Acknowledgement, Context, Unknown};
 use crate::vhost::Vhost;
 use crate::vhost::connection::Attachment;
@@ -52,7 +52,8 @@ impl Vhost {
                     cached
                 }
             };
-            self.route(&cached, publication, cx)
+            let author = publication.retain.then(|| attachment.author());
+            self.route(&cached, publication, author, cx)
         });
         if !effects.group_work.is_empty() {
             self.work_off(now, effects);
@@ -63,15 +64,14 @@ impl Vhost {
     /// Publishes for somebody without a connection: the broker itself, or a will.
     pub fn publish_for(
         &self,
-        client_id: &str,
-        user: Option<&str>,
+        author: &Arc<Author>,
         publication: &Publication<'_>,
         now: Now,
         effects: &mut Effects,
     ) -> Published {
         let published = self.with_context(now, effects, |cx| {
-            let cached = self.find_route(&Subject { user, client_id }, publication.topic, cx.permissions);
-            self.route(&cached, publication, cx)
+            let cached = self.find_route(&author.subject(), publication.topic, cx.permissions);
+            self.route(&cached, publication, Some(Arc::clone(author)), cx)
         });
         self.work_off(now, effects);
         published
@@ -81,7 +81,7 @@ impl Vhost {
     pub fn publish_own(&self, publication: &Publication<'_>, now: Now, effects: &mut Effects) {
         self.with_context(now, effects, |cx| {
             let cached = self.route_to(publication.topic, cx.permissions);
-            self.route(&cached, publication, cx)
+            self.route(&cached, publication, None, cx)
         });
         self.work_off(now, effects);
     }
@@ -109,13 +109,19 @@ impl Vhost {
         CachedRoute { topic: topic.into(), route: Some(Arc::new(route)), stamp }
     }
 
-    fn route(&self, cached: &CachedRoute, publication: &Publication<'_>, cx: &mut Context<'_>) -> Published {
+    fn route(
+        &self,
+        cached: &CachedRoute,
+        publication: &Publication<'_>,
+        author: Option<Arc<Author>>,
+        cx: &mut Context<'_>,
+    ) -> Published {
         let Some(route) = &cached.route else {
             cx.effects.counters.denied_publish += 1;
             return Published::Denied;
         };
         let fan_out = route.sessions.len() > 1;
-        let mut routing = Routing::new(publication, Arc::clone(&cached.topic), fan_out);
+        let mut routing = Routing::new(publication, Arc::clone(&cached.topic), fan_out, author);
         if fan_out && publication.payload.len() > SHARE_ABOVE {
             routing.message(cx.now);
         }
@@ -209,9 +215,13 @@ impl Vhost {
 }
 
 impl Attachment {
-    /// Forgets cached routes, to give memory back.
-    pub fn forget_routes(&mut self) {
-        self.routes = RouteCache::default();
+    /// The client as author of what it publishes.
+    fn author(&mut self) -> Arc<Author> {
+        let author = self.author.get_or_insert_with(|| {
+            let client_id = Arc::clone(self.session.client_id());
+            Arc::new(Author { user: self.user.clone(), client_id })
+        });
+        Arc::clone(author)
     }
 }
 

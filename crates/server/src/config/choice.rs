@@ -164,7 +164,7 @@ choice! {
 
     /// What happens to a connected subscriber that does not read fast enough.
     SlowSubscriber {
-        /// Its oldest QoS 0 messages are dropped and counted.
+        /// Further QoS 0 messages for it are dropped and counted.
         Drop = "drop",
         /// It is disconnected (0x97, Quota exceeded, in MQTT 5).
         Disconnect = "disconnect",

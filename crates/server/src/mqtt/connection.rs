@@ -20,6 +20,7 @@ use tercet_net::Transport;
 
 use crate::auth::{EnhancedAuth, Identity, Verdict};
 use crate::logging::CONNECTIONS;
+use crate::memory::BRAKE;
 use crate::mqtt::connecting::PendingConnect;
 use crate::mqtt::publishing::Inflow;
 use crate::mqtt::settings::ListenerSettings;
@@ -135,6 +136,7 @@ impl MqttConnection {
 
     /// Works on the packets in `input`. Returns how many bytes were used and how to go on.
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> (usize, Step) {
+        let published = cx.effects.counters.publish_received;
         let mut used = 0;
         let mut step = Step::Continue;
         while step == Step::Continue {
@@ -171,6 +173,12 @@ impl MqttConnection {
             && let Some(wait) = client.inflow.throttle(used, cx.now.monotonic)
         {
             step = Step::Pause(wait);
+        }
+        if step == Step::Continue
+            && cx.shared.memory.is_short()
+            && cx.effects.counters.publish_received > published
+        {
+            step = Step::Pause(BRAKE);
         }
         (used, step)
     }
