@@ -112,9 +112,32 @@ impl SubscriptionIds {
     }
 }
 
+/// Whether a topic belongs to the broker itself: only the broker publishes below `$SYS`.
+#[must_use]
+pub fn is_own_topic(topic: &str) -> bool {
+    topic.strip_prefix("$SYS").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_brokers_own_topics_are_those_below_sys() {
+        let cases = [
+            ("$SYS", true),
+            ("$SYS/", true),
+            ("$SYS/broker/uptime", true),
+            ("$SYSTEM", false),
+            ("$sys/a", false),
+            ("a/$SYS", false),
+            ("$other/a", false),
+            ("", false),
+        ];
+        for (topic, own) in cases {
+            assert_eq!(is_own_topic(topic), own, "{topic}");
+        }
+    }
 
     #[test]
     fn matching_follows_the_examples_of_the_specification() {

@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod census;
 pub mod clock;
 pub mod deadlines;
 pub mod effects;

@@ -50,6 +50,8 @@ counters! {
     publish_sent,
     /// Payload bytes handed to clients.
     publish_bytes_sent,
+    /// Control packets sent, PUBLISH aside.
+    answers_sent,
     /// Publications that matched no subscription.
     unrouted,
     /// QoS 0 deliveries dropped because the client did not read.

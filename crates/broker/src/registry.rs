@@ -59,6 +59,14 @@ impl Registry {
         self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
     }
 
+    /// Shows every session to `look`, part by part, with no part locked meanwhile.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&Arc<Session>)) {
+        for shard in &self.shards {
+            let sessions: Vec<_> = shard.lock().values().cloned().collect();
+            sessions.iter().for_each(&mut look);
+        }
+    }
+
     pub(crate) fn shard(&self, client_id: &str) -> Shard<'_> {
         let index = self.hasher.hash_one(client_id) as usize % SHARDS;
         Shard { sessions: self.shards[index].lock(), len: &self.len }

@@ -26,6 +26,8 @@ pub struct Retained {
 struct Table {
     values: BTreeMap<Arc<str>, Value>,
     bytes: usize,
+    /// Values of the broker's own topics, and their bytes.
+    own: (usize, usize),
     /// Grows with every change; tells a replay what came after it began.
     version: u64,
 }
@@ -77,7 +79,7 @@ impl Retained {
         self.table.read().version
     }
 
-    /// Makes the message its topic's value. Topics of the broker (`$`) do not count against the limits.
+    /// Makes the message its topic's value. The broker's own topics do not count against the limits.
     pub(crate) fn set(
         &self,
         message: Arc<Message>,
@@ -86,9 +88,10 @@ impl Retained {
     ) -> Result<Position, RetainedFull> {
         let mut table = self.table.write();
         let is_new = !table.values.contains_key(&message.topic);
-        let full = table.values.len() >= limits.max_retained
-            || table.bytes + message.size() > limits.max_retained_bytes;
-        if is_new && full && !message.topic.starts_with('$') {
+        let (own, own_bytes) = table.own;
+        let full = table.values.len() - own >= limits.max_retained
+            || table.bytes - own_bytes + message.size() > limits.max_retained_bytes;
+        if is_new && full && !filter::is_own_topic(&message.topic) {
             return Err(RetainedFull);
         }
         Ok(table.commit(RetainedRecord::Set(message), journal))
@@ -190,9 +193,18 @@ impl Table {
         match record {
             RetainedRecord::Set(message) => {
                 self.bytes += message.size();
+                if filter::is_own_topic(&message.topic) {
+                    self.own.0 += 1;
+                    self.own.1 += message.size();
+                }
                 match self.values.entry(Arc::clone(&message.topic)) {
                     Entry::Occupied(mut entry) => {
-                        self.bytes -= entry.get().message.size();
+                        let replaced = entry.get().message.size();
+                        self.bytes -= replaced;
+                        if filter::is_own_topic(entry.key()) {
+                            self.own.0 -= 1;
+                            self.own.1 -= replaced;
+                        }
                         entry.insert(Value { message, version });
                     }
                     Entry::Vacant(entry) => {
@@ -203,6 +215,10 @@ impl Table {
             RetainedRecord::Cleared(topic) => {
                 if let Some(value) = self.values.remove(&topic) {
                     self.bytes -= value.message.size();
+                    if filter::is_own_topic(&topic) {
+                        self.own.0 -= 1;
+                        self.own.1 -= value.message.size();
+                    }
                 }
             }
         }
@@ -260,6 +276,23 @@ mod tests {
         retained.clear(&"a".into(), None);
         assert!(retained.set(message("b"), &limits, None).is_ok());
         assert_eq!((retained.len(), retained.bytes()), (1, 2));
+    }
+
+    #[test]
+    fn the_brokers_own_topics_are_outside_the_limit() {
+        let retained = Retained::default();
+        let limits = Limits { max_retained: 1, ..Limits::default() };
+        for topic in ["$SYS/a", "$SYS/b", "$SYS/a", "a", "$SYS/c"] {
+            assert!(retained.set(message(topic), &limits, None).is_ok(), "{topic}");
+        }
+        assert_eq!(retained.set(message("$other/b"), &limits, None), Err(RetainedFull));
+        retained.clear(&"$SYS/a".into(), None);
+        assert_eq!(retained.set(message("b"), &limits, None), Err(RetainedFull));
+        retained.clear(&"a".into(), None);
+        assert!(retained.set(message("b"), &limits, None).is_ok());
+        let tight = Limits { max_retained_bytes: 2, ..Limits::default() };
+        assert!(retained.set(message("b"), &tight, None).is_ok());
+        assert_eq!(retained.set(message("c"), &tight, None), Err(RetainedFull));
     }
 
     #[test]

@@ -82,6 +82,12 @@ impl SharedGroup {
         self.backlog.load(Relaxed)
     }
 
+    /// Messages waiting for a member, and their bytes.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.queue.ready(), state.queue.ready_bytes())
+    }
+
     /// Adds a member or replaces its options; true if it was a member before.
     pub(crate) fn join(&self, session: &Arc<Session>, options: SubscriptionOptions) -> bool {
         let mut state = self.state.lock();

@@ -165,6 +165,11 @@ impl Vhost {
         self.tree.read().len()
     }
 
+    /// The shared subscriptions.
+    pub(crate) fn shared_groups(&self) -> Vec<Arc<SharedGroup>> {
+        self.groups.lock().values().cloned().collect()
+    }
+
     /// Everything at or before this position is durable; answers up to it may be given.
     #[must_use]
     pub fn durable(&self) -> Position {

@@ -11,6 +11,7 @@ use tercet_broker::outbox::ConnectionRef;
 
 use crate::reactor::inbox::Command;
 use crate::shared::Shared;
+use crate::sys_topics::SysTopics;
 
 /// How exact delayed wills and session ends are.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -43,9 +44,11 @@ impl Drop for Housekeeping {
 
 fn run(shared: &Shared, stopped: &Receiver<()>) {
     let mut effects = Effects::default();
+    let mut sys_topics = SysTopics::default();
     while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         shared.memory.measure();
         while shared.vhost.tick(Now::read(), &mut effects) {}
+        sys_topics.tick(**shared.sys_interval.load(), shared, Now::read(), &mut effects);
         carry_out(shared, &mut effects);
     }
 }

@@ -10,7 +10,8 @@
 //! - [`http`]: health, readiness, metrics and the WebSocket handshake.
 //! - [`auth`]: who may connect.
 //! - [`config`], [`logging`]: what people set and see.
-//! - [`housekeeping`]: timers of the core and the `$SYS` topics.
+//! - [`metrics`], [`sys_topics`]: what is counted and measured, for scrapers and for subscribers.
+//! - [`housekeeping`]: timers of the core, and when the `$SYS` topics are due.
 //! - [`server`]: putting it together.
 
 #![forbid(unsafe_code)]
@@ -23,9 +24,11 @@ pub mod http;
 pub mod layers;
 pub mod logging;
 pub mod memory;
+pub mod metrics;
 pub mod mqtt;
 pub mod reactor;
 pub mod server;
 pub mod shared;
+pub mod sys_topics;
 
 pub use server::{BoundListener, RunningServer, Server, StartError};

@@ -30,6 +30,12 @@ impl Memory {
         self.short.load(Relaxed)
     }
 
+    /// Bytes that the process may fill.
+    #[must_use]
+    pub fn budget(&self) -> u64 {
+        self.budget
+    }
+
     /// Resident bytes when last measured.
     #[must_use]
     pub fn resident(&self) -> u64 {

@@ -25,6 +25,7 @@ use crate::http::health::Health;
 use crate::http::{HttpListener, HttpServer};
 use crate::layers;
 use crate::memory::Memory;
+use crate::metrics::snapshot::CensusTaker;
 use crate::mqtt::settings::{Layers, ListenerSettings};
 use crate::reactor::acceptor::{Acceptor, BoundSocket};
 use crate::reactor::event_loop::Reactor;
@@ -92,6 +93,7 @@ impl Server {
         let mut pages = Vec::new();
         let mut listeners = Vec::new();
         let mut settings = HashMap::new();
+        let mut names = Vec::new();
         for listener in &config.listeners {
             let socket = bind(listener)?;
             let open = Arc::new(AtomicUsize::new(0));
@@ -104,6 +106,7 @@ impl Server {
                 tls: listener.tls.is_some(),
                 address: socket.address().to_string(),
             });
+            names.push((listener.name.clone(), Arc::clone(&open)));
             settings.insert(listener.name.clone(), (Arc::clone(&current), open));
             match listener.protocol {
                 Protocol::Mqtt => bound.push(BoundSocket { socket, settings: current }),
@@ -128,6 +131,9 @@ impl Server {
             authenticator,
             reactors: inboxes.clone(),
             memory,
+            listeners: names,
+            census: CensusTaker::default(),
+            sys_interval: ArcSwap::from_pointee(config.server.sys_interval.get()),
             health: Health::starting(),
         });
         let max_connections =
@@ -186,6 +192,7 @@ impl RunningServer {
         for (current, settings) in fresh {
             current.store(Arc::new(settings));
         }
+        self.shared.sys_interval.store(Arc::new(config.server.sys_interval.get()));
         self.shared.vhost.set_limits(core_limits(&config));
         // Rights first: a user who is new must not act under rules that do not know them yet.
         self.shared.vhost.set_permissions(loaded.permissions);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::effects::Effects;
+use crate::filter::is_own_topic;
 use crate::journal::Position;
 use crate::message::{Author, Publication, Qos, SHARE_ABOVE};
 use crate::outbox::Delivery;
@@ -87,7 +88,7 @@ impl Vhost {
     }
 
     fn find_route(&self, subject: &Subject<'_>, topic: &str, permissions: &Permissions) -> CachedRoute {
-        if permissions.check(subject, Action::Publish, topic).is_allowed() {
+        if !is_own_topic(topic) && permissions.check(subject, Action::Publish, topic).is_allowed() {
             return self.route_to(topic, permissions);
         }
         let stamp = self.generations.stamp(topic, permissions.generation());

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use serde_json::json;
 use tercet_net::Peer;
@@ -13,6 +13,8 @@ use super::accept::Admission;
 use super::answers::{self, Answer};
 use super::settings::HttpSettings;
 use super::{HttpContext, upgrade};
+use crate::metrics::exposition::{self, Format};
+use crate::metrics::snapshot::Snapshot;
 
 /// Answers one request of a connection.
 pub(super) async fn answer(
@@ -32,6 +34,7 @@ pub(super) async fn answer(
         _ if !http.pages => return Ok(nothing_here(&offer(http))),
         "/healthz" => Page::Health,
         "/readyz" => Page::Readiness,
+        "/metrics" => Page::Metrics(format(&request)),
         _ => return Ok(nothing_here(&offer(http))),
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -46,6 +49,7 @@ pub(super) async fn answer(
 enum Page {
     Health,
     Readiness,
+    Metrics(Format),
 }
 
 impl Page {
@@ -63,6 +67,7 @@ impl Page {
                     &json!({ "healthy": false, "reasons": reasons }),
                 )
             }
+            Self::Metrics(format) => metrics(context, format),
             Self::Readiness => {
                 let reasons = context.shared.health.reasons_not_ready();
                 if reasons.is_empty() {
@@ -70,6 +75,22 @@ impl Page {
                 }
                 answers::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false, "reasons": reasons }))
             }
+        }
+    }
+}
+
+/// The format that a scraper asks for.
+fn format(request: &Request<Incoming>) -> Format {
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    Format::accepted(accept.unwrap_or_default())
+}
+
+fn metrics(context: &HttpContext, format: Format) -> Answer {
+    match exposition::write(Snapshot::take(&context.shared), format) {
+        Ok(text) => answers::body(StatusCode::OK, format.content_type(), text),
+        Err(error) => {
+            tracing::error!(%error, "cannot write the metrics");
+            answers::error(StatusCode::INTERNAL_SERVER_ERROR, "cannot write the metrics", "see the log")
         }
     }
 }

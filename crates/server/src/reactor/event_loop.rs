@@ -19,7 +19,7 @@ use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::acceptor::{Accepted, Acceptor};
 use crate::reactor::connection::{Connection, Phase};
 use crate::reactor::inbox::{Adoption, Command, Inbox};
-use crate::reactor::output::Unwritten;
+use crate::reactor::output::{Unwritten, packets};
 use crate::reactor::wheel::{Entry, Purpose, Wheel};
 use crate::shared::Shared;
 
@@ -550,6 +550,7 @@ impl Reactor {
             return;
         }
         let mut unwritten = connection.unwritten.take().or_else(|| self.spare.take()).unwrap_or_default();
+        self.effects.counters.answers_sent += packets(&connection.answers);
         unwritten.push(std::mem::take(&mut connection.answers), &mut self.effects.buffers);
         let mut resume = false;
         // Deliveries stay in the outbox while the socket is behind, where they can still be limited.

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use bytes::Bytes;
 use tercet_broker::effects::BufferPool;
 use tercet_broker::outbox::Drained;
+use tercet_mqtt::{Limits, frame_length};
 use tercet_net::Transport;
 
 /// A run of bytes to write.
@@ -116,6 +117,19 @@ impl Unwritten {
             }
         }
     }
+}
+
+/// How many control packets there are in a run of whole ones.
+pub fn packets(bytes: &[u8]) -> u64 {
+    let limits = Limits { max_packet_size: u32::MAX, ..Limits::default() };
+    let mut rest = bytes;
+    let mut count = 0;
+    while let Ok(Some(length)) = frame_length(rest, &limits) {
+        let Some(behind) = rest.get(length..) else { break };
+        rest = behind;
+        count += 1;
+    }
+    count
 }
 
 #[cfg(test)]

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod client;
+mod metrics;
 mod pages;
+mod sys_topics;
 mod websocket;

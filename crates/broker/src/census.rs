@@ -1,0 +1,47 @@
+//! A count of what sessions and shared subscriptions hold.
+//!
+//! Nothing on the message path keeps these sums; a census walks all sessions instead, locking one at a time. Its
+//! cost grows with their number, so callers that ask often should keep the answer for a while.
+
+use crate::vhost::Vhost;
+
+/// What sessions and shared subscriptions hold at about one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Sessions, connected or not.
+    pub sessions: usize,
+    /// Sessions with a connection.
+    pub connected: usize,
+    /// Messages waiting in queues of sessions and shared subscriptions.
+    pub queued: usize,
+    /// Bytes of the messages waiting, topics and properties included. A message that several queues hold counts
+    /// once for each.
+    pub queued_bytes: usize,
+    /// Messages sent and not acknowledged.
+    pub in_flight: usize,
+    /// Shared subscriptions.
+    pub shared_subscriptions: usize,
+}
+
+impl Vhost {
+    /// Walks all sessions and shared subscriptions.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        self.sessions().for_each(|session| {
+            let state = session.lock();
+            census.sessions += 1;
+            census.connected += usize::from(state.outbox.is_some());
+            census.queued += state.queue.ready();
+            census.queued_bytes += state.queue.ready_bytes();
+            census.in_flight += usize::from(state.in_flight);
+        });
+        for group in self.shared_groups() {
+            let (queued, bytes) = group.queued();
+            census.shared_subscriptions += 1;
+            census.queued += queued;
+            census.queued_bytes += bytes;
+        }
+        census
+    }
+}
