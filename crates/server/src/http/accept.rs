@@ -189,7 +189,7 @@ async fn read_proxy_header(
     if !trusted.trusts(address) {
         return Err(io::Error::new(ErrorKind::PermissionDenied, ProxyError::Untrusted(address)));
     }
-    let mut decoder = HeaderDecoder::new();
+    let mut decoder = HeaderDecoder::speaking(trusted.versions());
     let mut buffer = [0; 1024];
     loop {
         let length = wire.read(&mut buffer).await?;

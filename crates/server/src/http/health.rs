@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::reactor::inbox::{Command, Inbox};
 
 /// How long a reactor may take for a turn before the server counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a reactor that was woken is looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -64,25 +64,24 @@ impl Health {
             _ => Vec::new(),
         }
     }
+}
 
-    /// Wakes every reactor and waits for it to turn; the ones that do not in good time.
-    pub(super) async fn stuck_reactors(&self, reactors: &[Arc<Inbox>]) -> Vec<usize> {
-        let mut waiting: Vec<_> = reactors.iter().enumerate().map(|(i, inbox)| (i, inbox.turns())).collect();
-        for inbox in reactors {
-            // A mailbox that is not empty has its wake-up already, and must not grow with every check.
-            if inbox.is_empty() {
-                inbox.send(Command::Wake(Vec::new()));
-            }
+/// Wakes every reactor and waits for it to turn; the ones that do not within `patience`.
+pub(super) async fn stuck_reactors(reactors: &[Arc<Inbox>], patience: Duration) -> Vec<usize> {
+    let mut waiting: Vec<_> = reactors.iter().enumerate().map(|(i, inbox)| (i, inbox.turns())).collect();
+    for inbox in reactors {
+        // A mailbox that is not empty has its wake-up already, and must not grow with every check.
+        if inbox.is_empty() {
+            inbox.send(Command::Wake(Vec::new()));
         }
-        let end = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            waiting
-                .retain(|(index, before)| reactors.get(*index).is_some_and(|inbox| inbox.turns() == *before));
-            if waiting.is_empty() || tokio::time::Instant::now() >= end {
-                return waiting.into_iter().map(|(index, _)| index).collect();
-            }
-            tokio::time::sleep(LOOK).await;
+    }
+    let end = tokio::time::Instant::now() + patience;
+    loop {
+        waiting.retain(|(index, before)| reactors.get(*index).is_some_and(|inbox| inbox.turns() == *before));
+        if waiting.is_empty() || tokio::time::Instant::now() >= end {
+            return waiting.into_iter().map(|(index, _)| index).collect();
         }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -98,5 +97,35 @@ mod tests {
         assert!(health.reasons_not_ready().is_empty());
         health.set_draining();
         assert_eq!(health.reasons_not_ready(), ["the server is shutting down"]);
+    }
+
+    #[test]
+    fn a_reactor_that_does_not_turn_is_found() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut poll = mio::Poll::new().unwrap();
+        let asleep = mio::Poll::new().unwrap();
+        let inbox = |poll: &mio::Poll| Arc::new(Inbox::new(poll, mio::Token(0)).unwrap());
+        let (turning, stuck) = (inbox(&poll), inbox(&asleep));
+        let reactors = [Arc::clone(&turning), Arc::clone(&stuck)];
+        let reactor = std::thread::spawn(move || {
+            let mut commands = Vec::new();
+            while !commands.iter().any(|command| matches!(command, Command::Stop)) {
+                commands.clear();
+                poll.poll(&mut mio::Events::with_capacity(4), None).unwrap();
+                turning.take(&mut commands);
+            }
+        });
+        // The one that turns is not waited for longer than it takes, however long the patience.
+        let found = runtime.block_on(stuck_reactors(&reactors[..1], Duration::from_secs(60)));
+        assert!(found.is_empty(), "{found:?}");
+        let short = Duration::from_millis(20);
+        for _ in 0..3 {
+            assert!(runtime.block_on(stuck_reactors(&reactors, short)).contains(&1));
+        }
+        let mut waiting = Vec::new();
+        stuck.take(&mut waiting);
+        assert_eq!(waiting.len(), 1, "checks must not fill the mailbox of a reactor that is stuck");
+        reactors[0].send(Command::Stop);
+        reactor.join().unwrap();
     }
 }

@@ -12,7 +12,7 @@ use tercet_net::Peer;
 use super::accept::Admission;
 use super::answers::{self, Answer};
 use super::settings::HttpSettings;
-use super::{HttpContext, upgrade};
+use super::{HttpContext, health, upgrade};
 use crate::metrics::exposition::{self, Format};
 use crate::metrics::snapshot::Snapshot;
 
@@ -56,7 +56,7 @@ impl Page {
     async fn answer(self, context: &HttpContext) -> Answer {
         match self {
             Self::Health => {
-                let stuck = context.shared.health.stuck_reactors(&context.shared.reactors).await;
+                let stuck = health::stuck_reactors(&context.shared.reactors, health::PATIENCE).await;
                 if stuck.is_empty() {
                     return answers::body(StatusCode::OK, "text/plain; charset=utf-8", "ok");
                 }

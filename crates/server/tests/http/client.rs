@@ -13,45 +13,45 @@ use tercet_server::config::{Bind, Config, IpNet, Listener, Protocol, Tls};
 use tercet_server::{RunningServer, Server};
 
 /// Longest wait for anything; reaching it fails the test.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub trait Stream: Read + Write + Send {}
+pub(crate) trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 /// A running server with an "http" listener, and more if asked for.
-pub fn start(change: impl FnOnce(&mut Config)) -> RunningServer {
+pub(crate) fn start(change: impl FnOnce(&mut Config)) -> RunningServer {
     let mut config = Config::on_free_ports();
     change(&mut config);
     Server::start(config).unwrap()
 }
 
 /// A listener on a free port of the loopback address.
-pub fn listener(name: &str, protocol: Protocol) -> Listener {
+pub(crate) fn listener(name: &str, protocol: Protocol) -> Listener {
     let bind = Bind::Tcp("127.0.0.1:0".parse().unwrap());
     Listener { name: name.to_owned(), protocol, bind, ..Listener::default() }
 }
 
 /// The HTTP listener of the default configuration, to be changed.
-pub fn http(config: &mut Config) -> &mut Listener {
+pub(crate) fn http(config: &mut Config) -> &mut Listener {
     config.listeners.iter_mut().find(|listener| listener.protocol == Protocol::Http).unwrap()
 }
 
-pub fn network(text: &str) -> IpNet {
+pub(crate) fn network(text: &str) -> IpNet {
     IpNet::from_text(text).unwrap_or_else(|_| panic!("{text} is a network"))
 }
 
-pub fn address(server: &RunningServer, name: &str) -> String {
+pub(crate) fn address(server: &RunningServer, name: &str) -> String {
     server.listeners().iter().find(|listener| listener.name == name).unwrap().address.clone()
 }
 
-pub fn connect(server: &RunningServer, name: &str) -> TcpStream {
+pub(crate) fn connect(server: &RunningServer, name: &str) -> TcpStream {
     let stream = TcpStream::connect(address(server, name)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
 /// A certificate for "localhost" that is its own authority, and the listener section that uses it.
-pub fn certificate(directory: &Path) -> Tls {
+pub(crate) fn certificate(directory: &Path) -> Tls {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate =
         rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -61,7 +61,7 @@ pub fn certificate(directory: &Path) -> Tls {
     Tls { cert, key: key_file, ..Tls::default() }
 }
 
-pub fn connect_tls(server: &RunningServer, name: &str, tls: &Tls) -> impl Stream + use<> {
+pub(crate) fn connect_tls(server: &RunningServer, name: &str, tls: &Tls) -> impl Stream + use<> {
     let settings = ClientSettings { roots: Roots::File(tls.cert.clone()), ..ClientSettings::default() };
     let config = client_config(&settings).unwrap();
     let session =
@@ -71,15 +71,15 @@ pub fn connect_tls(server: &RunningServer, name: &str, tls: &Tls) -> impl Stream
 
 /// An answer, its body read as long as its length says.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// Reads one answer and nothing behind it.
-    pub fn read(stream: &mut dyn Stream) -> Self {
+    pub(crate) fn read(stream: &mut dyn Stream) -> Self {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -101,7 +101,7 @@ impl Answer {
         answer
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -109,18 +109,18 @@ impl Answer {
     }
 }
 
-pub fn request(server: &RunningServer, name: &str, request: &str) -> Answer {
+pub(crate) fn request(server: &RunningServer, name: &str, request: &str) -> Answer {
     let mut stream = connect(server, name);
     stream.write_all(request.as_bytes()).unwrap();
     Answer::read(&mut stream)
 }
 
-pub fn get(server: &RunningServer, path: &str) -> Answer {
+pub(crate) fn get(server: &RunningServer, path: &str) -> Answer {
     request(server, "http", &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
 
 /// Waits until a counter has reached what is expected of it.
-pub fn eventually<T: PartialEq + std::fmt::Debug>(expected: T, mut read: impl FnMut() -> T) {
+pub(crate) fn eventually<T: PartialEq + std::fmt::Debug>(expected: T, mut read: impl FnMut() -> T) {
     let end = Instant::now() + PATIENCE;
     loop {
         let found = read();

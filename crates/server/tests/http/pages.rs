@@ -115,6 +115,24 @@ fn connections_beyond_the_limit_of_the_listener_are_closed() {
 }
 
 #[test]
+fn only_the_configured_version_of_the_proxy_header_is_read() {
+    let server = start(|config| {
+        let http = http(config);
+        http.proxy_protocol = ProxyProtocol::V2;
+        http.proxy_trusted = vec![network("127.0.0.0/8")];
+    });
+    let mut stream = connect(&server, "http");
+    stream.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 80\r\n").unwrap();
+    assert_eq!(stream.read(&mut [0; 8]).unwrap_or(0), 0);
+    let mut stream = connect(&server, "http");
+    stream
+        .write_all(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\xc6\x33\x64\x01\xc3\x50\x00\x50")
+        .unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    assert_eq!(Answer::read(&mut stream).status, 200);
+}
+
+#[test]
 fn a_unix_socket_serves_the_pages_and_its_file_goes_with_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("http.sock");
