@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod connections;
+mod mutations;
 mod retained_stream;
 mod slow_subscriber;
 mod slow_writer;

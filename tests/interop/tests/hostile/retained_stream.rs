@@ -84,3 +84,66 @@ fn a_subscriber_that_never_reads_the_replay_holds_nobody_up() {
     let after = anonymous(broker.pid());
     assert!(after < before + (64 << 20), "{} MiB more", (after.saturating_sub(before)) >> 20);
 }
+
+/// What is published while the replay runs must not be overtaken by its older value.
+#[test]
+fn values_never_go_back_while_the_replay_runs() {
+    const COUNT: usize = 20_000;
+    let broker = Broker::configured("[limits]\noutbox = \"64KiB\"\n");
+    let mut publisher = Wire::connect(&broker, &Connect::v311("p").keep_alive(0));
+    let round = |publisher: &mut Wire, value: usize| {
+        for start in (0..COUNT).step_by(500) {
+            let mut batch = Vec::new();
+            for n in start..start + 500 {
+                let publish = Publish::new(&format!("v/{n}"), value.to_string()).qos(1).id((n + 1) as u16).retain();
+                batch.extend(publish.encode(Version::V311));
+            }
+            publisher.send(&batch);
+            for _ in 0..500 {
+                assert!(matches!(publisher.receive(), Packet::Puback(_)));
+            }
+        }
+    };
+    round(&mut publisher, 1);
+    let mut reader = Wire::connect(&broker, &Connect::v311("r").keep_alive(0));
+    reader.subscribe("v/#", 1);
+    let writer = thread::spawn(move || {
+        round(&mut publisher, 2);
+        round(&mut publisher, 3);
+        publisher.publish(Publish::new("v/end", "4").qos(1));
+        publisher
+    });
+    let mut last = vec![0; COUNT];
+    let mut ended = false;
+    while !ended || last.iter().any(|value| *value != 3) {
+        let (topic, text) = reader.take();
+        let Ok(n) = topic[2..].parse::<usize>() else {
+            ended = true;
+            continue;
+        };
+        let value: usize = text.parse().unwrap();
+        assert!(value >= last[n], "{topic} went from {} back to {value}", last[n]);
+        last[n] = value;
+    }
+    drop(writer.join().expect("the publisher is not blocked"));
+}
+
+/// A subscription that goes away takes the rest of its replay with it.
+#[test]
+fn unsubscribing_ends_the_replay() {
+    let broker = Broker::configured("[limits]\noutbox = \"64KiB\"\n");
+    fill(&broker);
+    let mut wire = Wire::connect(&broker, &Connect::v311("c").keep_alive(0));
+    wire.subscribe("fleet/#", 0);
+    for _ in 0..100 {
+        wire.take();
+    }
+    wire.unsubscribe(&["fleet/#"]);
+    wire.send(&[0xC0, 0]);
+    let mut after = 0;
+    while let Packet::Publish(_) = wire.receive() {
+        after += 1;
+    }
+    assert!(after < TOPICS - 100, "the whole replay came all the same");
+    wire.ping();
+}

@@ -181,3 +181,80 @@ fn a_limit_that_is_reached_is_logged() {
     publish_many(&broker, 20, "");
     broker.await_line("max-queued-messages");
 }
+
+#[test]
+fn new_connections_over_the_rate_wait_and_are_served() {
+    let broker = Broker::configured("[limits]\nconnect-rate = 20\n");
+    let start = Instant::now();
+    let mut wires: Vec<Wire> = (0..60).map(|_| Wire::open(broker.mqtt(), Version::V311)).collect();
+    for (n, wire) in wires.iter_mut().enumerate() {
+        wire.send(&Connect::v311(&format!("c{n}")).encode());
+    }
+    for wire in &mut wires {
+        assert!(matches!(wire.receive(), Packet::Connack { code: 0, .. }));
+    }
+    // One second's worth may come at once, the other 40 take two.
+    assert!(start.elapsed() >= Duration::from_millis(1500), "{:?}", start.elapsed());
+}
+
+/// A client that names no Receive Maximum, as none of 3.x can, is held to `max-inflight`.
+#[test]
+fn messages_in_flight_to_a_3x_client() {
+    let broker = Broker::configured("[limits]\nmax-inflight = 5\n");
+    for version in Version::ALL {
+        let mut subscriber = Wire::connect(&broker, &Connect::new(version, "s"));
+        subscriber.subscribe("t", 1);
+        publish_many(&broker, 12, "");
+        let window: Vec<Publish> = (0..5).map(|_| subscriber.receive_publish()).collect();
+        subscriber.ping();
+        for publish in &window {
+            subscriber.acknowledge(publish);
+        }
+        for n in 5..12 {
+            assert_eq!(subscriber.take().1, n.to_string(), "{version:?}");
+        }
+        subscriber.disconnect();
+    }
+}
+
+#[test]
+fn a_durable_3x_session_may_be_given_an_end() {
+    let broker = Broker::configured("[mqtt]\npersistent-client-expiration = \"1s\"\n");
+    offline(&broker, Version::V311);
+    let mut publisher = Wire::connect(&broker, &Connect::v5("p"));
+    let end = Instant::now() + tercet_interop::wire::PATIENCE;
+    // 0x10: nobody is subscribed any more.
+    while publisher.publish(Publish::new("t", "x").qos(1)) != 0x10 {
+        assert!(Instant::now() < end, "the session never expired");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (_, present, _) = Wire::connect_full(&broker, &Connect::v311("s").durable());
+    assert!(!present);
+}
+
+#[test]
+fn user_properties_of_one_packet() {
+    let broker = Broker::configured("[limits]\nmax-user-properties = 10\n");
+    let with = |count: usize| {
+        let list = (0..count).fold(tercet_interop::Properties::new(), |list, n| list.user("n", &n.to_string()));
+        Publish::new("t", "x").properties(list)
+    };
+    let mut wire = Wire::connect(&broker, &Connect::v5("c"));
+    wire.publish(with(10));
+    wire.send(&with(11).encode(Version::V5));
+    match wire.receive() {
+        Packet::Disconnect(code, _) => assert!(matches!(code, 0x97 | 0x95 | 0x83 | 0x82), "{code:#04x}"),
+        other => panic!("{other:?}"),
+    }
+    wire.expect_closed();
+}
+
+#[test]
+fn bytes_of_retained_messages() {
+    let broker = Broker::configured("[limits]\nmax-retained-bytes = 10000\n");
+    let mut wire = Wire::connect(&broker, &Connect::v5("c"));
+    assert!(wire.publish(Publish::new("r/1", [b'x'; 6000]).qos(1).retain()) < 0x80);
+    assert_eq!(wire.publish(Publish::new("r/2", [b'x'; 6000]).qos(1).retain()), 0x97);
+    assert!(wire.publish(Publish::new("r/1", "small").qos(1).retain()) < 0x80);
+    assert!(wire.publish(Publish::new("r/2", [b'x'; 6000]).qos(1).retain()) < 0x80);
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod acl;
+mod crashing_subscriber;
 mod enhanced_authentication;
 mod keep_alive;
 mod lifecycle;
@@ -12,6 +13,7 @@ mod packet_identifiers;
 mod passwords;
 mod properties_travel;
 mod qos_flows;
+mod random_walks;
 mod receive_maximum;
 mod redelivery_after_reconnect;
 mod retained_messages;
