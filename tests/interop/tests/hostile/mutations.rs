@@ -137,7 +137,9 @@ fn mutated_conversations_end_and_leave_nothing_behind() {
                             match wire.try_next_raw() {
                                 Ok(Some(_)) => {}
                                 Ok(None) => break,
-                                Err(error) => panic!("worker {worker}, conversation {n}: not closed: {error}"),
+                                Err(error) => {
+                                    panic!("worker {worker}, conversation {n}: not closed: {error}")
+                                }
                             }
                         }
                     }
@@ -150,7 +152,11 @@ fn mutated_conversations_end_and_leave_nothing_behind() {
     }
     let after = anonymous(broker.pid());
     // Sessions of the four clients and a handful of retained topics remain.
-    assert!(after < before + (24 << 20), "{} KiB more after 6000 conversations", after.saturating_sub(before) >> 10);
+    assert!(
+        after < before + (24 << 20),
+        "{} KiB more after 6000 conversations",
+        after.saturating_sub(before) >> 10
+    );
     witness.finish();
     broker.assert_alive();
 }

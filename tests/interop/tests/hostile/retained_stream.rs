@@ -95,7 +95,8 @@ fn values_never_go_back_while_the_replay_runs() {
         for start in (0..COUNT).step_by(500) {
             let mut batch = Vec::new();
             for n in start..start + 500 {
-                let publish = Publish::new(&format!("v/{n}"), value.to_string()).qos(1).id((n + 1) as u16).retain();
+                let publish =
+                    Publish::new(&format!("v/{n}"), value.to_string()).qos(1).id((n + 1) as u16).retain();
                 batch.extend(publish.encode(Version::V311));
             }
             publisher.send(&batch);

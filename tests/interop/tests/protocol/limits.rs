@@ -236,7 +236,8 @@ fn a_durable_3x_session_may_be_given_an_end() {
 fn user_properties_of_one_packet() {
     let broker = Broker::configured("[limits]\nmax-user-properties = 10\n");
     let with = |count: usize| {
-        let list = (0..count).fold(tercet_interop::Properties::new(), |list, n| list.user("n", &n.to_string()));
+        let list =
+            (0..count).fold(tercet_interop::Properties::new(), |list, n| list.user("n", &n.to_string()));
         Publish::new("t", "x").properties(list)
     };
     let mut wire = Wire::connect(&broker, &Connect::v5("c"));

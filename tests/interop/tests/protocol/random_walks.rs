@@ -90,7 +90,13 @@ impl Walk {
             })
             .collect();
         let random = Random(seed);
-        Self { broker: Broker::start(), random, clients, retained: BTreeMap::new(), steps: vec![format!("seed {seed}")] }
+        Self {
+            broker: Broker::start(),
+            random,
+            clients,
+            retained: BTreeMap::new(),
+            steps: vec![format!("seed {seed}")],
+        }
     }
 
     fn step(&mut self) {
@@ -156,7 +162,9 @@ impl Walk {
         let mut options = self.random.below(3) as u8;
         let mut number = None;
         if v5 {
-            options |= [0, 4][self.random.below(2)] | [0, 8][self.random.below(2)] | [0, 0x10, 0x20][self.random.below(3)];
+            options |= [0, 4][self.random.below(2)]
+                | [0, 8][self.random.below(2)]
+                | [0, 0x10, 0x20][self.random.below(3)];
             number = (self.random.below(2) == 0).then(|| 1 + self.random.below(1000) as u32);
         }
         let client = &mut self.clients[at];
@@ -206,8 +214,10 @@ impl Walk {
         let topic = self.random.pick(&TOPICS);
         let qos = self.random.below(3) as u8;
         let retain = self.random.below(3) == 0;
-        let text = if retain && self.random.below(3) == 0 { String::new() } else { self.steps.len().to_string() };
-        self.steps.push(format!("{} publishes {topic} {text:?} QoS {qos} retain {retain}", self.clients[at].name));
+        let text =
+            if retain && self.random.below(3) == 0 { String::new() } else { self.steps.len().to_string() };
+        self.steps
+            .push(format!("{} publishes {topic} {text:?} QoS {qos} retain {retain}", self.clients[at].name));
         if retain {
             if text.is_empty() {
                 self.retained.remove(topic);
