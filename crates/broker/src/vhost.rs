@@ -37,6 +37,9 @@ use crate::session::{Context, Session};
 use crate::shared_group::SharedGroup;
 use crate::topic_tree::TopicTree;
 
+/// Shared subscriptions by share name and path.
+type Groups = HashMap<(Box<str>, Arc<str>), Arc<SharedGroup>>;
+
 /// A virtual host. See the module documentation.
 pub struct Vhost {
     policy: ArcSwap<Policy>,
@@ -49,7 +52,7 @@ pub struct Vhost {
     tree: RwLock<TopicTree<Subscription>>,
     generations: Generations,
     registry: Registry,
-    groups: Mutex<HashMap<(Box<str>, Arc<str>), Arc<SharedGroup>>>,
+    groups: Mutex<Groups>,
     retained: Retained,
     deadlines: Deadlines,
     next_session: AtomicU64,

@@ -124,7 +124,9 @@ fn flags(matches: &ArgMatches) -> Vec<Flag> {
 fn start_failure(error: &StartError) -> Failure {
     match error {
         // The configuration names files that cannot be used.
-        StartError::Tls { .. } | StartError::Auth(_) => Failure::failed(error.to_string()).exit_with(Exit::BadConfiguration),
+        StartError::Tls { .. } | StartError::Auth(_) => {
+            Failure::failed(error.to_string()).exit_with(Exit::BadConfiguration)
+        }
         StartError::Listen(_) | StartError::System(_) => Failure::failed(error.to_string()),
     }
 }

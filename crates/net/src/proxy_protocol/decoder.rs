@@ -112,7 +112,7 @@ impl HeaderDecoder {
             (None, _) => Ok(1),
             (Some(&first), Versions::V2) if first == text::PREFIX[0] => Err(ProxyError::Version(1)),
             (Some(&first), _) if first == text::PREFIX[0] => text::missing(&self.kept),
-            (Some(&first), Versions::V1) if first == b'\r' => Err(ProxyError::Version(2)),
+            (Some(b'\r'), Versions::V1) => Err(ProxyError::Version(2)),
             (Some(_), _) => binary::missing(&self.kept, self.taken),
         }
     }

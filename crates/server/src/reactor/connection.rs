@@ -23,6 +23,8 @@ pub struct Connection {
     pub dirty: bool,
     /// Set while the face waits for the authenticator; input is not read.
     pub held: bool,
+    /// Set when the peer has closed its side: read on until the end, as no event will come again.
+    pub hung_up: bool,
     /// Set when the outbox was told of unwritten bytes.
     pub behind: bool,
     /// Set when the session waits for output to be written.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -11,61 +10,61 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
-use tercet_broker::outbox::{CloseReason, ConnectionRef, Drained};
-use tercet_net::{Received, Transport};
+use tercet_broker::outbox::{ConnectionRef, Drained};
+use tercet_net::Transport;
 
-use crate::mqtt::connection::{FaceContext, MqttConnection, Step, Timeout};
+use crate::mqtt::connection::MqttConnection;
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::acceptor::{Accepted, Acceptor};
 use crate::reactor::connection::{Connection, Phase};
 use crate::reactor::inbox::{Adoption, Command, Inbox};
-use crate::reactor::output::{Unwritten, packets};
-use crate::reactor::wheel::{Entry, Purpose, Wheel};
+use crate::reactor::output::Unwritten;
+use crate::reactor::wheel::{Entry, Wheel};
 use crate::shared::Shared;
 
 const WAKER: Token = Token(1 << 48);
 const LISTENERS: usize = 1 << 49;
 /// Input read at once.
-const SCRATCH: usize = 256 * 1024;
+pub(super) const SCRATCH: usize = 256 * 1024;
 /// Unfinished input up to this size is decoded in the scratch; longer input grows in a buffer of its own.
-const SMALL_TAIL: usize = 32 * 1024;
+pub(super) const SMALL_TAIL: usize = 32 * 1024;
 /// Unwritten output above which a connection's input waits.
-const READ_HOLD: usize = 256 * 1024;
+pub(super) const READ_HOLD: usize = 256 * 1024;
 /// Connections accepted per turn, so that a storm does not starve the others.
 const ACCEPTS: usize = 64;
 /// How long a peer may take to close after our last packet.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// Interval over which load is measured.
 const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One reactor. Created on any thread, then [`Reactor::run`] on its own.
 pub struct Reactor {
-    index: u16,
-    poll: Poll,
-    inbox: Arc<Inbox>,
-    shared: Arc<Shared>,
-    acceptor: Option<Acceptor>,
-    connections: Slab<Box<Connection>>,
-    next_generation: u32,
-    effects: Effects,
-    scratch: Vec<u8>,
-    wheel: Wheel,
-    now: Now,
+    pub(super) index: u16,
+    pub(super) poll: Poll,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) acceptor: Option<Acceptor>,
+    pub(super) connections: Slab<Box<Connection>>,
+    pub(super) next_generation: u32,
+    pub(super) effects: Effects,
+    pub(super) scratch: Vec<u8>,
+    pub(super) wheel: Wheel,
+    pub(super) now: Now,
     /// Connections with input left from the last turn.
-    again: VecDeque<(u32, u32)>,
+    pub(super) again: VecDeque<(u32, u32)>,
     /// Connections whose session wants another turn.
-    resume: Vec<(u32, u32)>,
+    pub(super) resume: Vec<(u32, u32)>,
     /// Connections to be written this turn.
-    dirty: Vec<u32>,
+    pub(super) dirty: Vec<u32>,
     /// Connections of other reactors to be woken, by reactor.
-    outgoing: Vec<Vec<ConnectionRef>>,
-    adopted: Vec<Box<Adoption>>,
-    commands: Vec<Command>,
-    due: Vec<Entry>,
-    drained: Drained,
-    spare: Option<Box<Unwritten>>,
-    working: Duration,
-    measured_at: Instant,
+    pub(super) outgoing: Vec<Vec<ConnectionRef>>,
+    pub(super) adopted: Vec<Adoption>,
+    pub(super) commands: Vec<Command>,
+    pub(super) due: Vec<Entry>,
+    pub(super) drained: Drained,
+    pub(super) spare: Option<Box<Unwritten>>,
+    pub(super) working: Duration,
+    pub(super) measured_at: Instant,
 }
 
 impl Reactor {
@@ -170,7 +169,11 @@ impl Reactor {
                 Token(token) if token >= LISTENERS => self.accept(token - LISTENERS),
                 Token(slot) => {
                     let slot = slot as u32;
-                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    let hung_up = event.is_read_closed() || event.is_error();
+                    if hung_up && let Some(connection) = self.connections.get_mut(slot as usize) {
+                        connection.hung_up = true;
+                    }
+                    if event.is_readable() || hung_up {
                         self.read(slot);
                     }
                     if event.is_writable() {
@@ -181,7 +184,7 @@ impl Reactor {
         }
         let stop = self.obey();
         for adoption in std::mem::take(&mut self.adopted) {
-            self.adopt(*adoption);
+            self.adopt(adoption);
         }
         for (slot, generation) in std::mem::take(&mut self.resume) {
             self.resume(slot, generation);
@@ -199,7 +202,7 @@ impl Reactor {
         let mut stop = false;
         for command in commands.drain(..) {
             match command {
-                Command::Adopt(adoption) => self.adopted.push(adoption),
+                Command::Adopt(adoption) => self.adopted.push(*adoption),
                 Command::Wake(connections) => self.effects.wakes.extend(connections),
                 Command::Verdict(connection, verdict) => {
                     self.with_face(connection.slot, connection.generation, |face, answers, cx| {
@@ -225,13 +228,13 @@ impl Reactor {
                 }
                 Accepted::Connection(reactor, transport, listener) => {
                     self.effects.counters.sockets_accepted += 1;
-                    let adoption = Box::new(Adoption { transport, listener, handed_over: false });
+                    let adoption = Adoption { transport, listener, handed_over: false };
                     let Some(inbox) = self.shared.reactors.get(reactor) else { continue };
                     inbox.connections.fetch_add(1, Relaxed);
                     if reactor == usize::from(self.index) {
                         self.adopted.push(adoption);
                     } else {
-                        inbox.send(Command::Adopt(adoption));
+                        inbox.send(Command::Adopt(Box::new(adoption)));
                     }
                 }
             }
@@ -240,7 +243,7 @@ impl Reactor {
         *acceptor.retry_at() = Some(self.now.monotonic);
     }
 
-    fn retry_accept(&mut self) {
+    pub(super) fn retry_accept(&mut self) {
         let Some(acceptor) = &mut self.acceptor else { return };
         if acceptor.retry_at().is_some_and(|at| at <= self.now.monotonic) {
             *acceptor.retry_at() = None;
@@ -275,6 +278,7 @@ impl Reactor {
             read_blocked: false,
             dirty: false,
             behind: false,
+            hung_up: false,
             held: false,
             held_resume: false,
             limit_serial: 0,
@@ -302,444 +306,6 @@ impl Reactor {
                 tracing::warn!(%error, "cannot watch the connection");
                 self.remove(slot);
             }
-        }
-    }
-
-    fn read_if(&mut self, slot: u32, generation: u32) {
-        if self.connections.get(slot as usize).is_some_and(|found| found.generation == generation) {
-            self.read(slot);
-        }
-    }
-
-    /// Reads a connection once and lets its face work on what came.
-    fn read(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        if let Phase::Lingering(_) = connection.phase {
-            return self.drain_peer(slot);
-        }
-        if connection.phase != Phase::Open {
-            return;
-        }
-        if connection.held || connection.unwritten_len() > READ_HOLD {
-            connection.read_blocked = true;
-            return;
-        }
-        if let Some(until) = connection.paused_until {
-            if until > self.now.monotonic {
-                connection.read_blocked = true;
-                return;
-            }
-            connection.paused_until = None;
-        }
-        let in_place = connection.tail.len() <= SMALL_TAIL;
-        let kept = if in_place { connection.tail.len() } else { 0 };
-        let (head, room) = self.scratch.split_at_mut(kept);
-        if in_place {
-            head.copy_from_slice(&connection.tail);
-        }
-        let received = match connection.transport.receive(room) {
-            Ok(received) => received,
-            Err(error) => {
-                let _ = connection.transport.flush();
-                return self.lost(slot, Some(&error));
-            }
-        };
-        if connection.transport.wants_write() {
-            let _ = connection.transport.flush();
-        }
-        let (count, more) = match received {
-            Received::Data(count) => (count, false),
-            Received::More(count) => (count, true),
-            Received::WouldBlock => return,
-            Received::Closed => return self.lost(slot, None),
-        };
-        self.effects.counters.bytes_received += count as u64;
-        if more {
-            self.again.push_back((slot, connection.generation));
-        }
-        if !in_place {
-            let fresh = self.scratch.get(..count).unwrap_or_default();
-            connection.tail.extend_from_slice(fresh);
-        }
-        if connection.tail.len().max(kept + count) < connection.wanted {
-            if in_place {
-                Self::keep(
-                    &mut connection.tail,
-                    self.scratch.get(..kept + count).unwrap_or_default(),
-                    &mut self.effects,
-                );
-            }
-            return;
-        }
-        self.process(slot, in_place, kept + count);
-    }
-
-    /// Lets the face work on input: the first `length` bytes of the scratch, or the connection's tail.
-    fn process(&mut self, slot: u32, in_place: bool, length: usize) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let taken = if in_place { Vec::new() } else { std::mem::take(&mut connection.tail) };
-        let input = if in_place { self.scratch.get(..length).unwrap_or_default() } else { &taken };
-        if connection.answers.capacity() == 0 {
-            connection.answers = self.effects.buffers.take();
-        }
-        let mut cx = FaceContext {
-            shared: &self.shared,
-            now: self.now,
-            effects: &mut self.effects,
-            connection: ConnectionRef { reactor: self.index, slot, generation: connection.generation },
-            transport: &connection.transport,
-        };
-        let (consumed, step) = connection.face.receive(input, &mut connection.answers, &mut cx);
-        let rest = input.get(consumed..).unwrap_or_default();
-        connection.wanted = connection.face.wanted(rest);
-        Self::keep(&mut connection.tail, rest, &mut self.effects);
-        if taken.capacity() > 0 {
-            self.effects.buffers.give(taken);
-        }
-        self.after(slot, step);
-    }
-
-    /// Keeps the beginning of an unfinished packet; a connection without one owns no buffer.
-    fn keep(tail: &mut Vec<u8>, rest: &[u8], effects: &mut Effects) {
-        if rest.is_empty() {
-            if tail.capacity() > 0 {
-                effects.buffers.give(std::mem::take(tail));
-            }
-            return;
-        }
-        if tail.capacity() == 0 {
-            *tail = effects.buffers.take();
-        }
-        tail.clear();
-        tail.extend_from_slice(rest);
-    }
-
-    /// Carries out what the face decided.
-    fn after(&mut self, slot: u32, step: Step) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        if let Some(after) = connection.face.take_new_limit(self.now.monotonic) {
-            connection.limit_serial = connection.limit_serial.wrapping_add(1);
-            let purpose = Purpose::Limit(connection.limit_serial);
-            self.wheel.arm(slot, connection.generation, purpose, after, self.now.monotonic);
-        }
-        match step {
-            Step::Continue => {}
-            Step::Hold => connection.held = true,
-            Step::Pause(wait) => {
-                connection.paused_until = Some(self.now.monotonic + wait);
-                connection.read_blocked = true;
-                self.wheel.arm(slot, connection.generation, Purpose::Unpause, wait, self.now.monotonic);
-            }
-            Step::Close => {
-                connection.phase = Phase::Closing;
-                connection.limit_serial = connection.limit_serial.wrapping_add(1);
-                let purpose = Purpose::Limit(connection.limit_serial);
-                self.wheel.arm(slot, connection.generation, purpose, LINGER, self.now.monotonic);
-            }
-        }
-        if connection.answers.is_empty() {
-            if connection.answers.capacity() > 0 {
-                self.effects.buffers.give(std::mem::take(&mut connection.answers));
-            }
-            if connection.phase == Phase::Open {
-                return;
-            }
-        }
-        Self::mark_dirty(&mut self.dirty, slot, connection);
-    }
-
-    fn mark_dirty(dirty: &mut Vec<u32>, slot: u32, connection: &mut Connection) {
-        if !connection.dirty {
-            connection.dirty = true;
-            dirty.push(slot);
-        }
-    }
-
-    /// Calls the face of a connection outside of reading.
-    fn with_face(
-        &mut self,
-        slot: u32,
-        generation: u32,
-        act: impl FnOnce(&mut MqttConnection, &mut Vec<u8>, &mut FaceContext<'_>) -> Step,
-    ) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        if connection.generation != generation || connection.phase != Phase::Open {
-            return;
-        }
-        if connection.answers.capacity() == 0 {
-            connection.answers = self.effects.buffers.take();
-        }
-        let mut cx = FaceContext {
-            shared: &self.shared,
-            now: self.now,
-            effects: &mut self.effects,
-            connection: ConnectionRef { reactor: self.index, slot, generation },
-            transport: &connection.transport,
-        };
-        let step = act(&mut connection.face, &mut connection.answers, &mut cx);
-        let released = connection.held && step == Step::Continue;
-        self.after(slot, step);
-        if released {
-            self.release(slot);
-        }
-    }
-
-    /// The face takes input again: first what came while it could not.
-    fn release(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        connection.held = false;
-        if std::mem::take(&mut connection.read_blocked) {
-            self.again.push_back((slot, connection.generation));
-        }
-        let length = connection.tail.len();
-        match length {
-            0 => {}
-            1..=SMALL_TAIL => {
-                let (head, _) = self.scratch.split_at_mut(length);
-                head.copy_from_slice(&connection.tail);
-                self.process(slot, true, length);
-            }
-            _ => self.process(slot, false, 0),
-        }
-    }
-
-    fn writable(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        if connection.write_blocked || connection.transport.wants_write() {
-            connection.write_blocked = false;
-            Self::mark_dirty(&mut self.dirty, slot, connection);
-        }
-    }
-
-    fn resume(&mut self, slot: u32, generation: u32) {
-        let Some(connection) = self.connections.get(slot as usize) else { return };
-        if connection.generation == generation
-            && let Some(attachment) = connection.face.attachment()
-            && self.shared.vhost.resume(&attachment.session, attachment.epoch, self.now, &mut self.effects)
-        {
-            self.resume.push((slot, generation));
-        }
-    }
-
-    /// Writes every connection that has output, once; what that sets free goes out in the same turn.
-    fn write_all(&mut self) {
-        loop {
-            for index in 0..self.effects.wakes.len() {
-                let Some(wake) = self.effects.wakes.get(index).copied() else { break };
-                if wake.reactor != self.index {
-                    if let Some(batch) = self.outgoing.get_mut(usize::from(wake.reactor)) {
-                        batch.push(wake);
-                    }
-                } else if let Some(connection) = self.connections.get_mut(wake.slot as usize)
-                    && connection.generation == wake.generation
-                {
-                    Self::mark_dirty(&mut self.dirty, wake.slot, connection);
-                }
-            }
-            self.effects.wakes.clear();
-            let Some(slot) = self.dirty.pop() else { return };
-            self.write(slot);
-        }
-    }
-
-    /// Writes one connection: answers first, then deliveries.
-    fn write(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        connection.dirty = false;
-        if connection.write_blocked || matches!(connection.phase, Phase::Lingering(_)) {
-            return;
-        }
-        let mut unwritten = connection.unwritten.take().or_else(|| self.spare.take()).unwrap_or_default();
-        self.effects.counters.answers_sent += packets(&connection.answers);
-        unwritten.push(std::mem::take(&mut connection.answers), &mut self.effects.buffers);
-        let mut resume = false;
-        // Deliveries stay in the outbox while the socket is behind, where they can still be limited.
-        if unwritten.len() < READ_HOLD
-            && let Some(attachment) = connection.face.attachment()
-        {
-            match attachment.session.drain(attachment.epoch, &mut self.drained) {
-                Ok(()) => {
-                    resume = std::mem::take(&mut self.drained.resume);
-                    let close = self.drained.close.take();
-                    unwritten.push_drained(&mut self.drained, &mut self.effects.buffers);
-                    if let Some(reason) = close {
-                        Self::evict(
-                            connection,
-                            reason,
-                            &mut unwritten,
-                            &mut self.effects,
-                            &self.shared,
-                            self.now,
-                        );
-                    }
-                }
-                Err(reason) => {
-                    Self::evict(
-                        connection,
-                        reason,
-                        &mut unwritten,
-                        &mut self.effects,
-                        &self.shared,
-                        self.now,
-                    );
-                }
-            }
-        }
-        let result = unwritten.write(&mut connection.transport, &mut self.effects.buffers);
-        let flushed = result.and_then(|written| {
-            self.effects.counters.bytes_sent += written as u64;
-            connection.transport.flush()
-        });
-        let flushed = match flushed {
-            Ok(flushed) => flushed && unwritten.is_empty(),
-            Err(error) => return self.lost(slot, Some(&error)),
-        };
-        if let Some(attachment) = connection.face.attachment() {
-            let behind = unwritten.len();
-            if behind > 0 || connection.behind {
-                connection.behind = behind > 0;
-                attachment.session.with_outbox(attachment.epoch, |outbox| outbox.set_unwritten(behind));
-            }
-        }
-        if unwritten.is_empty() {
-            self.spare = Some(unwritten);
-        } else {
-            connection.unwritten = Some(unwritten);
-        }
-        if !flushed {
-            connection.write_blocked = true;
-            connection.held_resume |= resume;
-            return;
-        }
-        let resume = resume | std::mem::take(&mut connection.held_resume);
-        let (generation, phase) = (connection.generation, connection.phase);
-        if std::mem::take(&mut connection.read_blocked) {
-            self.again.push_back((slot, generation));
-        }
-        if phase == Phase::Closing {
-            self.linger(slot);
-        } else if resume {
-            self.resume(slot, generation);
-        }
-    }
-
-    /// The core or an administrator ends the connection: tell the client and close.
-    fn evict(
-        connection: &mut Connection,
-        reason: CloseReason,
-        unwritten: &mut Unwritten,
-        effects: &mut Effects,
-        shared: &Shared,
-        now: Now,
-    ) {
-        let mut farewell = effects.buffers.take();
-        connection.face.evicted(reason, &mut farewell, shared, now, effects);
-        unwritten.push(farewell, &mut effects.buffers);
-        connection.phase = Phase::Closing;
-    }
-
-    /// Everything is written: shut our side down and wait for the peer to close.
-    fn linger(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        if connection.face.peer_will_close() {
-            return self.remove(slot);
-        }
-        connection.transport.close_notify();
-        let _ = connection.transport.flush();
-        let _ = connection.transport.shutdown(Shutdown::Write);
-        connection.phase = Phase::Lingering(self.now.monotonic + LINGER);
-        self.limit(slot, LINGER);
-        self.drain_peer(slot);
-    }
-
-    /// Discards what a peer still sends after we are done with it.
-    fn drain_peer(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        match connection.transport.receive(&mut self.scratch) {
-            Ok(Received::Data(_) | Received::WouldBlock) => {}
-            Ok(Received::More(_)) => self.again.push_back((slot, connection.generation)),
-            Ok(Received::Closed) | Err(_) => self.remove(slot),
-        }
-    }
-
-    /// The connection is gone without our doing.
-    fn lost(&mut self, slot: u32, error: Option<&io::Error>) {
-        if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.face.lost(error, &self.shared, self.now, &mut self.effects);
-        }
-        self.remove(slot);
-    }
-
-    fn remove(&mut self, slot: u32) {
-        let Some(mut connection) = self.connections.try_remove(slot as usize) else { return };
-        connection.face.lost(None, &self.shared, self.now, &mut self.effects);
-        let _ = self.poll.registry().deregister(&mut connection.transport);
-        connection.listener.release();
-        self.inbox.connections.fetch_sub(1, Relaxed);
-    }
-
-    /// Looks at the time limits that have come up.
-    fn check_limits(&mut self) {
-        self.retry_accept();
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.advance(self.now.monotonic, &mut due);
-        for entry in due.drain(..) {
-            self.check_limit(entry);
-        }
-        self.due = due;
-    }
-
-    fn check_limit(&mut self, entry: Entry) {
-        let Some(connection) = self.connections.get_mut(entry.slot as usize) else { return };
-        if connection.generation != entry.generation {
-            return;
-        }
-        let Purpose::Limit(serial) = entry.purpose else {
-            if std::mem::take(&mut connection.read_blocked) {
-                self.again.push_back((entry.slot, entry.generation));
-            }
-            return;
-        };
-        if serial != connection.limit_serial {
-            return;
-        }
-        match connection.phase {
-            // The face is done, and the peer takes too long to take our last bytes or to close.
-            Phase::Lingering(_) | Phase::Closing => self.remove(entry.slot),
-            Phase::Open => match connection.face.check_limit(self.now.monotonic) {
-                Timeout::None => {}
-                Timeout::In(wait) => self.limit(entry.slot, wait),
-                Timeout::Passed => {
-                    self.with_face(entry.slot, entry.generation, |face, answers, cx| {
-                        face.timed_out(answers, cx)
-                    });
-                }
-            },
-        }
-    }
-
-    /// Puts a time limit on a connection in place of the one in force.
-    fn limit(&mut self, slot: u32, after: Duration) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        connection.limit_serial = connection.limit_serial.wrapping_add(1);
-        let purpose = Purpose::Limit(connection.limit_serial);
-        self.wheel.arm(slot, connection.generation, purpose, after, self.now.monotonic);
-    }
-
-    fn close_all(&mut self, reason: CloseReason) {
-        let slots: Vec<u32> = self.connections.iter().map(|(slot, _)| slot as u32).collect();
-        for slot in slots {
-            let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
-            if connection.phase != Phase::Open {
-                continue;
-            }
-            let mut farewell = self.effects.buffers.take();
-            connection.face.evicted(reason, &mut farewell, &self.shared, self.now, &mut self.effects);
-            connection.answers.extend_from_slice(&farewell);
-            self.effects.buffers.give(farewell);
-            connection.phase = Phase::Closing;
-            Self::mark_dirty(&mut self.dirty, slot, connection);
-            self.limit(slot, LINGER);
         }
     }
 

@@ -4,7 +4,7 @@
 //! to its face; then write every connection that got output, its own and those that other reactors woke. A
 //! connection is written at most once per turn however many messages it got, and owns no buffer while idle.
 //!
-//! - [`event_loop`]: the turn.
+//! - [`event_loop`]: the turn; [`reading`], [`writing`] and [`closing`] are its parts.
 //! - [`connection`]: one connection: transport, unfinished input, unwritten output, face.
 //! - [`output`]: writing, and what the socket has not taken yet.
 //! - [`inbox`]: how other threads reach a reactor.
@@ -12,8 +12,11 @@
 //! - [`acceptor`]: listening sockets and where new connections go.
 
 pub mod acceptor;
+mod closing;
 pub mod connection;
 pub mod event_loop;
 pub mod inbox;
 pub mod output;
+mod reading;
 pub mod wheel;
+mod writing;
