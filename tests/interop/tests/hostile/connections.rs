@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpStream;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tercet_interop::memory::anonymous;
 use tercet_interop::{Broker, Connect, Packet, Publish, Version, Wire};
@@ -44,6 +45,10 @@ fn twenty_thousand_connections_are_served() {
     broker.assert_alive();
 }
 
+fn open_files(broker: &Broker) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", broker.pid())).unwrap().count()
+}
+
 #[test]
 fn a_flood_of_connects_disturbs_nobody_and_leaves_nothing_behind() {
     let mut broker = Broker::configured("[log]\nconnections = false\n");
@@ -70,11 +75,18 @@ fn a_flood_of_connects_disturbs_nobody_and_leaves_nothing_behind() {
             }
         });
     };
+    let files = open_files(&broker);
     round(&broker, 500);
     let before = anonymous(broker.pid());
     round(&broker, 1500);
     let after = anonymous(broker.pid());
     assert!(after < before + (16 << 20), "{} KiB more after 6000 connections", (after - before) >> 10);
+    // Every one of them was closed: none waits for a keep alive or for the rest of its CONNECT.
+    let end = Instant::now() + Duration::from_secs(5);
+    while open_files(&broker) > files + 4 {
+        assert!(Instant::now() < end, "{} open files, {files} before", open_files(&broker));
+        thread::sleep(Duration::from_millis(10));
+    }
     witness.finish();
     broker.assert_alive();
 }

@@ -12,6 +12,7 @@ fn sigterm_tells_clients_and_ends_with_0() {
     new.expect_disconnect(0x8B);
     old.expect_closed();
     idle.expect_closed();
+    drop((new, old, idle));
     assert_eq!(broker.await_end(), Some(0));
 }
 
@@ -30,6 +31,7 @@ fn what_is_on_its_way_is_still_delivered_on_sigterm() {
         assert_eq!(subscriber.take().1, n.to_string());
     }
     subscriber.expect_closed();
+    drop((subscriber, publisher));
     assert_eq!(broker.await_end(), Some(0));
 }
 

@@ -188,3 +188,13 @@ fn a_will_to_sys_is_not_published() {
     drop(Wire::connect(&broker, &Connect::v5("clock").will(Will::new("will/clock", "x"))));
     assert_eq!(watcher.take().0, "will/clock");
 }
+
+/// [MQTT-3.2.2-12, MQTT-3.2.2-13]: a will that could not be published is refused with the CONNECT.
+#[test]
+fn a_will_beyond_what_is_offered_is_refused() {
+    let broker = Broker::configured("[mqtt]\nmax-qos = 1\nretain = false\n");
+    let refused = |will: Will| Wire::refused(&broker, &Connect::v5("c").will(will)).0;
+    assert_eq!(refused(Will::new("t", "x").qos(2)), 0x9B);
+    assert_eq!(refused(Will::new("t", "x").retain()), 0x9A);
+    let _accepted = Wire::connect(&broker, &Connect::v5("c").will(Will::new("t", "x").qos(1)));
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod proxy_protocol;
+mod stalled_handshakes;
 mod tls;
 mod unix_socket;
 mod websocket;
