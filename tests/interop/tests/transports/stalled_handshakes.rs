@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tercet_interop::broker::new_directory;
@@ -60,7 +61,8 @@ fn who_stalls_in_a_handshake_is_cut() {
     Authority::new("test authority").write_server(directory.path());
     let mut broker = Broker::in_directory(directory, CONFIG);
     let upgrade = request("/mqtt", "Sec-WebSocket-Protocol: mqtt\r\n");
-    for (listener, bytes) in [
+    let half_connect = [upgrade.as_bytes(), &[0x82, 0x90, 0, 0, 0, 0, 0x10, 0x0e]].concat();
+    let table = [
         ("tls", &b""[..]),
         ("tls", &[0x16, 3, 1, 0x02, 0, 1]),
         ("wss", &[0x16, 3, 1, 0x02, 0, 1]),
@@ -69,14 +71,18 @@ fn who_stalls_in_a_handshake_is_cut() {
         ("ws", &upgrade.as_bytes()[..upgrade.len() - 4]),
         // Upgraded, and then no CONNECT, or half of one.
         ("ws", upgrade.as_bytes()),
-        ("ws", &[upgrade.as_bytes(), &[0x82, 0x90, 0, 0, 0, 0, 0x10, 0x0e]].concat()),
+        ("ws", &half_connect),
         ("proxy", b""),
         ("proxy", b"PROXY TCP4 203.0"),
         ("proxy", b"\r\n\r\n\0\r\nQUIT\n"),
         ("proxy", b"PROXY TCP4 127.0.0.1 127.0.0.1 4444 1883\r\n"),
-    ] {
-        stall(broker.address(listener), bytes);
-    }
+    ];
+    thread::scope(|scope| {
+        for (listener, bytes) in table {
+            let address = broker.address(listener);
+            scope.spawn(move || stall(address, bytes));
+        }
+    });
     broker.assert_alive();
     Wire::connect(&broker, &Connect::v5("c")).ping();
 }
@@ -97,10 +103,15 @@ fn announced_frames_are_not_reserved() {
         let _ = socket.raw(&frame);
         parked.push(socket);
     }
-    let mut other = WebSocket::open(broker.address("http")).wire(Version::V5).handshake(&Connect::v5("other")).0;
+    let mut other =
+        WebSocket::open(broker.address("http")).wire(Version::V5).handshake(&Connect::v5("other")).0;
     other.ping();
     let after = anonymous(broker.pid());
-    assert!(after < before + (32 << 20), "{} MiB for 100 announced frames", after.saturating_sub(before) >> 20);
+    assert!(
+        after < before + (32 << 20),
+        "{} MiB for 100 announced frames",
+        after.saturating_sub(before) >> 20
+    );
     broker.assert_alive();
 }
 
@@ -116,7 +127,10 @@ fn a_lost_websocket_is_noticed() {
         let connect = Connect::v5("c").keep_alive(0).will(will).encode();
         socket.frame(true, opcode::BINARY, &connect).unwrap();
         let (_, bytes) = socket.next_frame().unwrap();
-        assert!(matches!(Packet::decode(Version::V5, bytes[0], &bytes[2..]), Packet::Connack { code: 0, .. }));
+        assert!(matches!(
+            Packet::decode(Version::V5, bytes[0], &bytes[2..]),
+            Packet::Connack { code: 0, .. }
+        ));
         if with_data {
             socket.frame(true, opcode::BINARY, &[0xC0, 0]).unwrap();
         }
