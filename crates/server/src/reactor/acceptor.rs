@@ -38,6 +38,8 @@ pub struct Acceptor {
 pub enum Accepted {
     /// A connection and the reactor it goes to.
     Connection(usize, Transport, Arc<ListenerSettings>),
+    /// A connection was closed because a limit is reached.
+    Refused,
     /// Nobody is waiting.
     Nobody,
     /// Accepting has to pause; the listener must be asked again later.
@@ -62,41 +64,37 @@ impl Acceptor {
 
     /// Takes the next connection from one listening socket.
     pub fn accept(&mut self, index: usize, now: Instant) -> Accepted {
-        loop {
-            if let Some(wait) = self.rate.as_mut().and_then(|rate| rate.take(now)) {
-                return Accepted::Later(wait);
+        if let Some(wait) = self.rate.as_mut().and_then(|rate| rate.take(now)) {
+            return Accepted::Later(wait);
+        }
+        let Some(bound) = self.sockets.get(index) else { return Accepted::Nobody };
+        let transport = match bound.socket.accept_transport() {
+            Ok(Some(transport)) => transport,
+            Ok(None) => {
+                if let Some(rate) = &mut self.rate {
+                    rate.give_back();
+                }
+                return Accepted::Nobody;
             }
-            let Some(bound) = self.sockets.get(index) else { return Accepted::Nobody };
-            let socket = match bound.socket.accept() {
-                Ok(Some(socket)) => socket,
-                Ok(None) => {
-                    if let Some(rate) = &mut self.rate {
-                        rate.give_back();
-                    }
-                    return Accepted::Nobody;
-                }
-                Err(error) => {
-                    if !self.refusal_reported {
-                        self.refusal_reported = true;
-                        tracing::warn!(%error, exhausted = is_exhaustion(&error),
-                            "cannot accept connections; raise the open-file limit (LimitNOFILE, ulimit -n)");
-                    }
-                    return Accepted::Later(Duration::from_millis(100));
-                }
-            };
-            let settings = bound.settings.load_full();
-            let open: usize = self.reactors.iter().map(|inbox| inbox.connections.load(Relaxed)).sum();
-            if open >= self.max_connections || !settings.admit() {
+            Err(error) => {
                 if !self.refusal_reported {
                     self.refusal_reported = true;
-                    tracing::warn!(listener = %settings.name, open, "limit of connections reached; refusing more (max-connections)");
+                    tracing::warn!(%error, exhausted = is_exhaustion(&error),
+                            "cannot accept connections; raise the open-file limit (LimitNOFILE, ulimit -n)");
                 }
-                drop(socket);
-                continue;
+                return Accepted::Later(Duration::from_millis(100));
             }
-            let transport = Transport::plain(socket);
-            return Accepted::Connection(self.place(), transport, settings);
+        };
+        let settings = bound.settings.load_full();
+        let open: usize = self.reactors.iter().map(|inbox| inbox.connections.load(Relaxed)).sum();
+        if open >= self.max_connections || !settings.admit() {
+            if !self.refusal_reported {
+                self.refusal_reported = true;
+                tracing::warn!(listener = %settings.name, open, "limit of connections reached; refusing more (max-connections)");
+            }
+            return Accepted::Refused;
         }
+        Accepted::Connection(self.place(), transport, settings)
     }
 
     /// When to try again after a failure.

@@ -219,8 +219,13 @@ impl Reactor {
 
     fn accept(&mut self, index: usize) {
         let Some(acceptor) = &mut self.acceptor else { return };
+        if self.shared.health.is_draining() {
+            // Who waits is turned away when the sockets close.
+            return;
+        }
         for _ in 0..ACCEPTS {
             match acceptor.accept(index, self.now.monotonic) {
+                Accepted::Refused => self.effects.counters.sockets_refused += 1,
                 Accepted::Nobody => return,
                 Accepted::Later(wait) => {
                     *acceptor.retry_at() = Some(self.now.monotonic + wait);
