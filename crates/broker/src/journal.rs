@@ -30,6 +30,9 @@ pub trait Journal: Send + Sync {
     /// Stages a record and returns the position at which it will be durable.
     fn stage(&self, record: &Record<'_>) -> Position;
 
+    /// The position of the record staged last. An answer that depends on state which it only reads waits for it.
+    fn staged(&self) -> Position;
+
     /// Everything at or before this position is durable.
     fn durable(&self) -> Position;
 }

@@ -4,8 +4,10 @@
 //! - Sequences are never reused and grow by one; the slot of a sequence is found by subtraction.
 //! - A returned entry keeps its sequence and becomes ready before everything that was not sent yet.
 //! - The front slot is never settled: settling the front drops all settled slots behind it.
+//! - Memory follows the entries that are left, not the span of their sequences: where few are left among many
+//!   settled ones, they move to a table of their own (`stragglers`).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::record::{Entry, QueueRecord};
 
@@ -34,6 +36,10 @@ pub struct Queue {
     slots: VecDeque<Slot>,
     /// Sequence of the front slot.
     base: u64,
+    /// Entries of `slots`.
+    live: usize,
+    /// Entries older than `base`, of which few were left; none of them settled.
+    stragglers: BTreeMap<u64, Slot>,
     /// First sequence that was never handed out since the last rewind.
     next: u64,
     /// Ready entries below `next`.
@@ -44,6 +50,8 @@ pub struct Queue {
 
 /// Capacity kept when the queue runs empty; more is given back.
 const KEPT_CAPACITY: usize = 1024;
+/// Slots from which on a queue of mostly settled ones is thinned out.
+const SPARSE: usize = 1024;
 
 impl Queue {
     /// The sequence that the next entry will get.
@@ -55,7 +63,7 @@ impl Queue {
     /// Sequence of the oldest entry that is not settled.
     #[must_use]
     pub fn front_sequence(&self) -> u64 {
-        self.base
+        self.stragglers.first_key_value().map_or(self.base, |(sequence, _)| *sequence)
     }
 
     /// Entries waiting to be handed out.
@@ -73,13 +81,13 @@ impl Queue {
     /// Whether no entry is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.is_empty() && self.stragglers.is_empty()
     }
 
     /// Applies a record. Records about unknown sequences are skipped.
     pub fn apply(&mut self, record: QueueRecord) -> Option<Entry> {
         match record {
-            QueueRecord::Enqueued { sequence, entry } => {
+            QueueRecord::Enqueued { sequence, entry, .. } => {
                 self.enqueue(sequence, entry);
                 None
             }
@@ -91,15 +99,18 @@ impl Queue {
         }
     }
 
+    /// A sequence may leave a gap: what is not durable takes sequences without a record.
     fn enqueue(&mut self, sequence: u64, entry: Entry) {
-        if self.slots.is_empty() {
-            // After a replay the first entry may have any sequence.
-            self.base = self.base.max(sequence);
-            self.next = self.base;
+        let Some(gap) = sequence.checked_sub(self.next_sequence()) else { return };
+        if self.slots.is_empty() || gap > SPARSE as u64 {
+            self.set_aside(self.slots.len());
+            self.base = sequence;
+            self.next = self.next.max(sequence);
+        } else {
+            let settled = || Slot { entry: None, stage: Stage::Sent, redelivered: false };
+            self.slots.extend((0..gap).map(|_| settled()));
         }
-        if sequence != self.next_sequence() {
-            return;
-        }
+        self.live += 1;
         self.ready += 1;
         self.ready_bytes += entry.message.size();
         self.slots.push_back(Slot { entry: Some(entry), stage: Stage::Ready, redelivered: false });
@@ -115,15 +126,43 @@ impl Queue {
             self.ready_bytes -= entry.message.size();
             self.returned.remove(&sequence);
         }
+        if sequence < self.base {
+            self.stragglers.remove(&sequence);
+            return Some(entry);
+        }
+        self.live -= 1;
         while self.slots.front().is_some_and(|slot| slot.entry.is_none()) {
             self.slots.pop_front();
             self.base += 1;
         }
         self.next = self.next.max(self.base);
+        if self.slots.len() > SPARSE && self.live < self.slots.len() / 4 {
+            self.set_aside(self.slots.len() / 2);
+        }
         if self.slots.is_empty() && self.slots.capacity() > KEPT_CAPACITY {
             self.slots = VecDeque::new();
         }
         Some(entry)
+    }
+
+    /// Moves what is left of the first `slots` slots to the stragglers. As it halves a sparse queue, its cost per
+    /// settled entry is constant.
+    fn set_aside(&mut self, slots: usize) {
+        for slot in self.slots.drain(..slots.min(self.slots.len())) {
+            if slot.entry.is_some() {
+                self.live -= 1;
+                if slot.stage == Stage::Ready {
+                    self.returned.insert(self.base);
+                }
+                self.stragglers.insert(self.base, slot);
+            }
+            self.base += 1;
+        }
+        while self.slots.front().is_some_and(|slot| slot.entry.is_none()) {
+            self.slots.pop_front();
+            self.base += 1;
+        }
+        self.next = self.next.max(self.base);
     }
 
     fn release(&mut self, sequence: u64) {
@@ -205,33 +244,59 @@ impl Queue {
         let mut released = Vec::new();
         self.returned.clear();
         self.next = self.base;
-        for (index, slot) in self.slots.iter_mut().enumerate() {
+        let aside = self.stragglers.iter_mut().map(|(sequence, slot)| (*sequence, slot));
+        let dense = (self.base..).zip(self.slots.iter_mut());
+        for (sequence, slot) in aside.chain(dense) {
             let Some(entry) = &slot.entry else { continue };
             match slot.stage {
                 Stage::Ready => {}
-                Stage::Released => released.push(self.base + index as u64),
+                Stage::Released => {
+                    released.push(sequence);
+                    continue;
+                }
                 Stage::Sent => {
                     slot.stage = Stage::Ready;
                     self.ready += 1;
                     self.ready_bytes += entry.message.size();
                 }
             }
+            if sequence < self.base {
+                self.returned.insert(sequence);
+            }
         }
         released
     }
 
+    /// Notes that everything in the queue may have been handed out before. For a queue that comes from the log,
+    /// where that is not recorded.
+    pub(crate) fn mark_redelivered(&mut self) {
+        let aside = self.stragglers.values_mut();
+        for slot in aside.chain(self.slots.iter_mut()) {
+            slot.redelivered = true;
+        }
+    }
+
     /// All entries that are not settled, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &Entry, Stage)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            slot.entry.as_ref().map(|entry| (self.base + index as u64, entry, slot.stage))
-        })
+        let aside = self.stragglers.iter().map(|(sequence, slot)| (*sequence, slot));
+        let dense = (self.base..).zip(self.slots.iter());
+        aside.chain(dense).filter_map(|(sequence, slot)| Some((sequence, slot.entry.as_ref()?, slot.stage)))
     }
 
     fn slot(&self, sequence: u64) -> Option<&Slot> {
-        self.slots.get(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
+        match sequence.checked_sub(self.base) {
+            Some(index) => self.slots.get(usize::try_from(index).ok()?),
+            None => self.stragglers.get(&sequence),
+        }
     }
 
     fn slot_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
+        match sequence.checked_sub(self.base) {
+            Some(index) => self.slots.get_mut(usize::try_from(index).ok()?),
+            None => self.stragglers.get_mut(&sequence),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,10 +18,33 @@ use crate::will::Will;
 pub enum Record<'a> {
     /// A change of a session.
     Session(SessionId, &'a SessionRecord),
-    /// A change of a shared subscription's queue.
-    Group(GroupId, &'a QueueRecord),
+    /// A change of a shared subscription.
+    Group(GroupId, &'a GroupRecord),
     /// A change of a retained value.
     Retained(&'a RetainedRecord),
+}
+
+/// A record that owns what it says: as it comes back from the log.
+#[derive(Clone, Debug)]
+pub enum OwnedRecord {
+    /// A change of a session.
+    Session(SessionId, SessionRecord),
+    /// A change of a shared subscription.
+    Group(GroupId, GroupRecord),
+    /// A change of a retained value.
+    Retained(RetainedRecord),
+}
+
+impl OwnedRecord {
+    /// The record, borrowed.
+    #[must_use]
+    pub fn as_record(&self) -> Record<'_> {
+        match self {
+            Self::Session(id, record) => Record::Session(*id, record),
+            Self::Group(id, record) => Record::Group(*id, record),
+            Self::Retained(record) => Record::Retained(record),
+        }
+    }
 }
 
 /// Stable numbers of the record kinds; never reused.
@@ -50,6 +73,10 @@ pub enum RecordKind {
     Settled = 17,
     /// [`QueueRecord::Released`].
     Released = 18,
+    /// [`GroupRecord::Opened`].
+    GroupOpened = 24,
+    /// [`GroupRecord::Ended`].
+    GroupEnded = 25,
     /// [`RetainedRecord::Set`].
     RetainedSet = 32,
     /// [`RetainedRecord::Cleared`].
@@ -72,6 +99,16 @@ impl RecordKind {
 }
 
 impl Record<'_> {
+    /// A copy that can be kept.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedRecord {
+        match *self {
+            Self::Session(id, record) => OwnedRecord::Session(id, record.clone()),
+            Self::Group(id, record) => OwnedRecord::Group(id, record.clone()),
+            Self::Retained(record) => OwnedRecord::Retained(record.clone()),
+        }
+    }
+
     /// The kind, for the record header.
     #[must_use]
     pub fn kind(&self) -> RecordKind {
@@ -116,7 +153,7 @@ pub enum SessionRecord {
     Completed(u16),
     /// The will was set or, with `None`, discharged.
     WillChanged(Option<Box<Will>>),
-    /// The connection ended at this time (UTC milliseconds); expiry and will delay count from here.
+    /// The connection ended; expiry and will delay count from here.
     Offline {
         /// UTC milliseconds.
         at_ms: u64,
@@ -138,6 +175,33 @@ impl SessionRecord {
             Self::Completed(_) => RecordKind::Completed,
             Self::WillChanged(_) => RecordKind::WillChanged,
             Self::Offline { .. } => RecordKind::Offline,
+            Self::Queue(record) => record.kind(),
+        }
+    }
+}
+
+/// What happened to a shared subscription that has a durable member. Who its members are follows from the
+/// subscriptions of the sessions.
+#[derive(Clone, Debug)]
+pub enum GroupRecord {
+    /// It has its first durable member.
+    Opened {
+        /// Share name.
+        name: Arc<str>,
+        /// Topic filter without the `$share` prefix.
+        filter: Arc<str>,
+    },
+    /// Its last durable member is gone, and everything it held.
+    Ended,
+    /// A change of its queue. What a member holds on loan stays in this queue until it is settled.
+    Queue(QueueRecord),
+}
+
+impl GroupRecord {
+    fn kind(&self) -> RecordKind {
+        match self {
+            Self::Opened { .. } => RecordKind::GroupOpened,
+            Self::Ended => RecordKind::GroupEnded,
             Self::Queue(record) => record.kind(),
         }
     }
@@ -166,10 +230,13 @@ pub enum SettleReason {
 /// What happened in a queue.
 #[derive(Clone, Debug)]
 pub enum QueueRecord {
-    /// A message was put at the end; its sequence is the next one.
+    /// A message was put at the end. Sequences grow but may leave gaps: what need not survive has no record.
     Enqueued {
         /// The sequence it got.
         sequence: u64,
+        /// The entry of a shared subscription that became this one, and is settled there by this record: so a
+        /// QoS 2 message is never in both queues or in none [MQTT-4.8.2-4].
+        from: Option<(GroupId, u64)>,
         /// The entry.
         entry: Entry,
     },
@@ -204,12 +271,21 @@ pub struct Entry {
     pub message: Arc<Message>,
     /// Subscription identifiers to send along.
     pub ids: SubscriptionIds,
-    /// Where it came from, if it is on loan from a shared subscription.
+    /// Where it came from, if it is on loan from a shared subscription. Such an entry is never recorded: the
+    /// shared subscription's own record of it stands until it is settled.
     pub loan: Option<Box<Loan>>,
     /// Effective guarantee.
     pub qos: Qos,
     /// Retain flag to send.
     pub retain: bool,
+}
+
+impl Entry {
+    /// Whether the entry has to survive a restart, in a queue that does.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.qos > Qos::AtMostOnce && self.loan.is_none()
+    }
 }
 
 /// An entry of a shared subscription that a member holds until it acknowledges or leaves.

@@ -74,6 +74,11 @@ impl Retained {
         self.table.read().values.get(topic).map(|value| Arc::clone(&value.message))
     }
 
+    /// All messages, in the order of their topics.
+    pub(crate) fn all(&self) -> Vec<Arc<Message>> {
+        self.table.read().values.values().map(|value| Arc::clone(&value.message)).collect()
+    }
+
     /// Number of the latest change.
     pub(crate) fn version(&self) -> u64 {
         self.table.read().version

@@ -120,7 +120,8 @@ impl SessionState {
             cx.effects.counters.dropped_denied += 1;
             return true;
         }
-        if message.is_expired(cx.now) {
+        let own = message.author.as_ref().is_some_and(|author| author.client_id == *session.client_id());
+        if message.is_expired(cx.now) || (own && options.no_local) {
             return true;
         }
         let ids = SubscriptionIds::None.with(options.id);

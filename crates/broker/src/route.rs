@@ -154,7 +154,7 @@ impl Generations {
         }
     }
 
-    fn is_current(&self, stamp: &Stamp, permissions: u64) -> bool {
+    pub(crate) fn is_current(&self, stamp: &Stamp, permissions: u64) -> bool {
         stamp.first == self.by_first_level[usize::from(stamp.slot)].load(Ordering::Acquire)
             && stamp.wildcard == self.wildcard_first.load(Ordering::Acquire)
             && stamp.permissions == permissions
@@ -242,10 +242,9 @@ impl<'a> Routing<'a> {
     pub(crate) fn new(
         publication: &'a Publication<'a>,
         topic: Arc<str>,
-        fan_out: bool,
         author: Option<Arc<Author>>,
     ) -> Self {
-        Self { publication, topic, fan_out, author, message: None }
+        Self { publication, topic, fan_out: false, author, message: None }
     }
 
     /// The message, copied out of the read buffer the first time.

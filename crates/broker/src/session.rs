@@ -22,7 +22,7 @@ use crate::permission::{Action, Permissions, Subject};
 use crate::queue::{Queue, Stage};
 use crate::record::{Entry, QueueRecord, Record, SessionRecord, SettleReason};
 use crate::retained_replay::RetainedReplay;
-use crate::shared_group::SharedGroup;
+use crate::shared_group::{GroupId, SharedGroup};
 use crate::will::Will;
 
 /// Identifies a session; never reused.
@@ -88,6 +88,10 @@ pub(crate) struct SessionState {
     /// Unacknowledged deliveries allowed (the client's Receive Maximum).
     pub window: u16,
     pub in_flight: u16,
+    /// Entries of the queue that are on loan from shared subscriptions.
+    pub loans: u32,
+    /// Connected, but redelivery has not begun: nothing may overtake it.
+    pub resuming: bool,
     pub user: Option<Arc<str>>,
     pub outbox: Option<Box<dyn Outbox>>,
     pub queue: Queue,
@@ -97,8 +101,10 @@ pub(crate) struct SessionState {
     pub groups: Vec<Arc<SharedGroup>>,
     pub will: Option<Box<Will>>,
     pub replay: Option<Box<RetainedReplay>>,
-    /// When the connection ended.
-    pub offline_since: Option<Now>,
+    /// When the connection ended; timers count from here.
+    pub offline_since: Option<Instant>,
+    /// The same in UTC milliseconds; 0 while connected.
+    pub offline_at_ms: u64,
     /// The armed deadline, to disarm it.
     pub deadline: Option<Instant>,
     /// Whether reaching the queue limit was reported already.
@@ -206,6 +212,8 @@ impl SessionState {
             expiry,
             window: 0,
             in_flight: 0,
+            loans: 0,
+            resuming: false,
             user,
             outbox: None,
             queue: Queue::default(),
@@ -215,6 +223,7 @@ impl SessionState {
             will: None,
             replay: None,
             offline_since: None,
+            offline_at_ms: 0,
             deadline: None,
             overflow_reported: false,
         }
@@ -232,10 +241,12 @@ impl SessionState {
                 self.user = user;
                 self.expiry = expiry;
                 self.offline_since = None;
+                self.offline_at_ms = 0;
             }
             SessionRecord::Ended => {
                 self.ended = true;
                 self.queue = Queue::default();
+                self.loans = 0;
                 self.received = VecDeque::new();
                 self.subscriptions = None;
                 self.will = None;
@@ -260,7 +271,10 @@ impl SessionState {
                 }
             }
             SessionRecord::WillChanged(will) => self.will = will,
-            SessionRecord::Offline { expiry, .. } => self.expiry = expiry,
+            SessionRecord::Offline { at_ms, expiry } => {
+                self.offline_at_ms = at_ms;
+                self.expiry = expiry;
+            }
             SessionRecord::Queue(record) => return self.queue.apply(record),
         }
         None
@@ -274,23 +288,40 @@ impl SessionState {
         journal: Option<&dyn Journal>,
     ) -> (Position, Option<Entry>) {
         let position = match journal {
-            Some(journal) if self.is_durable() => journal.stage(&Record::Session(session, &record)),
+            Some(journal) if self.is_durable() && self.concerns_durable(&record) => {
+                journal.stage(&Record::Session(session, &record))
+            }
             _ => Position::NONE,
         };
         (position, self.apply(record))
     }
 
+    /// Entries at most once and those on loan are not recorded, so nothing that happens to them is.
+    fn concerns_durable(&self, record: &SessionRecord) -> bool {
+        match record {
+            SessionRecord::Queue(QueueRecord::Enqueued { entry, .. }) => entry.is_durable(),
+            SessionRecord::Queue(QueueRecord::Settled { sequence, .. }) => {
+                self.queue.entry(*sequence).is_some_and(|(entry, ..)| entry.is_durable())
+            }
+            _ => true,
+        }
+    }
+
     fn settle(&mut self, session: SessionId, sequence: u64, reason: SettleReason, cx: &mut Context<'_>) {
         let record = SessionRecord::Queue(QueueRecord::Settled { sequence, reason });
         let (_, entry) = self.commit(session, record, cx.journal);
-        if let Some(loan) = entry.and_then(|entry| entry.loan) {
-            cx.effects.group_work.push(GroupWork::Settled(loan.group, loan.sequence));
-        }
+        let Some(loan) = entry.and_then(|entry| entry.loan) else { return };
+        self.loans -= 1;
+        cx.effects.group_work.push(match reason {
+            SettleReason::Returned => GroupWork::Returned(loan.group, loan.sequence),
+            _ => GroupWork::Settled(loan.group, loan.sequence),
+        });
     }
 
     /// Whether one more delivery could be sent at once.
     pub(crate) fn has_credit(&self) -> bool {
         self.queue.ready() == 0
+            && !self.resuming
             && self.in_flight < self.window
             && self.outbox.as_ref().is_some_and(|outbox| outbox.has_room())
     }
@@ -303,6 +334,23 @@ impl SessionState {
         self.enqueue_beyond_limits(session, entry, cx)
     }
 
+    /// Takes an entry of a shared subscription if it can be sent at once. `from` names the entry there if it is
+    /// handed over for good. Returns whether the record of this session says so.
+    pub(crate) fn take_over(
+        &mut self,
+        session: &Session,
+        entry: Entry,
+        from: Option<(GroupId, u64)>,
+        cx: &mut Context<'_>,
+    ) -> Option<(Position, bool)> {
+        if self.ended || !self.has_credit() {
+            return None;
+        }
+        let recorded = from.is_some() && self.is_durable() && entry.is_durable();
+        self.loans += u32::from(entry.loan.is_some());
+        Some((self.append(session, entry, from, cx), recorded))
+    }
+
     /// Like [`enqueue`](Self::enqueue), for what is bounded elsewhere: the replay of retained messages waits for
     /// the queue to run short, so its messages are never dropped for the queue's limits.
     pub(crate) fn enqueue_beyond_limits(
@@ -311,8 +359,18 @@ impl SessionState {
         entry: Entry,
         cx: &mut Context<'_>,
     ) -> Position {
+        self.append(session, entry, None, cx)
+    }
+
+    fn append(
+        &mut self,
+        session: &Session,
+        entry: Entry,
+        from: Option<(GroupId, u64)>,
+        cx: &mut Context<'_>,
+    ) -> Position {
         let sequence = self.queue.next_sequence();
-        let record = SessionRecord::Queue(QueueRecord::Enqueued { sequence, entry });
+        let record = SessionRecord::Queue(QueueRecord::Enqueued { sequence, entry, from });
         let (position, _) = self.commit(session.id, record, cx.journal);
         self.pump(session, cx);
         position
@@ -320,6 +378,8 @@ impl SessionState {
 
     fn make_room(&mut self, session: &Session, entry: &Entry, cx: &mut Context<'_>) -> bool {
         let size = entry.message.size();
+        // Nothing needs to go for what would not fit alone.
+        let possible = size <= cx.limits.max_queued_bytes && cx.limits.max_queued_messages > 0;
         loop {
             let fits = self.queue.ready() < cx.limits.max_queued_messages
                 && self.queue.ready_bytes() + size <= cx.limits.max_queued_bytes;
@@ -333,7 +393,7 @@ impl SessionState {
                     "queue limit reached; messages for this session are dropped (max-queued-messages, max-queued-bytes)");
             }
             match (cx.limits.overflow, self.queue.first_ready()) {
-                (Overflow::DropOldest, Some(oldest)) => {
+                (Overflow::DropOldest, Some(oldest)) if possible => {
                     self.settle(session.id, oldest, SettleReason::Overflow, cx);
                 }
                 _ => return false,
@@ -343,6 +403,9 @@ impl SessionState {
 
     /// Sends queued messages as long as the window and the output allow.
     pub(crate) fn pump(&mut self, session: &Session, cx: &mut Context<'_>) {
+        if self.resuming {
+            return;
+        }
         while self.in_flight < self.window && self.outbox.as_ref().is_some_and(|outbox| outbox.has_room()) {
             let Some(sequence) = self.queue.first_ready() else { break };
             if sequence - self.queue.front_sequence() >= PACKET_IDS {
@@ -446,8 +509,10 @@ impl SessionState {
                     self.in_flight = self.in_flight.saturating_sub(1);
                 }
                 (Acknowledgement::Received(_), Qos::ExactlyOnce, _) => {
-                    let record = SessionRecord::Queue(QueueRecord::Released { sequence });
-                    self.commit(session.id, record, cx.journal);
+                    if stage == Stage::Sent {
+                        let record = SessionRecord::Queue(QueueRecord::Released { sequence });
+                        self.commit(session.id, record, cx.journal);
+                    }
                     if let Some(outbox) = &mut self.outbox {
                         outbox.release(id, cx.effects);
                     }
@@ -469,30 +534,22 @@ impl SessionState {
         }
     }
 
-    /// Gives entries on loan back to their shared subscriptions. QoS 2 stays with its member [MQTT-4.8.2-4].
+    /// Gives entries on loan back to their shared subscriptions. QoS 2 is never on loan [MQTT-4.8.2-4].
     pub(crate) fn return_loans(&mut self, session: &Session, cx: &mut Context<'_>) {
-        if self.groups.is_empty() {
+        if self.loans == 0 {
             return;
         }
-        let loans: Vec<u64> = self
-            .queue
-            .iter()
-            .filter(|(_, entry, _)| entry.loan.is_some())
-            .map(|(sequence, _, _)| sequence)
-            .collect();
+        let on_loan = self.queue.iter().filter(|(_, entry, _)| entry.loan.is_some());
+        let loans: Vec<u64> = on_loan.map(|(sequence, ..)| sequence).collect();
         for sequence in loans {
-            let reason = SettleReason::Returned;
-            let record = SessionRecord::Queue(QueueRecord::Settled { sequence, reason });
-            let (_, entry) = self.commit(session.id, record, cx.journal);
-            if let Some(loan) = entry.and_then(|entry| entry.loan) {
-                cx.effects.group_work.push(GroupWork::Returned(loan.group, loan.sequence));
-            }
+            self.settle(session.id, sequence, SettleReason::Returned, cx);
         }
     }
 
     /// Starts redelivery for a new connection: unreleased deliveries go out again, in order and marked as
     /// duplicates; for released ones the release is repeated [MQTT-4.4.0-1].
     pub(crate) fn resume(&mut self, session: &Session, cx: &mut Context<'_>) {
+        self.resuming = false;
         let released = self.queue.rewind();
         self.in_flight = u16::try_from(released.len()).unwrap_or(u16::MAX);
         if let Some(outbox) = &mut self.outbox {

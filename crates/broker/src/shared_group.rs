@@ -3,6 +3,9 @@
 //! A message goes to one connected member with credit. The group keeps it until that member has acknowledged,
 //! so that it can go to another when the member leaves. QoS 2 stays with the member that got it: it is settled
 //! here when it is handed over [MQTT-4.8.2-4], [MQTT-4.8.2-5].
+//!
+//! A group is durable as long as it has a durable member. What its members hold on loan is durable here, not there:
+//! after a restart all of it is ready again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,12 +20,12 @@ use crate::message::{Message, Qos};
 use crate::outbox::{Delivery, Pushed};
 use crate::permission::{Action, Subject};
 use crate::queue::Queue;
-use crate::record::{Entry, Loan, QueueRecord, Record, SettleReason};
+use crate::record::{Entry, GroupRecord, Loan, OwnedRecord, QueueRecord, Record, SettleReason};
 use crate::route::Routing;
 use crate::session::{Context, Session, SessionId};
 
 /// Identifies a shared subscription; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u64);
 
 /// A shared subscription. See the module documentation.
@@ -37,6 +40,8 @@ pub struct SharedGroup {
 #[derive(Default)]
 struct GroupState {
     members: Vec<Member>,
+    /// Whether its records are kept: it has a durable member.
+    recorded: bool,
     turn: usize,
     queue: Queue,
     overflow_reported: bool,
@@ -45,6 +50,7 @@ struct GroupState {
 struct Member {
     session: Arc<Session>,
     options: SubscriptionOptions,
+    durable: bool,
 }
 
 impl fmt::Debug for SharedGroup {
@@ -88,22 +94,91 @@ impl SharedGroup {
         (state.queue.ready(), state.queue.ready_bytes())
     }
 
-    /// Adds a member or replaces its options; true if it was a member before.
-    pub(crate) fn join(&self, session: &Arc<Session>, options: SubscriptionOptions) -> bool {
+    /// The group's identity.
+    #[must_use]
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// Adds a member or replaces its options. With its first durable member the group becomes durable.
+    pub(crate) fn join(
+        &self,
+        session: &Arc<Session>,
+        options: SubscriptionOptions,
+        durable: bool,
+        journal: Option<&dyn Journal>,
+    ) -> Position {
         let mut state = self.state.lock();
-        if let Some(member) = state.members.iter_mut().find(|member| member.session.id() == session.id()) {
-            member.options = options;
-            return true;
+        match state.members.iter_mut().find(|member| member.session.id() == session.id()) {
+            Some(member) => {
+                member.options = options;
+                member.durable = durable;
+            }
+            None => state.members.push(Member { session: Arc::clone(session), options, durable }),
         }
-        state.members.push(Member { session: Arc::clone(session), options });
-        false
+        self.update_durability(&mut state, journal)
     }
 
     /// Removes a member; true if the group has none left.
-    pub(crate) fn leave(&self, session: SessionId) -> bool {
+    pub(crate) fn leave(&self, session: SessionId, journal: Option<&dyn Journal>) -> bool {
         let mut state = self.state.lock();
         state.members.retain(|member| member.session.id() != session);
+        self.update_durability(&mut state, journal);
         state.members.is_empty()
+    }
+
+    /// A member's session need not survive a restart any more.
+    pub(crate) fn member_is_transient(&self, session: SessionId, journal: Option<&dyn Journal>) {
+        let mut state = self.state.lock();
+        for member in state.members.iter_mut().filter(|member| member.session.id() == session) {
+            member.durable = false;
+        }
+        self.update_durability(&mut state, journal);
+    }
+
+    /// Ends a group that came from the log without any member.
+    pub(crate) fn close(&self, journal: Option<&dyn Journal>) {
+        self.update_durability(&mut self.state.lock(), journal);
+    }
+
+    fn update_durability(&self, state: &mut GroupState, journal: Option<&dyn Journal>) -> Position {
+        let durable = state.members.iter().any(|member| member.durable);
+        if durable == state.recorded {
+            return Position::NONE;
+        }
+        state.recorded = durable;
+        let Some(journal) = journal else { return Position::NONE };
+        if !durable {
+            return journal.stage(&Record::Group(self.id, &GroupRecord::Ended));
+        }
+        let records = self.records_of(state);
+        records.iter().map(|record| journal.stage(&record.as_record())).max().unwrap_or_default()
+    }
+
+    /// The records that make up the group as it is; none if it is not durable.
+    pub(crate) fn records(&self) -> Vec<OwnedRecord> {
+        let state = self.state.lock();
+        if state.recorded { self.records_of(&state) } else { Vec::new() }
+    }
+
+    fn records_of(&self, state: &GroupState) -> Vec<OwnedRecord> {
+        let opened = GroupRecord::Opened { name: Arc::from(&*self.name), filter: Arc::clone(&self.filter) };
+        let enqueued = state.queue.iter().map(|(sequence, entry, _)| {
+            GroupRecord::Queue(QueueRecord::Enqueued { sequence, entry: entry.clone(), from: None })
+        });
+        std::iter::once(opened).chain(enqueued).map(|record| OwnedRecord::Group(self.id, record)).collect()
+    }
+
+    /// Applies a record of the group's queue; called for live changes and for replayed ones.
+    pub(crate) fn apply(&self, record: QueueRecord) {
+        let mut state = self.state.lock();
+        state.queue.apply(record);
+        self.backlog.store(state.queue.ready() > 0, Relaxed);
+    }
+
+    /// Marks a group that comes from the log.
+    pub(crate) fn restored(&self) {
+        self.state.lock().recorded = true;
     }
 
     /// Routes one publication to a member. Returns whether anybody was there to take it.
@@ -131,13 +206,15 @@ impl SharedGroup {
             return (true, Position::NONE);
         }
         let sequence = state.queue.next_sequence();
-        let position = self.commit(&mut state, QueueRecord::Enqueued { sequence, entry }, cx.journal);
-        self.dispatch(&mut state, cx);
-        (true, position)
+        let record = QueueRecord::Enqueued { sequence, entry, from: None };
+        let position = self.commit(&mut state, record, cx.journal);
+        let handed = self.dispatch(&mut state, cx);
+        (true, position.max(handed))
     }
 
     fn make_room(&self, state: &mut GroupState, entry: &Entry, cx: &mut Context<'_>) -> bool {
         let size = entry.message.size();
+        let possible = size <= cx.limits.max_queued_bytes && cx.limits.max_queued_messages > 0;
         while state.queue.ready() >= cx.limits.max_queued_messages
             || state.queue.ready_bytes() + size > cx.limits.max_queued_bytes
         {
@@ -148,9 +225,8 @@ impl SharedGroup {
                     "queue limit reached; messages for this shared subscription are dropped (max-queued-messages, max-queued-bytes)");
             }
             match (cx.limits.overflow, state.queue.first_ready()) {
-                (Overflow::DropOldest, Some(sequence)) => {
-                    let reason = SettleReason::Overflow;
-                    self.commit(state, QueueRecord::Settled { sequence, reason }, cx.journal);
+                (Overflow::DropOldest, Some(sequence)) if possible => {
+                    self.settle(state, sequence, SettleReason::Overflow, cx);
                 }
                 _ => return false,
             }
@@ -159,55 +235,89 @@ impl SharedGroup {
     }
 
     fn commit(&self, state: &mut GroupState, record: QueueRecord, journal: Option<&dyn Journal>) -> Position {
+        let record = GroupRecord::Queue(record);
         let position = match journal {
-            Some(journal) => journal.stage(&Record::Group(self.id, &record)),
-            None => Position::NONE,
+            Some(journal) if state.recorded => journal.stage(&Record::Group(self.id, &record)),
+            _ => Position::NONE,
         };
-        state.queue.apply(record);
+        if let GroupRecord::Queue(record) = record {
+            state.queue.apply(record);
+        }
         position
     }
 
-    /// Hands ready messages to members with credit.
-    fn dispatch(self: &Arc<Self>, state: &mut GroupState, cx: &mut Context<'_>) {
+    fn settle(&self, state: &mut GroupState, sequence: u64, reason: SettleReason, cx: &mut Context<'_>) {
+        self.commit(state, QueueRecord::Settled { sequence, reason }, cx.journal);
+    }
+
+    /// Hands ready messages to members with credit. Returns the position of what members took over for good.
+    fn dispatch(self: &Arc<Self>, state: &mut GroupState, cx: &mut Context<'_>) -> Position {
+        let mut position = Position::NONE;
         while let Some(sequence) = state.queue.first_ready() {
+            // Set before members are looked at: one that gets credit after that sees it and comes back.
+            self.backlog.store(true, Relaxed);
             let Some((entry, _, _)) = state.queue.entry(sequence) else { break };
             if entry.message.is_expired(cx.now) {
                 cx.effects.counters.dropped_expired += 1;
-                let reason = SettleReason::Expired;
-                self.commit(state, QueueRecord::Settled { sequence, reason }, cx.journal);
+                self.settle(state, sequence, SettleReason::Expired, cx);
                 continue;
             }
             let message = Arc::clone(&entry.message);
-            let Some(index) = state.choose(&message, cx) else { break };
-            let Some(member) = state.members.get(index) else { break };
-            let qos = message.qos.min(member.options.qos);
-            let loan =
-                (qos == Qos::AtLeastOnce).then(|| Box::new(Loan { group: Arc::clone(self), sequence }));
-            let keeps = loan.is_some();
-            let entry = Entry {
-                qos,
-                retain: member.options.retain_as_published && message.retain,
-                message,
-                ids: SubscriptionIds::None.with(member.options.id),
-                loan,
+            let Some(index) = state.choose(&message, cx) else {
+                if state.nobody_may_receive(&message, cx) {
+                    cx.effects.counters.dropped_denied += 1;
+                    self.settle(state, sequence, SettleReason::Denied, cx);
+                    continue;
+                }
+                break;
             };
-            let session = Arc::clone(&member.session);
-            session.lock().enqueue(&session, entry, cx);
-            if keeps {
-                state.queue.mark_sent(sequence);
-            } else {
-                let reason = SettleReason::HandedOver;
-                self.commit(state, QueueRecord::Settled { sequence, reason }, cx.journal);
-            }
+            position = position.max(self.hand_over(state, sequence, message, index, cx));
         }
-        self.backlog.store(state.queue.ready() > 0, Relaxed);
+        if state.queue.ready() == 0 {
+            self.backlog.store(false, Relaxed);
+        }
+        position
+    }
+
+    /// Hands one message to a member. If the member has lost its credit meanwhile, nothing changes.
+    fn hand_over(
+        self: &Arc<Self>,
+        state: &mut GroupState,
+        sequence: u64,
+        message: Arc<Message>,
+        index: usize,
+        cx: &mut Context<'_>,
+    ) -> Position {
+        let Some(member) = state.members.get(index) else { return Position::NONE };
+        let qos = message.qos.min(member.options.qos);
+        let on_loan = qos == Qos::AtLeastOnce;
+        let entry = Entry {
+            qos,
+            retain: member.options.retain_as_published && message.retain,
+            message,
+            ids: SubscriptionIds::None.with(member.options.id),
+            loan: on_loan.then(|| Box::new(Loan { group: Arc::clone(self), sequence })),
+        };
+        let from = (state.recorded && !on_loan).then_some((self.id, sequence));
+        let session = Arc::clone(&member.session);
+        let taken = session.lock().take_over(&session, entry, from, cx);
+        let Some((position, recorded)) = taken else { return Position::NONE };
+        if on_loan {
+            state.queue.mark_sent(sequence);
+        } else if recorded {
+            // The member's record says it for both queues.
+            let reason = SettleReason::HandedOver;
+            state.queue.apply(QueueRecord::Settled { sequence, reason });
+        } else {
+            self.settle(state, sequence, SettleReason::HandedOver, cx);
+        }
+        position
     }
 
     /// A member acknowledged an entry.
     pub(crate) fn settled(self: &Arc<Self>, sequence: u64, cx: &mut Context<'_>) {
         let mut state = self.state.lock();
-        let reason = SettleReason::Acknowledged;
-        self.commit(&mut state, QueueRecord::Settled { sequence, reason }, cx.journal);
+        self.settle(&mut state, sequence, SettleReason::Acknowledged, cx);
         if state.queue.ready() > 0 {
             self.dispatch(&mut state, cx);
         }
@@ -248,6 +358,16 @@ impl GroupState {
             }
         }
         None
+    }
+
+    /// Whether no member, connected or not, may receive the message any more: it must not hold up the others.
+    fn nobody_may_receive(&self, message: &Message, cx: &Context<'_>) -> bool {
+        !cx.permissions.is_unrestricted()
+            && !self.members.is_empty()
+            && self.members.iter().all(|member| {
+                let user = member.session.lock().user.clone();
+                !member.may_receive(&message.topic, user.as_deref(), cx)
+            })
     }
 
     fn least_in_flight(&self, message: &Message, cx: &Context<'_>) -> Option<usize> {

@@ -6,9 +6,11 @@
 //! - [`connection`]: connect, take over, disconnect, expire.
 //! - [`subscribing`]: subscribe and unsubscribe.
 //! - [`publishing`]: publish, acknowledge, QoS 2.
+//! - [`recovery`]: the virtual host from its records, and its records from the virtual host.
 
 pub mod connection;
 pub mod publishing;
+pub mod recovery;
 pub mod subscribing;
 
 use std::sync::Arc;

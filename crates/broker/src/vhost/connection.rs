@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::clock::Now;
 use crate::effects::Effects;
 use crate::event::Event;
-use crate::journal::Position;
+use crate::journal::{Journal, Position};
 use crate::message::Author;
 use crate::outbox::{CloseReason, Outbox};
-use crate::record::SessionRecord;
+use crate::record::{Record, SessionRecord};
 use crate::route::{RouteCache, Subscription};
 use crate::session::{NEVER_EXPIRES, Session, SessionId, SessionState};
 use crate::vhost::Vhost;
@@ -100,7 +100,8 @@ impl Vhost {
             return Err(TooManySessions);
         }
         let (session, session_present, replaced) = match existing {
-            Some(found) if !clean_start && !found.lock().ended => (found, true, None),
+            // A session that ends with its connection ends with the takeover, too (MQTT 5 §3.1.4).
+            Some(found) if !clean_start && found.lock().is_resumable() => (found, true, None),
             replaced => {
                 let state = SessionState::new(request.expiry, user.clone());
                 let fresh =
@@ -111,6 +112,9 @@ impl Vhost {
         };
         let (epoch, position, abandoned) = self.attach(&session, request, effects);
         drop(shard);
+        if session_present {
+            self.tell_groups(&session);
+        }
         if let Some(replaced) = replaced {
             self.end_session(&replaced, Cause::Replaced, now, effects);
         }
@@ -137,15 +141,22 @@ impl Vhost {
             state.evicted = CloseReason::TakenOver;
             outbox.wake(effects);
             effects.counters.takeovers += 1;
-            abandoned = state.will.take().filter(|will| will.delay == 0);
+            abandoned = state.will.clone().filter(|will| will.delay == 0);
+        }
+        if state.user != request.user && state.subscriptions.is_some() {
+            // Routes that publishers keep were made with the rights of the earlier user.
+            self.generations.changed("#");
         }
         if let Some(at) = state.deadline.take() {
             self.deadlines.disarm(at, session.id());
         }
         state.epoch = state.epoch.wrapping_add(1);
         state.window = request.window.max(1);
-        // A session whose expiry goes to zero still has durable state to be forgotten, so it is recorded.
-        state.expiry = state.expiry.max(request.expiry);
+        state.resuming = true;
+        if request.expiry == 0 {
+            state.forget(session.id(), self.journal.as_deref());
+        }
+        state.expiry = request.expiry;
         let opened = SessionRecord::Opened {
             client_id: Arc::clone(session.client_id()),
             user: request.user,
@@ -154,7 +165,7 @@ impl Vhost {
         let (mut position, _) = state.commit(session.id(), opened, self.journal.as_deref());
         if request.will.is_some() || state.will.is_some() {
             let change = SessionRecord::WillChanged(request.will);
-            position = state.commit(session.id(), change, self.journal.as_deref()).0;
+            position = position.max(state.commit(session.id(), change, self.journal.as_deref()).0);
         }
         state.outbox = Some(request.outbox);
         (state.epoch, position, abandoned)
@@ -197,10 +208,15 @@ impl Vhost {
                 return None;
             }
             state.outbox = None;
-            state.offline_since = Some(now);
-            let expiry = expiry.unwrap_or(state.expiry);
-            let offline = SessionRecord::Offline { at_ms: now.utc_ms, expiry };
-            state.commit(session.id(), offline, cx.journal);
+            state.offline_since = Some(now.monotonic);
+            // What ends with its connection cannot be prolonged when leaving (MQTT 5 §3.14.2.2.2).
+            let expiry = expiry.filter(|_| state.is_durable()).unwrap_or(state.expiry);
+            if expiry == 0 {
+                state.forget(session.id(), cx.journal);
+            } else {
+                let offline = SessionRecord::Offline { at_ms: now.utc_ms, expiry };
+                state.commit(session.id(), offline, cx.journal);
+            }
             state.return_loans(session, cx);
             if state.will.is_some() {
                 let delayed = state.will.as_ref().is_some_and(|will| will.delay > 0);
@@ -225,12 +241,12 @@ impl Vhost {
     }
 
     /// Arms the deadline of an offline session: its will or its end, whichever comes first.
-    fn arm(&self, session: &Arc<Session>, state: &mut SessionState) {
+    pub(super) fn arm(&self, session: &Arc<Session>, state: &mut SessionState) {
         let Some(since) = state.offline_since else { return };
         let ends = (state.expiry != NEVER_EXPIRES && state.expiry > 0).then_some(state.expiry);
         let will = state.will.as_ref().map(|will| will.delay);
         let Some(seconds) = [ends, will].into_iter().flatten().min() else { return };
-        let at = since.monotonic + Duration::from_secs(u64::from(seconds));
+        let at = since + Duration::from_secs(u64::from(seconds));
         state.deadline = Some(at);
         self.deadlines.arm(at, Arc::clone(session));
     }
@@ -245,9 +261,8 @@ impl Vhost {
                 return;
             };
             state.deadline = None;
-            let passed =
-                |seconds: u32| since.monotonic + Duration::from_secs(u64::from(seconds)) <= now.monotonic;
-            if state.expiry != NEVER_EXPIRES && passed(state.expiry) {
+            let passed = |seconds: u32| since + Duration::from_secs(u64::from(seconds)) <= now.monotonic;
+            if state.has_expired(now) {
                 ends = true;
             } else if state.will.as_ref().is_some_and(|will| passed(will.delay)) {
                 due_will = state.will.clone();
@@ -281,7 +296,7 @@ impl Vhost {
         let ended = self.with_context(now, effects, |cx| {
             let mut shard = self.registry.shard(session.client_id());
             let mut state = session.lock();
-            if state.ended || (cause == Cause::Expired && state.outbox.is_some()) {
+            if state.ended || (cause == Cause::Expired && !state.has_expired(now)) {
                 return false;
             }
             if let Some(mut outbox) = state.outbox.take() {
@@ -317,6 +332,17 @@ impl Vhost {
         self.events.event(Event::SessionEnded { client_id: Arc::clone(session.client_id()), expired });
     }
 
+    /// Tells shared subscriptions that a session has become one that ends with its connection.
+    fn tell_groups(&self, session: &Arc<Session>) {
+        let groups = {
+            let state = session.lock();
+            if state.is_durable() { Vec::new() } else { state.groups.clone() }
+        };
+        for group in groups {
+            group.member_is_transient(session.id(), self.journal.as_deref());
+        }
+    }
+
     /// Publishes a will on behalf of its session.
     fn publish_will(&self, session: &Arc<Session>, will: &Will, now: Now, effects: &mut Effects) {
         let user = session.lock().user.clone();
@@ -331,6 +357,27 @@ impl Vhost {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.earliest()
+    }
+}
+
+impl SessionState {
+    /// Whether a later connection of the client may go on with it.
+    fn is_resumable(&self) -> bool {
+        !self.ended && self.is_durable()
+    }
+
+    /// Whether it has outlived its connection for as long as it may.
+    fn has_expired(&self, now: Now) -> bool {
+        let Some(since) = self.offline_since.filter(|_| self.outbox.is_none()) else { return false };
+        self.expiry != NEVER_EXPIRES && since + Duration::from_secs(u64::from(self.expiry)) <= now.monotonic
+    }
+
+    /// From now on the session ends with its connection: nothing of it needs to survive a restart.
+    fn forget(&mut self, session: SessionId, journal: Option<&dyn Journal>) {
+        if let Some(journal) = journal.filter(|_| self.is_durable()) {
+            journal.stage(&Record::Session(session, &SessionRecord::Ended));
+        }
+        self.expiry = 0;
     }
 }
 

@@ -11,7 +11,7 @@ use crate::outbox::Delivery;
 use crate::permission::{Action, Permissions, Subject};
 use crate::record::{Entry, SessionRecord};
 use crate::route::{CachedRoute, Route, RouteBuilder, Routing, SessionTarget};
-use crate::session::{Acknowledgement, Context, Unknown};
+use crate::session::{Acknowledgement, Context, SessionId, SessionState, Unknown};
 use crate::vhost::Vhost;
 use crate::vhost::connection::Attachment;
 
@@ -121,19 +121,27 @@ impl Vhost {
             cx.effects.counters.denied_publish += 1;
             return Published::Denied;
         };
-        let fan_out = route.sessions.len() > 1;
-        let mut routing = Routing::new(publication, Arc::clone(&cached.topic), fan_out, author);
-        if fan_out && publication.payload.len() > SHARE_ABOVE {
-            routing.message(cx.now);
-        }
+        let mut routing = Routing::new(publication, Arc::clone(&cached.topic), author);
         let mut position = Position::NONE;
         let mut retained = true;
+        let mut later = None;
         if publication.retain {
             match self.retain(&mut routing, cx) {
                 Some(at) if publication.qos > Qos::AtMostOnce => position = at,
                 Some(_) => {}
                 None => retained = false,
             }
+            // Who subscribed after the search, but before the value was set, is shown neither the value nor the
+            // publication unless the search is repeated.
+            let permissions = cx.permissions.generation();
+            if !self.generations.is_current(&cached.stamp, permissions) {
+                later = self.route_to(publication.topic, cx.permissions).route;
+            }
+        }
+        let route = later.as_ref().unwrap_or(route);
+        routing.fan_out = route.sessions.len() > 1;
+        if routing.fan_out && publication.payload.len() > SHARE_ABOVE {
+            routing.message(cx.now);
         }
         let matched = deliver(route, &mut routing, &mut position, cx);
         if !matched {
@@ -144,11 +152,13 @@ impl Vhost {
 
     /// Sets or clears the topic's retained value; `None` if the store is full.
     fn retain(&self, routing: &mut Routing<'_>, cx: &mut Context<'_>) -> Option<Position> {
+        // What the broker says of itself does not outlive it.
+        let journal = cx.journal.filter(|_| routing.publication.publisher != SessionId::BROKER);
         if routing.publication.payload.is_empty() {
-            return Some(self.retained.clear(&routing.topic, cx.journal));
+            return Some(self.retained.clear(&routing.topic, journal));
         }
         let message = Arc::clone(routing.message(cx.now));
-        let set = self.retained.set(message, cx.limits, cx.journal);
+        let set = self.retained.set(message, cx.limits, journal);
         if set.is_err() {
             cx.effects.counters.dropped_retained_full += 1;
         }
@@ -179,11 +189,12 @@ impl Vhost {
         self.work_off(now, effects);
     }
 
-    /// Notes a QoS 2 publication of the client. False if it was received before and must not be routed again.
+    /// Notes a QoS 2 publication of the client. False if it was received before, or if the session belongs to
+    /// another connection by now; it must not be routed then.
     pub fn receive_once(&self, attachment: &Attachment, packet_id: u16) -> (bool, Position) {
         let mut state = attachment.session.lock();
-        if state.received.binary_search(&packet_id).is_ok() {
-            return (false, Position::NONE);
+        if state.epoch != attachment.epoch || state.received.binary_search(&packet_id).is_ok() {
+            return (false, self.staged(&state));
         }
         let record = SessionRecord::Received(packet_id);
         let (position, _) = state.commit(attachment.session.id(), record, self.journal.as_deref());
@@ -193,12 +204,19 @@ impl Vhost {
     /// The client released a QoS 2 publication (PUBREL). False if the identifier is unknown.
     pub fn complete(&self, attachment: &Attachment, packet_id: u16) -> (bool, Position) {
         let mut state = attachment.session.lock();
-        if state.received.binary_search(&packet_id).is_err() {
-            return (false, Position::NONE);
+        if state.epoch != attachment.epoch || state.received.binary_search(&packet_id).is_err() {
+            return (false, self.staged(&state));
         }
         let record = SessionRecord::Completed(packet_id);
         let (position, _) = state.commit(attachment.session.id(), record, self.journal.as_deref());
         (true, position)
+    }
+
+    /// What an answer has to wait for that repeats an earlier one: the record of the earlier one may not be
+    /// durable yet.
+    fn staged(&self, state: &SessionState) -> Position {
+        let journal = self.journal.as_ref().filter(|_| state.is_durable());
+        journal.map_or(Position::NONE, |journal| journal.staged())
     }
 
     /// Whether a QoS 2 publication with this identifier is not released yet.
@@ -268,7 +286,8 @@ fn deliver_to(
     let message = Arc::clone(routing.message(cx.now));
     let entry = Entry { message, ids: merged.ids.clone(), loan: None, qos, retain };
     let mut state = session.lock();
-    if qos == Qos::AtMostOnce && (state.outbox.is_some() || !state.is_durable()) {
+    let queue_is_empty = state.outbox.is_some() && state.queue.ready() == 0 && !state.resuming;
+    if qos == Qos::AtMostOnce && (queue_is_empty || !state.is_durable()) {
         let delivery = Delivery { retain, subscription_ids: merged.ids.as_slice(), ..routing.delivery() };
         state.deliver_now(&delivery, cx.effects);
         return true;

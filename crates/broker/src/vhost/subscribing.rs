@@ -10,10 +10,11 @@ use crate::message::Qos;
 use crate::permission::{Action, Subject};
 use crate::record::SessionRecord;
 use crate::route::Subscription;
-use crate::session::{Session, SessionState};
+use crate::session::{Context, Session, SessionState};
 use crate::shared_group::SharedGroup;
-use crate::vhost::Vhost;
+use crate::topic_tree::TopicTree;
 use crate::vhost::connection::Attachment;
+use crate::vhost::{Groups, Vhost};
 
 /// A subscription request, already validated by the face.
 #[derive(Clone, Copy, Debug)]
@@ -56,11 +57,10 @@ impl Vhost {
             return Err(Refused::Denied);
         }
         let filter: Arc<str> = request.filter.into();
-        let (position, existed) = self.record_subscription(attachment, &filter, request)?;
-        match request.share {
-            Some(share) => self.join_group(session, share, request, effects),
-            None => self.insert_subscription(session, request),
-        }
+        let (position, existed) = match request.share {
+            Some(share) => self.join_group(attachment, &filter, share, request, effects)?,
+            None => self.insert_subscription(attachment, &filter, request)?,
+        };
         let wanted = match request.retain_handling {
             RetainHandling::SendAtSubscribe => true,
             RetainHandling::SendIfNew => !existed,
@@ -98,33 +98,38 @@ impl Vhost {
         Ok((position, existed))
     }
 
-    fn insert_subscription(&self, session: &Arc<Session>, request: &Subscribe<'_>) {
-        let subscription = Subscription::Session(Arc::clone(session), request.options);
+    /// Records a subscription and puts it into the topic tree. Both happen under the tree's lock, so that they
+    /// agree whatever other connections of the client do meanwhile.
+    fn insert_subscription(
+        &self,
+        attachment: &Attachment,
+        filter: &Arc<str>,
+        request: &Subscribe<'_>,
+    ) -> Result<(Position, bool), Refused> {
+        let session = &attachment.session;
         let mut tree = self.tree.write();
+        let recorded = self.record_subscription(attachment, filter, request)?;
+        let subscription = Subscription::Session(Arc::clone(session), request.options);
         tree.insert(filter::levels(request.path), subscription, |other| other.belongs_to(session.id()));
         self.generations.changed(request.path);
+        Ok(recorded)
     }
 
+    /// Records a shared subscription and makes the session a member, both under the lock of the table of groups.
     fn join_group(
         &self,
-        session: &Arc<Session>,
+        attachment: &Attachment,
+        filter: &Arc<str>,
         share: &str,
         request: &Subscribe<'_>,
         effects: &mut Effects,
-    ) {
-        let group = {
-            let mut groups = self.groups.lock();
-            let key = (Box::from(share), Arc::from(request.path));
-            let group = Arc::clone(groups.entry(key).or_insert_with_key(|(share, path)| {
-                let group = Arc::new(SharedGroup::new(self.next_group_id(), share, Arc::clone(path)));
-                let subscription = Subscription::Group(Arc::clone(&group));
-                self.tree.write().insert(filter::levels(path), subscription, |_| false);
-                self.generations.changed(path);
-                group
-            }));
-            group.join(session, request.options);
-            group
-        };
+    ) -> Result<(Position, bool), Refused> {
+        let session = &attachment.session;
+        let mut groups = self.groups.lock();
+        let (position, existed) = self.record_subscription(attachment, filter, request)?;
+        let group = self.group(&mut groups, share, request.path);
+        let durable = session.lock().is_durable();
+        let opened = group.join(session, request.options, durable, self.journal.as_deref());
         let mut state = session.lock();
         if !state.groups.iter().any(|joined| Arc::ptr_eq(joined, &group)) {
             state.groups.push(group);
@@ -132,6 +137,25 @@ impl Vhost {
         if let Some(outbox) = &mut state.outbox {
             outbox.wake(effects);
         }
+        Ok((position.max(opened), existed))
+    }
+
+    /// The group of a share name and path, made if there is none.
+    pub(super) fn group(&self, groups: &mut Groups, share: &str, path: &str) -> Arc<SharedGroup> {
+        let key = (Box::from(share), Arc::from(path));
+        if let Some(group) = groups.get(&key) {
+            return Arc::clone(group);
+        }
+        let group = Arc::new(SharedGroup::new(self.next_group_id(), share, Arc::clone(&key.1)));
+        self.add_group(groups, &group);
+        group
+    }
+
+    pub(super) fn add_group(&self, groups: &mut Groups, group: &Arc<SharedGroup>) {
+        groups.insert((Box::from(group.name()), Arc::clone(group.filter())), Arc::clone(group));
+        let subscription = Subscription::Group(Arc::clone(group));
+        self.tree.write().insert(filter::levels(group.filter()), subscription, |_| false);
+        self.generations.changed(group.filter());
     }
 
     /// Removes a subscription. False if there was none.
@@ -144,50 +168,75 @@ impl Vhost {
     ) -> (bool, Position) {
         let session = &attachment.session;
         let removed = self.with_context(now, effects, |cx| {
-            let mut state = session.lock();
-            if state.epoch != attachment.epoch {
-                return None;
+            let mut groups = split_share(filter).map(|_| self.groups.lock());
+            let mut tree = groups.is_none().then(|| self.tree.write());
+            let position = self.record_removal(attachment, filter, cx)?;
+            match (&mut groups, &mut tree) {
+                (Some(groups), _) => self.leave_group(groups, session, filter),
+                (None, Some(tree)) => self.remove_subscription(tree, session, filter),
+                (None, None) => {}
             }
-            let (filter, _) = state.subscriptions.as_ref()?.get_key_value(filter)?;
-            let filter = Arc::clone(filter);
-            let record = SessionRecord::Unsubscribed { filter: Arc::clone(&filter) };
-            let (position, _) = state.commit(session.id(), record, cx.journal);
-            if let Some(replay) = &mut state.replay {
-                replay.remove(&filter);
-            }
-            if filter.starts_with('$') {
-                // Entries on loan from the group go back before the member leaves it.
-                state.return_loans(session, cx);
-            }
-            Some((filter, position))
+            Some(position)
         });
-        let Some((filter, position)) = removed else { return (false, Position::NONE) };
-        self.forget_subscription(session, &filter);
         self.work_off(now, effects);
-        (true, position)
+        removed.map_or((false, Position::NONE), |position| (true, position))
     }
 
-    /// Takes a subscription out of the topic tree, and the session out of the group if it was shared.
+    fn record_removal(
+        &self,
+        attachment: &Attachment,
+        filter: &str,
+        cx: &mut Context<'_>,
+    ) -> Option<Position> {
+        let session = &attachment.session;
+        let mut state = session.lock();
+        if state.epoch != attachment.epoch {
+            return None;
+        }
+        let (filter, _) = state.subscriptions.as_ref()?.get_key_value(filter)?;
+        let filter = Arc::clone(filter);
+        let record = SessionRecord::Unsubscribed { filter: Arc::clone(&filter) };
+        let (position, _) = state.commit(session.id(), record, cx.journal);
+        if let Some(replay) = &mut state.replay {
+            replay.remove(&filter);
+        }
+        Some(position)
+    }
+
+    /// Takes a subscription of an ended session out of the topic tree, or the session out of the group.
     pub(super) fn forget_subscription(&self, session: &Arc<Session>, filter: &str) {
-        let Some((share, path)) = split_share(filter) else {
-            let mut tree = self.tree.write();
-            tree.remove(filter::levels(filter), |found| found.belongs_to(session.id()));
-            self.generations.changed(filter);
-            return;
-        };
-        let mut groups = self.groups.lock();
+        match split_share(filter) {
+            Some(_) => self.leave_group(&mut self.groups.lock(), session, filter),
+            None => self.remove_subscription(&mut self.tree.write(), session, filter),
+        }
+    }
+
+    fn remove_subscription(&self, tree: &mut TopicTree<Subscription>, session: &Arc<Session>, filter: &str) {
+        tree.remove(filter::levels(filter), |found| found.belongs_to(session.id()));
+        self.generations.changed(filter);
+    }
+
+    /// Takes the session out of a group. What it has been sent is completed, as the subscription's end does not
+    /// concern deliveries under way [MQTT-3.10.4-3]; it goes back to the group when the connection ends.
+    fn leave_group(&self, groups: &mut Groups, session: &Arc<Session>, filter: &str) {
+        let Some((share, path)) = split_share(filter) else { return };
         let key = (Box::<str>::from(share), Arc::<str>::from(path));
         let Some(group) = groups.get(&key).cloned() else { return };
         session.lock().leave(&group);
-        if group.leave(session.id()) {
-            groups.remove(&key);
-            let mut tree = self.tree.write();
-            tree.remove(
-                filter::levels(path),
-                |found| matches!(found, Subscription::Group(other) if Arc::ptr_eq(other, &group)),
-            );
-            self.generations.changed(path);
+        if group.leave(session.id(), self.journal.as_deref()) {
+            self.drop_group(groups, &group);
         }
+    }
+
+    /// Forgets a group that has no member.
+    pub(super) fn drop_group(&self, groups: &mut Groups, group: &Arc<SharedGroup>) {
+        groups.remove(&(Box::from(group.name()), Arc::clone(group.filter())));
+        let mut tree = self.tree.write();
+        tree.remove(
+            filter::levels(group.filter()),
+            |found| matches!(found, Subscription::Group(other) if Arc::ptr_eq(other, group)),
+        );
+        self.generations.changed(group.filter());
     }
 }
 

@@ -1,0 +1,13 @@
+//! Clients without sockets: an outbox that records, a broker driven by hand, time that moves when told.
+
+mod client;
+mod journal;
+mod random;
+mod traffic;
+mod world;
+
+pub use client::{Client, Got, Line, share};
+pub use journal::TestJournal;
+pub use random::Random;
+pub use traffic::Traffic;
+pub use world::{ConnectOptions, Events, World, subscription};
