@@ -22,6 +22,7 @@ pub mod event_log;
 pub mod housekeeping;
 pub mod http;
 pub mod layers;
+pub mod listeners;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
@@ -31,4 +32,5 @@ pub mod server;
 pub mod shared;
 pub mod sys_topics;
 
-pub use server::{BoundListener, RunningServer, Server, StartError};
+pub use listeners::BoundListener;
+pub use server::{RunningServer, Server, StartError};

@@ -1,10 +1,8 @@
 //! Putting the server together, and taking it down.
 
-use std::collections::HashMap;
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,20 +12,20 @@ use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
 use tercet_broker::metrics::Metrics;
 use tercet_broker::outbox::CloseReason;
 use tercet_broker::vhost::Vhost;
+use tercet_net::ListenError;
 use tercet_net::tls::TlsConfigError;
-use tercet_net::{ListenError, Listener as Socket, TcpOptions, UnixOptions};
 
 use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
-use crate::config::{self, Bind, Config, Listener, Protocol};
+use crate::config::{self, Config};
 use crate::event_log::EventLog;
 use crate::housekeeping::Housekeeping;
+use crate::http::HttpServer;
 use crate::http::health::Health;
-use crate::http::{HttpListener, HttpServer};
-use crate::layers;
+use crate::listeners::{self, BoundListener, Doors, SettingsByName};
 use crate::memory::Memory;
 use crate::metrics::snapshot::CensusTaker;
-use crate::mqtt::settings::{Layers, ListenerSettings};
-use crate::reactor::acceptor::{Acceptor, BoundSocket};
+use crate::mqtt::settings::ListenerSettings;
+use crate::reactor::acceptor::Acceptor;
 use crate::reactor::event_loop::Reactor;
 use crate::reactor::inbox::{Command, Inbox};
 use crate::shared::Shared;
@@ -57,24 +55,11 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// A listener that is open.
-#[derive(Clone, Debug)]
-pub struct BoundListener {
-    /// Its name.
-    pub name: String,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// Whether it speaks TLS.
-    pub tls: bool,
-    /// Where: `ip:port` with the real port, or `unix:/path`.
-    pub address: String,
-}
-
 /// A server that runs. Dropping it stops it at once; [`RunningServer::drain`] lets clients know first.
 pub struct RunningServer {
     shared: Arc<Shared>,
     listeners: Vec<BoundListener>,
-    settings: HashMap<String, (Arc<ArcSwap<ListenerSettings>>, Arc<AtomicUsize>)>,
+    settings: SettingsByName,
     threads: Vec<JoinHandle<()>>,
     housekeeping: Option<Housekeeping>,
     http: Option<HttpServer>,
@@ -89,49 +74,15 @@ impl Server {
         let vhost =
             Arc::new(Vhost::new(core_limits(&config), loaded.permissions, None, Arc::new(EventLog), metrics));
 
-        let mut bound = Vec::new();
-        let mut pages = Vec::new();
-        let mut listeners = Vec::new();
-        let mut settings = HashMap::new();
-        let mut names = Vec::new();
-        for listener in &config.listeners {
-            let socket = bind(listener)?;
-            let open = Arc::new(AtomicUsize::new(0));
-            let layers = load_layers(listener, None)?;
-            let current = ListenerSettings::new(&config, listener, layers, Arc::clone(&open));
-            let current = Arc::new(ArcSwap::from_pointee(current));
-            listeners.push(BoundListener {
-                name: listener.name.clone(),
-                protocol: listener.protocol,
-                tls: listener.tls.is_some(),
-                address: socket.address().to_string(),
-            });
-            names.push((listener.name.clone(), Arc::clone(&open)));
-            settings.insert(listener.name.clone(), (Arc::clone(&current), open));
-            match listener.protocol {
-                Protocol::Mqtt => bound.push(BoundSocket { socket, settings: current }),
-                Protocol::Http | Protocol::Ws => pages.push(HttpListener { socket, settings: current }),
-            }
-        }
-
-        let count = match config.server.threads {
-            config::Auto::Set(count) => count.get(),
-            config::Auto::Auto => cores(),
-        };
-        let mut polls = Vec::new();
-        let mut inboxes = Vec::new();
-        for _ in 0..count {
-            let poll = Poll::new()?;
-            inboxes.push(Arc::new(Inbox::new(&poll, Reactor::inbox_token())?));
-            polls.push(poll);
-        }
+        let doors = Doors::open(&config)?;
+        let (polls, inboxes) = polls(config.server.thread_count())?;
         let memory = Memory::new(config.limits.memory_budget().bytes());
         let shared = Arc::new(Shared {
             vhost,
             authenticator,
             reactors: inboxes.clone(),
             memory,
-            listeners: names,
+            listeners: doors.counters(),
             census: CensusTaker::default(),
             sys_interval: ArcSwap::from_pointee(config.server.sys_interval.get()),
             health: Health::starting(),
@@ -139,7 +90,7 @@ impl Server {
         let max_connections =
             config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize);
         let mut acceptor = Some(Acceptor::new(
-            bound,
+            doors.mqtt,
             inboxes.clone(),
             max_connections,
             config.limits.connect_rate.get().map(|rate| rate.get()),
@@ -153,11 +104,12 @@ impl Server {
                 .push(thread::Builder::new().name(format!("reactor-{index}")).spawn(move || reactor.run())?);
         }
         let housekeeping = Some(Housekeeping::start(Arc::clone(&shared))?);
-        let http = match pages.is_empty() {
+        let http = match doors.http.is_empty() {
             true => None,
-            false => Some(HttpServer::start(pages, Arc::clone(&shared), max_connections)?),
+            false => Some(HttpServer::start(doors.http, Arc::clone(&shared), max_connections)?),
         };
         shared.health.set_serving();
+        let (listeners, settings) = (doors.listeners, doors.settings);
         Ok(RunningServer { shared, listeners, settings, threads, housekeeping, http })
     }
 }
@@ -185,7 +137,7 @@ impl RunningServer {
         let mut fresh = Vec::new();
         for listener in &config.listeners {
             if let Some((current, open)) = self.settings.get(&listener.name) {
-                let layers = load_layers(listener, Some(&current.load().layers))?;
+                let layers = listeners::layers(listener, Some(&current.load().layers))?;
                 fresh.push((current, ListenerSettings::new(&config, listener, layers, Arc::clone(open))));
             }
         }
@@ -230,22 +182,16 @@ impl Drop for RunningServer {
     }
 }
 
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, NonZeroUsize::get)
-}
-
-fn bind(listener: &Listener) -> Result<Socket, ListenError> {
-    match &listener.bind {
-        Bind::Tcp(address) => Socket::bind_tcp(&TcpOptions::new(*address)),
-        Bind::Unix(path) => {
-            Socket::bind_unix(&UnixOptions { mode: Some(listener.unix_mode.0), ..UnixOptions::new(path) })
-        }
+/// A poll for each reactor, with its inbox.
+fn polls(count: usize) -> io::Result<(Vec<Poll>, Vec<Arc<Inbox>>)> {
+    let mut polls = Vec::new();
+    let mut inboxes = Vec::new();
+    for _ in 0..count {
+        let poll = Poll::new()?;
+        inboxes.push(Arc::new(Inbox::new(&poll, Reactor::inbox_token())?));
+        polls.push(poll);
     }
-}
-
-fn load_layers(listener: &Listener, running: Option<&Layers>) -> Result<Layers, StartError> {
-    layers::load(listener, running)
-        .map_err(|source| StartError::Tls { listener: listener.name.clone(), source })
+    Ok((polls, inboxes))
 }
 
 fn core_limits(config: &Config) -> Limits {

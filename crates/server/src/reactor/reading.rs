@@ -1,5 +1,7 @@
 //! The reading half of a turn: from the socket through the face.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tercet_broker::effects::Effects;
 use tercet_broker::outbox::ConnectionRef;
 use tercet_net::Received;
@@ -95,7 +97,17 @@ impl Reactor {
             connection: ConnectionRef { reactor: self.index, slot, generation: connection.generation },
             transport: &connection.transport,
         };
-        let (consumed, step) = connection.face.receive(input, &mut connection.answers, &mut cx);
+        // A panic is a mistake of ours that one client has found; it must not take the others down.
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            connection.face.receive(input, &mut connection.answers, &mut cx)
+        }));
+        let Ok((consumed, step)) = worked else {
+            tracing::error!(
+                slot,
+                "internal error while working on a connection; it is closed, please report this"
+            );
+            return self.lost(slot, None);
+        };
         let rest = input.get(consumed..).unwrap_or_default();
         connection.wanted = connection.face.wanted(rest);
         Self::keep(&mut connection.tail, rest, &mut self.effects);
