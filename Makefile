@@ -35,7 +35,7 @@ client-tests: rust-tests
 	@tools/need python3 python3-venv node npm openssl mosquitto mosquitto_pub
 	@tests/run
 
-ci: fmt-check deps lint doc test ## all that must pass before a change lands; .ci/run is this
+ci: fmt-check deps lint doc test check-docs ## all that must pass before a change lands; .ci/run is this
 
 fmt: ## format the sources
 	@tools/need cargo
@@ -61,6 +61,12 @@ doc: ## build the API documentation, warnings are errors
 	@tools/need cargo cc
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 	@echo "open $(TARGET)/doc/tercet_server/index.html"
+
+# Needs the binary that the tests have built.
+.PHONY: check-docs
+check-docs: rust-tests
+	@tools/need python3
+	@tools/check-docs $(TARGET)/debug/tercet
 
 bench: ## measure Tercet beside Mosquitto and write docs/benchmarks.md; BENCH="--quick" adds flags
 	@tools/need cargo cc mosquitto
