@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::json;
+use tercet_scram::DEFAULT_ITERATIONS;
 use tercet_server::auth::password_file::{Change, HashChoice, ReadError};
-use tercet_server::auth::scram_credentials::DEFAULT_ITERATIONS;
 use tercet_server::auth::{PasswordFile, Secret};
 
 use crate::exit::{Exit, Failure};

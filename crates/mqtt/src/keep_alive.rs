@@ -78,7 +78,7 @@ impl PingSchedule {
         self.ping_sent = Some(now);
     }
 
-    /// PINGRESP arrived.
+    /// PINGRESP arrived. A caller may take any other packet, which shows as well that the server lives, for it.
     pub const fn pong_received(&mut self) {
         self.ping_sent = None;
     }

@@ -133,6 +133,7 @@ fn connection(
     connection.id_prefix = text(matches, "id-prefix");
     connection.username = text(matches, "username");
     connection.password = password(matches)?;
+    connection.scram = given(matches, "auth-method");
     connection.keep_alive = matches.get_one("keepalive").copied().unwrap_or(60);
     connection.clean = !matches.get_flag("no-clean");
     connection.session_expiry = matches.get_one("session-expiry").copied();

@@ -39,6 +39,9 @@ pub(super) async fn connect(settings: &Settings) -> Result<(Client, Messages)> {
     if let Some(password) = &wanted.password {
         builder = builder.password(password.clone());
     }
+    if wanted.scram {
+        builder = builder.scram_sha_256();
+    }
     if let Some(will) = &wanted.will {
         builder = builder.will(will.clone());
     }

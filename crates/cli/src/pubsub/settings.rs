@@ -67,6 +67,8 @@ pub(super) struct Connection {
     pub(super) id_prefix: Option<String>,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
+    /// User name and password are proved by SCRAM-SHA-256, not sent.
+    pub(super) scram: bool,
     pub(super) keep_alive: u16,
     pub(super) version: Version,
     pub(super) clean: bool,
@@ -95,6 +97,7 @@ impl Connection {
             id_prefix: None,
             username: None,
             password: None,
+            scram: false,
             keep_alive: 60,
             version,
             clean: true,

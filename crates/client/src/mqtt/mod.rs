@@ -16,11 +16,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! From the outside in: [`endpoint`](Endpoint) and [`options`](Builder) say where and how; `client` is the handle
+//! From the outside in: [`endpoint`](Endpoint) and [`options`](Builder) say where and how, [`authenticator`](Authenticator) as whom; `client` is the handle
 //! with its operations `publish`, `subscribe`, `request`; `task` owns the connection that `dial` makes (`tls`,
 //! `websocket`), and drives `session`, the state of the protocol without input or output; `wire` translates to and
 //! from the codec, `inbox` carries messages to their readers.
 
+mod authenticator;
 mod client;
 mod command;
 mod dial;
@@ -40,6 +41,7 @@ mod tls;
 mod websocket;
 mod wire;
 
+pub use authenticator::{Authenticator, ScramSha256};
 pub use client::{Client, ConnAck, Events};
 pub use endpoint::{Address, Endpoint, Scheme};
 pub use event::Event;
@@ -53,29 +55,3 @@ pub use subscribe::{Filter, Grant, Messages, Retained, Subscribe, Subscription};
 pub use tercet_mqtt::topic::TopicFilter;
 pub use tercet_mqtt::{Limits, QoS, ReasonCode, Version};
 pub use tls::{Tls, TlsVersion};
-
-use bytes::Bytes;
-
-/// Answers the challenges of enhanced authentication (MQTT 5 §4.12).
-pub trait Authenticator: Send + Sync {
-    /// The Authentication Method.
-    fn method(&self) -> &str;
-
-    /// The Authentication Data of CONNECT, at most 65,535 bytes.
-    fn start(&self) -> Option<Bytes>;
-
-    /// The answer to a challenge.
-    ///
-    /// # Errors
-    /// A text that says why there is no answer; the connection then fails.
-    fn challenge(&self, data: &[u8]) -> Result<Bytes, String>;
-
-    /// Judges the data that the server sent with its success, such as its own proof.
-    ///
-    /// # Errors
-    /// A text that says what is wrong; the connection then fails.
-    fn success(&self, data: &[u8]) -> Result<(), String> {
-        let _ = data;
-        Ok(())
-    }
-}

@@ -13,7 +13,7 @@ use super::inbox;
 use super::message::Will;
 use super::property::{Properties, Property};
 use super::subscribe::Messages;
-use super::{Authenticator, Overflow, Tls, Version};
+use super::{Authenticator, Overflow, ScramSha256, Tls, Version};
 use crate::{Backoff, Error, Result};
 
 /// Collects the settings of a client; [`connect`](Self::connect) makes it.
@@ -49,6 +49,8 @@ pub(super) struct Options {
     pub(super) will: Option<Will>,
     pub(super) properties: Properties,
     pub(super) authenticator: Option<Arc<dyn Authenticator>>,
+    /// User name and password are for SCRAM-SHA-256, not for CONNECT.
+    scram: bool,
     pub(super) reconnect: Option<Backoff>,
     pub(super) connect_timeout: Duration,
     /// Most unacknowledged publishes; the broker's Receive Maximum may be lower.
@@ -176,6 +178,15 @@ impl Builder {
         self
     }
 
+    /// Logs in by SCRAM-SHA-256 (MQTT 5): user name and password, set here or by the address, are not sent; each side
+    /// proves to the other that it knows the password. The hashing takes some milliseconds, as many as the broker
+    /// demands. Replaces any [`authenticator`](Self::authenticator).
+    #[must_use]
+    pub fn scram_sha_256(mut self) -> Self {
+        self.options.scram = true;
+        self
+    }
+
     /// Whether and how to come back after the connection was lost; on with [`Backoff::default`] if not set. The
     /// first connection is never retried: [`connect`](Self::connect) tells its failure at once.
     #[must_use]
@@ -258,6 +269,23 @@ impl Builder {
     }
 }
 
+impl Options {
+    /// Moves user name and password to where they are used.
+    pub(super) fn settle_login(&mut self) -> Result<()> {
+        if !self.scram {
+            return Ok(());
+        }
+        if !self.version.is_v5() {
+            return Err(Error::Invalid(format!("SCRAM-SHA-256 needs MQTT 5, not {}", self.version)));
+        }
+        let (Some(user), Some(password)) = (self.username.take(), self.password.take()) else {
+            return Err(Error::Invalid("SCRAM-SHA-256 needs a user name and a password".into()));
+        };
+        self.authenticator = Some(Arc::new(ScramSha256::new(user, password)));
+        Ok(())
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -270,6 +298,7 @@ impl Default for Options {
             will: None,
             properties: Properties::new(),
             authenticator: None,
+            scram: false,
             reconnect: Some(Backoff::default()),
             connect_timeout: Duration::from_secs(10),
             inflight: None,

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tercet_mqtt::{Packet, decode};
+use tercet_mqtt::keep_alive::{PingAction, PingSchedule};
+use tercet_mqtt::property::DisconnectProperties;
+use tercet_mqtt::session_expiry::SessionExpiry;
+use tercet_mqtt::{Disconnect, Packet, decode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, Sleep};
@@ -29,6 +32,8 @@ const READ: usize = 64 * 1024;
 const BATCH: usize = 256;
 /// How long the last bytes may take to be written.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Least and longest wait for the answer to a PINGREQ; between them it is the keep alive.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
 /// Most rounds of enhanced authentication.
 const AUTH_ROUNDS: usize = 16;
 
@@ -50,12 +55,11 @@ struct Link {
     io: Box<dyn Io>,
     input: Vec<u8>,
     filled: usize,
-    /// Zero: no keep alive.
-    keep_alive: Duration,
-    last_sent: Instant,
-    /// When an unanswered PINGREQ went out.
-    ping: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
+    pings: PingSchedule,
+    /// When to look at the schedule again; `None` without a keep alive.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// What outlives the connection, as the broker granted it.
+    session_expiry: SessionExpiry,
     unflushed: bool,
 }
 
@@ -87,6 +91,7 @@ impl Task {
         state: Arc<State>,
     ) -> Result<Self> {
         let Builder { endpoint, mut options } = builder;
+        options.settle_login()?;
         session::defaults(&mut options.properties, options.version);
         let mut session = Session::new(&options, inbox);
         let (link, connack) = attempt(&endpoint, &options, &options.client_id, options.clean_start).await?;
@@ -179,7 +184,7 @@ impl Task {
         if self.session.poll_waiting(cx).is_ready() {
             return Poll::Ready(Wake::Room);
         }
-        if self.link.keep_alive > Duration::ZERO && self.link.timer.as_mut().poll(cx).is_ready() {
+        if self.link.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Wake::Timer);
         }
         Poll::Pending
@@ -190,7 +195,7 @@ impl Task {
         let version = self.options.version;
         let mut used = 0;
         // Anything that arrives shows that the broker lives.
-        self.link.ping = None;
+        self.link.pings.pong_received();
         while let Some(rest) = self.link.input.get(used..self.link.filled).filter(|rest| !rest.is_empty()) {
             let failure = match decode(rest, version, &Limits::protocol()) {
                 Ok(None) => break,
@@ -224,23 +229,22 @@ impl Task {
     }
 
     fn keep_alive(&mut self) -> Result<()> {
-        let (now, interval) = (Instant::now(), self.link.keep_alive);
-        let patience = interval.clamp(Duration::from_secs(1), Duration::from_secs(20));
-        if let Some(sent) = self.link.ping {
-            if now >= sent + patience && self.session.may_read() {
-                return Err(
-                    self.lost(io::Error::new(io::ErrorKind::TimedOut, "the broker does not answer pings"))
-                );
+        let now = Instant::now().into_std();
+        match self.link.pings.poll(now) {
+            PingAction::Wait(_) => {}
+            // While the readers of messages are too slow, nothing is read and no answer seen. The broker must hear
+            // of us all the same, or it ends the connection.
+            PingAction::TimedOut if self.session.may_read() => {
+                let silence = io::Error::new(io::ErrorKind::TimedOut, "the broker does not answer pings");
+                return Err(self.lost(silence));
             }
-            self.link.timer.as_mut().reset(now.max(sent + patience) + Duration::from_millis(10));
-        } else if now >= self.link.last_sent + interval {
-            // PINGREQ (§3.12).
-            self.session.out.extend_from_slice(&[0xC0, 0x00]);
-            self.link.ping = Some(now);
-            self.link.timer.as_mut().reset(now + patience);
-        } else {
-            self.link.timer.as_mut().reset(self.link.last_sent + interval);
+            PingAction::SendPing | PingAction::TimedOut => {
+                // PINGREQ (§3.12).
+                self.session.out.extend_from_slice(&[0xC0, 0x00]);
+                self.link.pings.ping_sent(now);
+            }
         }
+        self.link.set_timer();
         Ok(())
     }
 
@@ -255,6 +259,7 @@ impl Task {
                 self.session.submit(command);
             }
             let version = self.options.version;
+            let properties = if self.link.may_ask(properties) { properties } else { &nothing };
             if wire::disconnect(reason, properties, version, &mut self.session.out).is_err() {
                 // A property that cannot be sent must not keep the connection from ending well.
                 let _ = wire::disconnect(reason, &nothing, version, &mut self.session.out);
@@ -329,8 +334,12 @@ async fn attempt(
         let mut link = Link::new(io);
         let connack = link.shake_hands(endpoint, options, client_id, clean).await?;
         let keep_alive = connack.properties.server_keep_alive().unwrap_or(options.keep_alive);
-        link.keep_alive = Duration::from_secs(keep_alive.into());
-        link.timer.as_mut().reset(Instant::now() + link.keep_alive);
+        let patience = Duration::from_secs(keep_alive.into()).clamp(PATIENCE.0, PATIENCE.1);
+        link.pings = PingSchedule::new(keep_alive, patience, Instant::now().into_std());
+        link.set_timer();
+        let granted = connack.properties.session_expiry_interval();
+        let expiry = granted.or(options.properties.session_expiry_interval()).unwrap_or(0);
+        link.session_expiry = SessionExpiry::from_interval(expiry);
         Ok((link, connack))
     };
     let after = options.connect_timeout;
@@ -340,17 +349,37 @@ async fn attempt(
 
 impl Link {
     fn new(io: Box<dyn Io>) -> Self {
-        let now = Instant::now();
         Self {
             io,
             input: vec![0; READ],
             filled: 0,
-            keep_alive: Duration::ZERO,
-            last_sent: now,
-            ping: None,
-            timer: Box::pin(tokio::time::sleep_until(now)),
+            pings: PingSchedule::new(0, Duration::ZERO, Instant::now().into_std()),
+            timer: None,
+            session_expiry: SessionExpiry::AtDisconnect,
             unflushed: false,
         }
+    }
+
+    /// Wakes the task when the schedule of pings has something to do.
+    fn set_timer(&mut self) {
+        let now = Instant::now();
+        let due = match self.pings.poll(now.into_std()) {
+            PingAction::Wait(due) => due.map(Instant::from_std),
+            PingAction::SendPing | PingAction::TimedOut => Some(now),
+        };
+        match (&mut self.timer, due) {
+            (Some(timer), Some(due)) => timer.as_mut().reset(due),
+            (timer, due) => *timer = due.map(|due| Box::pin(tokio::time::sleep_until(due))),
+        }
+    }
+
+    /// Whether a DISCONNECT may carry these properties: it cannot bring to life a session that was to end with the
+    /// connection (§3.14.2.2.2).
+    fn may_ask(&self, properties: &Properties) -> bool {
+        let session_expiry = properties.session_expiry_interval();
+        let properties = DisconnectProperties { session_expiry, ..DisconnectProperties::default() };
+        let wanted = self.session_expiry.at_disconnect(&Disconnect { properties, ..Disconnect::default() });
+        wanted.inspect_err(|error| tracing::warn!(%error, "left out")).is_ok()
     }
 
     async fn shake_hands(
@@ -362,7 +391,8 @@ impl Link {
     ) -> Result<ConnAck> {
         let lost = |source: io::Error| Error::Lost { url: endpoint.to_string(), source: Arc::new(source) };
         let authenticator = options.authenticator.as_deref();
-        let first = authenticator.and_then(|authenticator| authenticator.start());
+        let first = authenticator.map(|authenticator| authenticator.start().map_err(Error::Invalid));
+        let first = first.transpose()?.flatten();
         let auth = authenticator.map(|authenticator| (authenticator.method(), first.as_deref()));
         let mut out = Vec::with_capacity(256);
         wire::connect(options, client_id, clean, auth, &mut out)?;
@@ -385,6 +415,9 @@ impl Link {
             let outcome = match (packet, authenticator) {
                 (Packet::ConnAck(connack), _) => Some(accepted(&connack, endpoint, options, client_id)?),
                 (Packet::Auth(auth), Some(authenticator)) => {
+                    if auth.properties.authentication_method != Some(authenticator.method()) {
+                        return Err(Error::Protocol("another authentication method than ours".into()));
+                    }
                     let challenge = auth.properties.authentication_data.unwrap_or(&[]);
                     let answer = authenticator.challenge(challenge).map_err(Error::Protocol)?;
                     wire::auth(authenticator.method(), &answer, &mut out)?;
@@ -410,7 +443,7 @@ impl Link {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(n) => {
                     session.wrote(n);
-                    self.last_sent = Instant::now();
+                    self.pings.sent(Instant::now().into_std());
                     self.unflushed = true;
                 }
                 Poll::Pending => return Poll::Pending,
@@ -472,9 +505,8 @@ fn accepted(
             text: connack.properties.reason_string.map(Into::into),
         });
     }
-    if let (Some(authenticator), Some(data)) =
-        (&options.authenticator, connack.properties.authentication_data)
-    {
+    if let Some(authenticator) = &options.authenticator {
+        let data = connack.properties.authentication_data.unwrap_or(&[]);
         authenticator.success(data).map_err(Error::Protocol)?;
     }
     let properties = wire::connack(&connack.properties);

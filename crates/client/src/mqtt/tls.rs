@@ -1,15 +1,10 @@
 //! TLS settings of a client, and the rustls configuration that they mean.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tercet_net::tls::{ClientCertificate, ClientSettings, MinimumVersion, Roots, client_config};
+use rustls::ClientConfig;
+use tercet_net::tls::{ClientCertificate, ClientSettings, MinimumVersion, NameCheck, Roots, client_config};
 
 /// How the broker's certificate is checked and which one is shown to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,13 +41,13 @@ impl Tls {
     /// # Errors
     /// A text that names the file and what is wrong with it.
     pub(super) fn config(&self) -> Result<Arc<ClientConfig>, String> {
-        let named = self.ca_file.is_some() || self.ca_dir.is_some();
-        let own_check = named && (self.insecure || self.ca_dir.is_some());
-        let roots = match &self.ca_file {
-            // Replaced below, or asked for.
-            _ if own_check || self.insecure => Roots::Insecure,
-            Some(file) => Roots::File(file.clone()),
-            None => Roots::System,
+        let (roots, name_check) = match (self.ca_file.clone(), self.ca_dir.clone()) {
+            (None, None) if self.insecure => (Roots::Insecure, NameCheck::AnyName),
+            (None, None) => (Roots::System, NameCheck::Required),
+            (file, directory) => {
+                let check = if self.insecure { NameCheck::AnyName } else { NameCheck::Required };
+                (authorities(file, directory), check)
+            }
         };
         let certificate = match (&self.cert, &self.key) {
             (Some(certificate), Some(key)) => {
@@ -63,6 +58,7 @@ impl Tls {
         };
         let settings = ClientSettings {
             roots,
+            name_check,
             certificate,
             alpn: self.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect(),
             minimum_version: match self.minimum_version {
@@ -70,88 +66,15 @@ impl Tls {
                 TlsVersion::V13 => MinimumVersion::Tls13,
             },
         };
-        let config = client_config(&settings).map_err(|error| error.to_string())?;
-        if !own_check {
-            return Ok(config);
-        }
-        let mut config = ClientConfig::clone(&config);
-        config.dangerous().set_certificate_verifier(self.verifier()?);
-        Ok(Arc::new(config))
-    }
-
-    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, String> {
-        let mut store = RootCertStore::empty();
-        if let Some(file) = &self.ca_file {
-            add_authorities(&mut store, file).map_err(|error| format!("{}: {error}", file.display()))?;
-        }
-        if let Some(directory) = &self.ca_dir {
-            let entries =
-                std::fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-            for entry in entries.flatten() {
-                // Such directories hold links and other files besides; what counts is that some authority is found.
-                let _ = add_authorities(&mut store, &entry.path());
-            }
-            if store.is_empty() {
-                return Err(format!("{}: no certificates found", directory.display()));
-            }
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider)
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(if self.insecure { Arc::new(AnyName(verifier)) } else { verifier })
+        client_config(&settings).map_err(|error| error.to_string())
     }
 }
 
-fn add_authorities(store: &mut RootCertStore, file: &Path) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
-    for certificate in certificates {
-        store.add(certificate.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-    }
-    Ok(())
-}
-
-/// Trusts the authorities but accepts any host name.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        // The name is looked at last, after the chain was found good.
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+fn authorities(file: Option<PathBuf>, directory: Option<PathBuf>) -> Roots {
+    match (file, directory) {
+        (Some(file), Some(directory)) => Roots::FileAndDirectory { file, directory },
+        (Some(file), None) => Roots::File(file),
+        (None, Some(directory)) => Roots::Directory(directory),
+        (None, None) => Roots::System,
     }
 }

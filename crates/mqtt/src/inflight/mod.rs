@@ -9,4 +9,4 @@ mod inbound;
 mod outbound;
 
 pub use inbound::{Arrival, Inbound, ReceiveMaximumExceeded};
-pub use outbound::{AckError, Outbound, PubRecOutcome, Resend, SendError};
+pub use outbound::{AckError, Outbound, PubRecOutcome, Resend, SendError, Unfinished};

@@ -88,6 +88,17 @@ pub enum Resend<'a, T> {
     PubRel(PacketId),
 }
 
+/// A message that was in flight when its session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished<T> {
+    /// Packet identifier, which is free now.
+    pub id: PacketId,
+    /// The PUBREC had come: the receiver has the message.
+    pub released: bool,
+    /// The message.
+    pub message: T,
+}
+
 /// Why a message cannot be sent now. It is handed back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError<T> {
@@ -295,12 +306,26 @@ impl<T> Outbound<T> {
         self.find(id).is_ok()
     }
 
-    /// Ends the session: hands out everything in flight, in its order.
-    pub fn into_messages(self) -> impl Iterator<Item = T> {
+    /// Gives up a message that cannot be sent again, such as one that is larger than what the peer of this connection
+    /// takes. Its place is free again, and so is its identifier. `None` if it is not in flight.
+    pub fn abandon(&mut self, id: PacketId) -> Option<T> {
+        let at = self.find(id).ok()?;
+        self.take(at).map(|entry| entry.message)
+    }
+
+    /// The session is over: hands out everything in flight, in its order, and forgets it. A client whose server has
+    /// forgotten the session sends as new messages what was not released.
+    pub fn drain(&mut self) -> impl Iterator<Item = Unfinished<T>> + use<T> {
+        self.resend = Vec::new();
+        self.quota = self.receive_maximum.get();
         let next = self.next_order;
-        let mut entries: Vec<_> = self.entries.into();
+        let mut entries: Vec<_> = core::mem::take(&mut self.entries).into();
         entries.sort_unstable_by_key(|entry| core::cmp::Reverse(next.wrapping_sub(entry.order)));
-        entries.into_iter().map(|entry| entry.message)
+        entries.into_iter().map(|entry| Unfinished {
+            id: entry.id,
+            released: entry.state == State::Released,
+            message: entry.message,
+        })
     }
 
     fn find(&self, id: PacketId) -> Result<usize, usize> {
@@ -335,7 +360,11 @@ impl<T> Outbound<T> {
             Some(entry) if entry.state == expected => {}
             _ => return Err(AckError::WrongType),
         }
-        let entry = self.entries.remove(at).ok_or(AckError::NotFound)?;
+        self.take(at).map(|entry| entry.message).ok_or(AckError::NotFound)
+    }
+
+    fn take(&mut self, at: usize) -> Option<Entry<T>> {
+        let entry = self.entries.remove(at)?;
         if entry.counted {
             self.quota += 1;
         }
@@ -343,7 +372,7 @@ impl<T> Outbound<T> {
             // An idle session keeps only a small queue.
             self.entries.shrink_to(KEPT_ENTRIES);
         }
-        Ok(entry.message)
+        Some(entry)
     }
 
     fn forget_resend(&mut self) {
@@ -457,7 +486,21 @@ mod tests {
         out.restore(id(3), QoS::ExactlyOnce, false, 30).unwrap();
         out.reconnected(max(10));
         assert_eq!(resent(&mut out), [(5, None), (3, Some(30))]);
-        assert_eq!(out.clone().into_messages().collect::<Vec<_>>(), [50, 30]);
+        let rest: Vec<_> = out.drain().map(|it| (it.id.get(), it.released, it.message)).collect();
+        assert_eq!(rest, [(5, true, 50), (3, false, 30)]);
+        assert!(out.is_empty() && out.can_send());
+        assert_eq!(out.quota(), 10);
+    }
+
+    #[test]
+    fn an_abandoned_message_gives_its_place_back() {
+        let mut out = Outbound::new(max(1));
+        out.send(id(1), QoS::ExactlyOnce, 1).unwrap();
+        assert_eq!((out.abandon(id(2)), out.abandon(id(1)), out.abandon(id(1))), (None, Some(1), None));
+        out.send(id(2), QoS::AtLeastOnce, 2).unwrap();
+        out.reconnected(max(1));
+        assert_eq!(out.abandon(id(2)), Some(2), "before it was sent again");
+        assert_eq!((resent(&mut out), out.quota()), (vec![], 1));
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod info;
 mod pem;
 mod server_config;
 
-pub use client_config::{ClientCertificate, ClientSettings, Roots, client_config};
+pub use client_config::{ClientCertificate, ClientSettings, NameCheck, Roots, client_config};
 pub use error::TlsConfigError;
 pub use identity::{CertificateIdentity, IdentityError, certificate_identity};
 pub use info::TlsInfo;

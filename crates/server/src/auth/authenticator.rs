@@ -6,7 +6,6 @@ use super::failure_limiter::{FailureLimit, FailureLimiter, PeerKey};
 use super::hash_pool::{HashPool, Job, PoolLimits};
 use super::identity::{Denial, Identity, PeerOrigin, Proof, Verdict};
 use super::password_hash::HashScratch;
-use super::secret::Secret;
 use super::success_cache::SuccessCache;
 use super::users::Users;
 use arc_swap::ArcSwapOption;
@@ -14,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tercet_scram::Secret;
 
 /// Whether a listener takes clients that present no user name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

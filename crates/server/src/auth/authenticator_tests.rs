@@ -3,9 +3,9 @@
 use super::*;
 use crate::auth::password_file::{HashChoice, PasswordFile};
 use crate::auth::password_hash::ArgonCost;
-use crate::auth::scram::{METHOD, ScramClient};
 use crate::auth::{EnhancedAuth, Step};
 use std::sync::mpsc::{self, Receiver};
+use tercet_scram::{METHOD, ScramClient};
 
 const CHEAP: HashChoice =
     HashChoice { cost: ArgonCost { memory_kib: 64, passes: 1 }, scram_iterations: Some(4096) };

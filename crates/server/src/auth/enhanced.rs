@@ -3,11 +3,11 @@
 use super::authenticator::Shared;
 use super::failure_limiter::PeerKey;
 use super::identity::{Denial, Identity, PeerOrigin, Proof};
-use super::scram::{self, Challenge, ClientFirst, ScramError};
 use super::users::Users;
 use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
+use tercet_scram::{Challenge, ClientFirst, METHOD, ScramError};
 
 /// One exchange, for a new connection or for a re-authentication. It does no slow work: each step is answered at
 /// once.
@@ -50,7 +50,7 @@ impl Shared {
         known: Option<&Identity>,
     ) -> Result<Box<dyn EnhancedAuth>, EnhancedRefusal> {
         let users = self.users().filter(|users| self.offers_scram() && users.has_scram());
-        let Some(users) = users.filter(|_| method == scram::METHOD) else {
+        let Some(users) = users.filter(|_| method == METHOD) else {
             return Err(EnhancedRefusal::BadMethod);
         };
         let peer = PeerKey::from(peer);
@@ -83,7 +83,7 @@ enum State {
 
 impl EnhancedAuth for ScramExchange {
     fn method(&self) -> &str {
-        scram::METHOD
+        METHOD
     }
 
     fn step(&mut self, client_data: &[u8]) -> Step {

@@ -1,10 +1,9 @@
 //! The first user of a broker that is reachable from other machines and has no users yet.
 
 use super::password_file::{HashChoice, PasswordFile, SetUserError};
-use super::scram_credentials::DEFAULT_ITERATIONS;
-use super::secret::Secret;
 use std::io;
 use std::path::Path;
+use tercet_scram::{DEFAULT_ITERATIONS, Secret};
 
 /// Name of the user.
 const ADMIN: &str = "admin";

@@ -3,7 +3,7 @@
 //! - [`Authenticator`] turns what a client presents into a [`Verdict`]. It answers at once when it can and leaves
 //!   slow password hashing to a small pool of threads, so that no reactor ever waits for one.
 //! - [`PasswordFile`] is the user store on disk, readable by and from Mosquitto; `tercet passwd` edits it.
-//! - [`scram`] is SCRAM-SHA-256 for MQTT 5's enhanced authentication, without I/O.
+//! - [`EnhancedAuth`] is MQTT 5's enhanced authentication, by the SCRAM-SHA-256 of [`tercet_scram`].
 //! - [`AuthFiles`] loads the password file and the ACL file; a reload takes both or neither.
 //!
 //! What an identified client may do is decided elsewhere, by [`tercet_broker::permission`].
@@ -21,12 +21,10 @@ mod files;
 mod first_admin;
 mod hash_pool;
 mod identity;
+mod keyed_hash;
 pub mod password_file;
 pub mod password_hash;
 mod recent_map;
-pub mod scram;
-pub mod scram_credentials;
-mod secret;
 mod success_cache;
 mod users;
 
@@ -39,5 +37,5 @@ pub use first_admin::{FirstAdmin, FirstAdminError, first_admin};
 pub use hash_pool::PoolLimits;
 pub use identity::{Denial, Identity, PeerOrigin, Proof, Verdict};
 pub use password_file::PasswordFile;
-pub use secret::Secret;
+pub use tercet_scram::Secret;
 pub use users::Users;

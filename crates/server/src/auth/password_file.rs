@@ -8,21 +8,20 @@
 //! ```
 //!
 //! `name:hash[:scram]`. The hash is one of those in [`password_hash`](super::password_hash). The optional
-//! third field lets the user log in by SCRAM ([`scram_credentials`](super::scram_credentials)); Mosquitto ignores
+//! third field lets the user log in by SCRAM ([`ScramCredentials`]); Mosquitto ignores
 //! it. Blank lines and lines that begin with `#` are kept as they are. Names are unique, not empty, without colon
 //! and control characters, and neither begin with `#` nor begin or end with white space.
 //!
 //! A file with one wrong line is refused as a whole, with the numbers of all such lines (CVE-2018-12551).
 
 use super::password_hash::{ArgonCost, HashFormatError, NewHashError, PasswordHash};
-use super::scram_credentials::{ScramCredentials, ScramCredentialsError};
-use super::secret::Secret;
 use hashbrown::HashMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
+use tercet_scram::{ScramCredentials, ScramCredentialsError, Secret};
 
 /// Longest user name in bytes: the longest MQTT string.
 const MAX_USER_BYTES: usize = 65_535;

@@ -4,9 +4,9 @@
 //! hash: it cannot be turned back into a password, tells nothing by the time a lookup takes, and stops matching the
 //! moment the stored hash changes.
 
+use super::keyed_hash::{Key, hmac_sha256};
 use super::password_hash::PasswordHash;
 use super::recent_map::RecentMap;
-use super::scram_credentials::{Key, hmac_sha256};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 

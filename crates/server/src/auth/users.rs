@@ -1,10 +1,11 @@
 //! The users in force: an immutable view of the password file.
 
+use super::keyed_hash::{Key, hmac_sha256, sha256};
 use super::password_file::{Credentials, PasswordFile};
 use super::password_hash::PasswordHash;
-use super::scram_credentials::{DEFAULT_ITERATIONS, Key, SALT_BYTES, ScramCredentials, hmac_sha256, sha256};
 use hashbrown::HashMap;
 use std::sync::Arc;
+use tercet_scram::ScramCredentials;
 
 /// All users, ready for look-ups. Replaced as a whole on reload.
 #[derive(Default)]
@@ -67,16 +68,8 @@ impl Users {
     /// Credentials that no password fits, with a salt that stays the same for the same name.
     pub(super) fn decoy_scram(&self, name: &str) -> ScramCredentials {
         let model = pick(&self.decoys.scram_models, &self.decoys.derive(b"model", name));
-        let (iterations, salt_bytes) = model
-            .and_then(|model| model.scram.as_ref())
-            .map_or((DEFAULT_ITERATIONS, SALT_BYTES), |scram| (scram.iterations, scram.salt.len()));
-        let blocks = [self.decoys.derive(b"salt 1", name), self.decoys.derive(b"salt 2", name)].concat();
-        ScramCredentials {
-            iterations,
-            salt: blocks.into_iter().take(salt_bytes).collect(),
-            stored_key: self.decoys.derive(b"stored key", name),
-            server_key: self.decoys.derive(b"server key", name),
-        }
+        let model = model.and_then(|model| model.scram.as_ref());
+        ScramCredentials::decoy(&self.decoys.key, name, model)
     }
 }
 
@@ -125,14 +118,14 @@ mod tests {
     fn decoys_look_like_the_real_ones_and_cannot_be_foreseen() {
         let users = Users::new(&file(&["ann"]));
         let (real, decoy) = (users.find("ann").unwrap().1.scram.clone().unwrap(), users.decoy_scram("dave"));
-        assert_eq!((decoy.iterations, decoy.salt.len()), (real.iterations, real.salt.len()));
-        assert_ne!(Users::new(&file(&["ann"])).decoy_scram("dave").salt, decoy.salt);
+        assert_eq!((decoy.iterations(), decoy.salt_len()), (real.iterations(), real.salt_len()));
+        assert_ne!(Users::new(&file(&["ann"])).decoy_scram("dave"), decoy);
     }
 
     #[test]
     fn without_users_there_is_nothing_to_pick_from() {
         let users = Users::default();
         assert!(users.is_empty() && !users.has_scram() && users.decoy_hash("x").is_none());
-        assert_eq!(users.decoy_scram("x").iterations, DEFAULT_ITERATIONS);
+        assert_eq!(users.decoy_scram("x").iterations(), tercet_scram::DEFAULT_ITERATIONS);
     }
 }

@@ -152,6 +152,15 @@ fn base(name: &'static str, about: &'static str) -> Command {
                     .num_args(0..=1),
                 value("password-file", None, "password-file", "FILE", "Password from a file's first line")
                     .conflicts_with("password"),
+                value(
+                    "auth-method",
+                    None,
+                    "auth-method",
+                    "METHOD",
+                    "Prove the password instead of sending it",
+                )
+                .value_parser(["SCRAM-SHA-256"])
+                .ignore_case(true),
                 value("keepalive", Some('k'), "keepalive", "SECS", "Longest silence [default: 60]")
                     .value_parser(value_parser!(u16)),
                 value("version", Some('V'), "mqtt-version", "VERSION", "3.1, 3.1.1 or 5 [default: 5]")

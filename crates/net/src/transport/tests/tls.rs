@@ -11,8 +11,8 @@ use super::pair::{Pair, pattern, stand_in, tcp_sockets, unix_sockets};
 use crate::proxy_protocol::TrustedProxies;
 use crate::tls::test_certificates::Authority;
 use crate::tls::{
-    ClientAuth, ClientCertificate, ClientSettings, IdentityError, MinimumVersion, ReloadableServerConfig,
-    Roots, ServerSettings, client_config, server_config,
+    ClientAuth, ClientCertificate, ClientSettings, IdentityError, MinimumVersion, NameCheck,
+    ReloadableServerConfig, Roots, ServerSettings, client_config, server_config,
 };
 use crate::transport::{Received, Transport};
 
@@ -165,6 +165,44 @@ fn servers_are_checked_unless_told_otherwise() {
     assert!(pair.client.error.unwrap().to_string().contains("certificate"));
     let insecure = ClientSettings { roots: Roots::Insecure, ..ClientSettings::default() };
     site.pair(&insecure, &site.settings).exchange(1000);
+}
+
+#[test]
+fn a_directory_of_authorities_and_any_name_are_ways_to_trust() {
+    let (site, stranger) = (Site::new(), Site::new());
+    let home = site.authority.file.parent().unwrap().to_owned();
+    let away = stranger.authority.file.parent().unwrap().to_owned();
+    fs::write(home.join("README"), "no certificate").unwrap();
+    let (certificate, key) = site.authority.issue("another.example");
+    let misnamed = ServerSettings::new(certificate, key);
+    let both = |file: &PathBuf, directory: &PathBuf| Roots::FileAndDirectory {
+        file: file.clone(),
+        directory: directory.clone(),
+    };
+    for (roots, server, strict, lenient) in [
+        (Roots::Directory(home.clone()), &site.settings, true, true),
+        (both(&stranger.authority.file, &home), &site.settings, true, true),
+        (both(&site.authority.file, &away), &site.settings, true, true),
+        (Roots::Directory(home), &misnamed, false, true),
+        (Roots::Directory(away), &site.settings, false, false),
+        (Roots::File(stranger.authority.file.clone()), &misnamed, false, false),
+    ] {
+        for (name_check, trusted) in [(NameCheck::Required, strict), (NameCheck::AnyName, lenient)] {
+            let settings = ClientSettings { roots: roots.clone(), name_check, ..ClientSettings::default() };
+            let mut pair = site.pair(&settings, server);
+            if trusted {
+                pair.exchange(10);
+            } else {
+                pair.run_until(|pair| pair.client.ended() && pair.server.ended());
+                let error = pair.client.error.unwrap().to_string();
+                assert!(error.contains("certificate"), "{settings:?}: {error}");
+            }
+        }
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let roots = Roots::Directory(empty.path().to_owned());
+    let error = client_config(&ClientSettings { roots, ..ClientSettings::default() }).unwrap_err();
+    assert!(error.reason.contains("no certificate") && error.hint.is_some(), "{error}");
 }
 
 #[test]

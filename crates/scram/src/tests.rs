@@ -1,8 +1,6 @@
 //! Both sides against each other, against the RFC's example, and against broken input.
 
 use super::*;
-use crate::auth::scram_credentials::{MIN_ITERATIONS, ScramCredentials};
-use crate::auth::secret::Secret;
 use proptest::prelude::*;
 
 /// RFC 7677 §3.

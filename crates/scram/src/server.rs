@@ -1,8 +1,8 @@
 //! The server's side.
 
-use super::message::{attribute, decode, encode, extensions, nonce, text, unescape_name};
-use super::{ScramError, nonce as fresh_nonce};
-use crate::auth::scram_credentials::{ScramCredentials, hmac_sha256, sha256};
+use crate::credentials::{ScramCredentials, hmac_sha256, sha256};
+use crate::message::{attribute, decode, encode, extensions, nonce, text, unescape_name};
+use crate::{ScramError, nonce as fresh_nonce};
 use subtle::ConstantTimeEq;
 
 /// The client's first message, read.
@@ -57,7 +57,7 @@ impl ClientFirst {
         Ok(self.challenge_with_nonce(credentials, &server_nonce))
     }
 
-    pub(super) fn challenge_with_nonce(
+    pub(crate) fn challenge_with_nonce(
         self,
         credentials: ScramCredentials,
         server_nonce: &str,

@@ -7,7 +7,7 @@
 //! The client does the slow hashing in SCRAM, and an embedded client has to bear it, so the iteration count is far
 //! below what Argon2id costs an attacker who stole the file. Store SCRAM credentials for users who need them.
 
-use super::secret::Secret;
+use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, Mac};
@@ -25,20 +25,20 @@ pub const MAX_ITERATIONS: u32 = 1_000_000;
 /// Iterations of new credentials.
 pub const DEFAULT_ITERATIONS: u32 = 10_000;
 /// Length of a new salt in bytes.
-pub(super) const SALT_BYTES: usize = 16;
-/// Longest salt accepted from a file, in bytes.
+const SALT_BYTES: usize = 16;
+/// Longest salt accepted from a file, in bytes; two blocks of SHA-256, which a decoy has.
 const MAX_SALT_BYTES: usize = 64;
 
 /// A SHA-256 sized key.
-pub(super) type Key = [u8; 32];
+pub(crate) type Key = [u8; 32];
 
 /// Stored SCRAM-SHA-256 credentials of one user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScramCredentials {
-    pub(super) iterations: u32,
-    pub(super) salt: Box<[u8]>,
-    pub(super) stored_key: Key,
-    pub(super) server_key: Key,
+    pub(crate) iterations: u32,
+    pub(crate) salt: Box<[u8]>,
+    pub(crate) stored_key: Key,
+    pub(crate) server_key: Key,
 }
 
 /// Why SCRAM credentials were refused.
@@ -69,13 +69,34 @@ impl ScramCredentials {
         Self::derive_with_salt(password, iterations, &salt)
     }
 
-    pub(super) fn derive_with_salt(
+    pub(crate) fn derive_with_salt(
         password: &[u8],
         iterations: u32,
         salt: &[u8],
     ) -> Result<Self, ScramCredentialsError> {
         let keys = ClientKeys::derive(password, iterations, salt)?;
         Ok(Self { iterations, salt: salt.into(), stored_key: keys.stored_key(), server_key: keys.server_key })
+    }
+
+    /// Credentials that no password fits, for a user who does not exist: asking for one must look like asking for
+    /// another. They are the same for the same `key` and `user`, which must be so: a real user's salt does not change
+    /// either. `key` has to be secret. Iterations and length of the salt are those of `model`, some real user.
+    pub fn decoy(key: &[u8; 32], user: &str, model: Option<&Self>) -> Self {
+        let (iterations, salt_bytes) =
+            model.map_or((DEFAULT_ITERATIONS, SALT_BYTES), |model| (model.iterations, model.salt.len()));
+        let derive = |purpose: &[u8]| hmac_sha256(key, &[purpose, &[0], user.as_bytes()]);
+        let blocks = [derive(b"salt 1"), derive(b"salt 2")].concat();
+        Self {
+            iterations,
+            salt: blocks.into_iter().take(salt_bytes).collect(),
+            stored_key: derive(b"stored key"),
+            server_key: derive(b"server key"),
+        }
+    }
+
+    /// Length of the salt in bytes.
+    pub fn salt_len(&self) -> usize {
+        self.salt.len()
     }
 
     /// Iterations that a client has to do.
@@ -85,13 +106,13 @@ impl ScramCredentials {
 }
 
 /// The keys on the client's side, derived from the password.
-pub(super) struct ClientKeys {
-    pub(super) client_key: Key,
-    pub(super) server_key: Key,
+pub(crate) struct ClientKeys {
+    pub(crate) client_key: Key,
+    pub(crate) server_key: Key,
 }
 
 impl ClientKeys {
-    pub(super) fn derive(
+    pub(crate) fn derive(
         password: &[u8],
         iterations: u32,
         salt: &[u8],
@@ -109,7 +130,7 @@ impl ClientKeys {
         })
     }
 
-    pub(super) fn stored_key(&self) -> Key {
+    pub(crate) fn stored_key(&self) -> Key {
         sha256(&self.client_key)
     }
 }
@@ -124,7 +145,7 @@ fn prepare(password: &[u8]) -> Result<Secret, ScramCredentialsError> {
     Ok(Secret::from(prepared.as_ref()))
 }
 
-pub(super) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Key {
+pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Key {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     for part in parts {
         mac.update(part);
@@ -132,7 +153,7 @@ pub(super) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Key {
     mac.finalize().into_bytes().into()
 }
 
-pub(super) fn sha256(data: &[u8]) -> Key {
+pub(crate) fn sha256(data: &[u8]) -> Key {
     Sha256::digest(data).into()
 }
 
@@ -207,6 +228,18 @@ mod tests {
             let text = format!("$scram-sha-256${iterations}$c2FsdA==${key}${key}");
             assert_eq!(text.parse::<ScramCredentials>(), Err(ScramCredentialsError::Iterations), "{text}");
         }
+    }
+
+    #[test]
+    fn decoys_look_like_their_model_and_differ_by_user_and_key() {
+        let model = ScramCredentials::derive_with_salt(b"pw", 5_000, &[7; MAX_SALT_BYTES]).unwrap();
+        let decoy = ScramCredentials::decoy(&[1; 32], "dave", Some(&model));
+        assert_eq!((decoy.iterations(), decoy.salt_len()), (5_000, MAX_SALT_BYTES));
+        assert_eq!(decoy, ScramCredentials::decoy(&[1; 32], "dave", Some(&model)));
+        assert_ne!(decoy.salt, ScramCredentials::decoy(&[1; 32], "erin", Some(&model)).salt);
+        assert_ne!(decoy.salt, ScramCredentials::decoy(&[2; 32], "dave", Some(&model)).salt);
+        let without = ScramCredentials::decoy(&[1; 32], "dave", None);
+        assert_eq!((without.iterations(), without.salt_len()), (DEFAULT_ITERATIONS, SALT_BYTES));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The text of SCRAM messages (RFC 5802 §7).
 
-use super::{MAX_MESSAGE_BYTES, ScramError};
+use crate::{MAX_MESSAGE_BYTES, ScramError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-pub(super) fn text(data: &[u8]) -> Result<&str, ScramError> {
+pub(crate) fn text(data: &[u8]) -> Result<&str, ScramError> {
     if data.len() > MAX_MESSAGE_BYTES {
         return Err(ScramError::Malformed);
     }
@@ -13,7 +13,7 @@ pub(super) fn text(data: &[u8]) -> Result<&str, ScramError> {
 }
 
 /// Takes the value of attribute `name` off the front, together with the comma that ends it.
-pub(super) fn attribute<'a>(rest: &mut &'a str, name: char) -> Result<&'a str, ScramError> {
+pub(crate) fn attribute<'a>(rest: &mut &'a str, name: char) -> Result<&'a str, ScramError> {
     let value = rest
         .strip_prefix(name)
         .and_then(|rest| rest.strip_prefix('='))
@@ -24,7 +24,7 @@ pub(super) fn attribute<'a>(rest: &mut &'a str, name: char) -> Result<&'a str, S
 }
 
 /// Checks that what is left are well-formed optional extensions.
-pub(super) fn extensions(rest: &str) -> Result<(), ScramError> {
+pub(crate) fn extensions(rest: &str) -> Result<(), ScramError> {
     let well_formed = |extension: &str| {
         let mut chars = extension.chars();
         chars.next().is_some_and(|name| name.is_ascii_alphabetic())
@@ -35,25 +35,25 @@ pub(super) fn extensions(rest: &str) -> Result<(), ScramError> {
 }
 
 /// A nonce is printable ASCII; the comma cannot be in it, it has ended the attribute.
-pub(super) fn nonce(value: &str) -> Result<&str, ScramError> {
+pub(crate) fn nonce(value: &str) -> Result<&str, ScramError> {
     if value.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(value) } else { Err(ScramError::Malformed) }
 }
 
-pub(super) fn decode(value: &str) -> Result<Vec<u8>, ScramError> {
+pub(crate) fn decode(value: &str) -> Result<Vec<u8>, ScramError> {
     BASE64.decode(value).map_err(|_| ScramError::Malformed)
 }
 
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
 /// `saslname`: comma and equals sign are written `=2C` and `=3D`.
-pub(super) fn escape_name(name: &str) -> String {
+pub(crate) fn escape_name(name: &str) -> String {
     name.replace('=', "=3D").replace(',', "=2C")
 }
 
 /// Reads a `saslname` and prepares it for comparison (RFC 5802 §5.1, attribute `n`).
-pub(super) fn unescape_name(value: &str) -> Result<String, ScramError> {
+pub(crate) fn unescape_name(value: &str) -> Result<String, ScramError> {
     let mut parts = value.split('=');
     let mut name = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -68,7 +68,7 @@ pub(super) fn unescape_name(value: &str) -> Result<String, ScramError> {
     prepare_name(&name)
 }
 
-pub(super) fn prepare_name(name: &str) -> Result<String, ScramError> {
+pub(crate) fn prepare_name(name: &str) -> Result<String, ScramError> {
     match stringprep::saslprep(name) {
         Ok(prepared) if !prepared.is_empty() => Ok(prepared.into_owned()),
         _ => Err(ScramError::Text),

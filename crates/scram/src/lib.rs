@@ -3,15 +3,42 @@
 //! Server: [`ClientFirst::parse`] → [`ClientFirst::challenge`] → [`Challenge::verify`].
 //! Client: [`ScramClient::new`] → [`ScramClient::answer`] → [`ServerCheck::verify`].
 //!
+//! What it is: the messages, their checks, and the [`ScramCredentials`] that a server stores. What it is not: a user
+//! store, a limit on attempts, or a carrier of the messages: MQTT 5 takes them as Authentication Data, other protocols
+//! through SASL.
+//!
 //! There is no channel binding: a client that demands it (`p=`) is refused, one that merely supports it (`y`) is
 //! welcome, since `SCRAM-SHA-256-PLUS` is never offered. Mandatory extensions (`m=`) are refused and unknown optional
 //! ones are ignored, as RFC 5802 §5.1 says.
+//!
+//! ```
+//! use tercet_scram::{ClientFirst, DEFAULT_ITERATIONS, ScramClient, ScramCredentials};
+//!
+//! // What the server stored when the user was created.
+//! let stored = ScramCredentials::derive(b"pencil", DEFAULT_ITERATIONS)?;
+//!
+//! let (client, first) = ScramClient::new("ann", "pencil".into())?;
+//! let received = ClientFirst::parse(&first)?;
+//! assert_eq!(received.user(), "ann");
+//! let (challenge, question) = received.challenge(stored)?;
+//! let (server, answer) = client.answer(&question)?;
+//! let proof = challenge.verify(&answer)?; // now the server knows the client
+//! server.verify(&proof)?; // and the client the server
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
 
 mod client;
+mod credentials;
 mod message;
+mod secret;
 mod server;
 
 pub use client::{ScramClient, ServerCheck};
+pub use credentials::{
+    DEFAULT_ITERATIONS, MAX_ITERATIONS, MIN_ITERATIONS, ScramCredentials, ScramCredentialsError,
+};
+pub use secret::Secret;
 pub use server::{Challenge, ClientFirst};
 
 /// Name of the method, as it stands in MQTT's Authentication Method property.

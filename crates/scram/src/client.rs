@@ -1,9 +1,9 @@
 //! The client's side.
 
-use super::message::{attribute, decode, encode, escape_name, extensions, nonce, prepare_name, text};
-use super::{ScramError, nonce as fresh_nonce};
-use crate::auth::scram_credentials::{ClientKeys, ScramCredentialsError, hmac_sha256};
-use crate::auth::secret::Secret;
+use crate::credentials::{ClientKeys, ScramCredentialsError, hmac_sha256};
+use crate::message::{attribute, decode, encode, escape_name, extensions, nonce, prepare_name, text};
+use crate::secret::Secret;
+use crate::{ScramError, nonce as fresh_nonce};
 use subtle::ConstantTimeEq;
 
 /// What a client without channel binding announces.
@@ -26,7 +26,7 @@ impl ScramClient {
         Self::with_nonce(user, password, fresh_nonce()?)
     }
 
-    pub(super) fn with_nonce(
+    pub(crate) fn with_nonce(
         user: &str,
         password: Secret,
         nonce: String,
