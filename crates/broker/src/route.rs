@@ -213,6 +213,11 @@ impl RouteCache {
         self.last.as_ref().filter(|cached| generations.is_current(&cached.stamp, permissions))
     }
 
+    /// The route that was found or kept last.
+    pub(crate) fn last(&self) -> Option<&CachedRoute> {
+        self.last.as_deref()
+    }
+
     /// Keeps a route.
     pub(crate) fn insert(&mut self, cached: Arc<CachedRoute>) {
         let previous = self.last.replace(Arc::clone(&cached));
@@ -232,7 +237,7 @@ impl RouteCache {
 /// A publication on its way through its targets; becomes an owned message once, and only if one is needed.
 pub(crate) struct Routing<'a> {
     pub publication: &'a Publication<'a>,
-    pub topic: Arc<str>,
+    pub topic: &'a Arc<str>,
     pub fan_out: bool,
     author: Option<Arc<Author>>,
     message: Option<Arc<Message>>,
@@ -241,7 +246,7 @@ pub(crate) struct Routing<'a> {
 impl<'a> Routing<'a> {
     pub(crate) fn new(
         publication: &'a Publication<'a>,
-        topic: Arc<str>,
+        topic: &'a Arc<str>,
         author: Option<Arc<Author>>,
     ) -> Self {
         Self { publication, topic, fan_out: false, author, message: None }
@@ -249,10 +254,24 @@ impl<'a> Routing<'a> {
 
     /// The message, copied out of the read buffer the first time.
     pub(crate) fn message(&mut self, now: Now) -> &Arc<Message> {
-        self.message.get_or_insert_with(|| {
-            let message = Message::from_publication(self.publication, Arc::clone(&self.topic), now);
-            Arc::new(Message { author: self.author.take(), ..message })
-        })
+        let message = match self.message.take() {
+            Some(message) => message,
+            None => self.build(now),
+        };
+        self.message.insert(message)
+    }
+
+    /// The message for the last one who gets it: handed over instead of shared.
+    pub(crate) fn take_message(&mut self, now: Now) -> Arc<Message> {
+        match self.message.take() {
+            Some(message) => message,
+            None => self.build(now),
+        }
+    }
+
+    fn build(&mut self, now: Now) -> Arc<Message> {
+        let message = Message::from_publication(self.publication, Arc::clone(self.topic), now);
+        Arc::new(Message { author: self.author.take(), ..message })
     }
 
     /// The publication as an at-most-once delivery.

@@ -40,21 +40,20 @@ impl Vhost {
         now: Now,
         effects: &mut Effects,
     ) -> Published {
+        let author = publication.retain.then(|| attachment.author());
         let published = self.with_context(now, effects, |cx| {
             let generation = cx.permissions.generation();
-            let cached = match attachment.routes.find(publication.topic, &self.generations, generation) {
-                Some(cached) => Arc::clone(cached),
-                None => {
-                    cx.effects.counters.route_misses += 1;
-                    let client_id = attachment.session.client_id();
-                    let subject = Subject { user: attachment.user.as_deref(), client_id };
-                    let cached = Arc::new(self.find_route(&subject, publication.topic, cx.permissions));
-                    attachment.routes.insert(Arc::clone(&cached));
-                    cached
-                }
-            };
-            let author = publication.retain.then(|| attachment.author());
-            self.route(&cached, publication, author, cx)
+            if attachment.routes.find(publication.topic, &self.generations, generation).is_none() {
+                cx.effects.counters.route_misses += 1;
+                let client_id = attachment.session.client_id();
+                let subject = Subject { user: attachment.user.as_deref(), client_id };
+                let found = self.find_route(&subject, publication.topic, cx.permissions);
+                attachment.routes.insert(Arc::new(found));
+            }
+            match attachment.routes.last() {
+                Some(cached) => self.route(cached, publication, author, cx),
+                None => Published::Denied,
+            }
         });
         if !effects.group_work.is_empty() {
             self.work_off(now, effects);
@@ -121,7 +120,7 @@ impl Vhost {
             cx.effects.counters.denied_publish += 1;
             return Published::Denied;
         };
-        let mut routing = Routing::new(publication, Arc::clone(&cached.topic), author);
+        let mut routing = Routing::new(publication, &cached.topic, author);
         let mut position = Position::NONE;
         let mut retained = true;
         let mut later = None;
@@ -249,8 +248,9 @@ fn deliver(route: &Route, routing: &mut Routing<'_>, position: &mut Position, cx
         cx.effects.forms.clear();
     }
     let mut matched = false;
+    let alone = !routing.fan_out && route.groups.is_empty();
     for target in &route.sessions {
-        matched |= deliver_to(target, routing, position, cx);
+        matched |= deliver_to(target, routing, alone, position, cx);
     }
     for group in &route.groups {
         let (taken, at) = group.publish(routing, cx);
@@ -263,6 +263,7 @@ fn deliver(route: &Route, routing: &mut Routing<'_>, position: &mut Position, cx
 fn deliver_to(
     target: &SessionTarget,
     routing: &mut Routing<'_>,
+    alone: bool,
     position: &mut Position,
     cx: &mut Context<'_>,
 ) -> bool {
@@ -283,7 +284,7 @@ fn deliver_to(
         session.lock().deliver_now(&delivery, cx.effects);
         return true;
     }
-    let message = Arc::clone(routing.message(cx.now));
+    let message = if alone { routing.take_message(cx.now) } else { Arc::clone(routing.message(cx.now)) };
     let entry = Entry { message, ids: merged.ids.clone(), loan: None, qos, retain };
     let mut state = session.lock();
     let queue_is_empty = state.outbox.is_some() && state.queue.ready() == 0 && !state.resuming;
