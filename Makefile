@@ -7,7 +7,9 @@ SERVE ?=
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ci bench fuzz doc fmt lint deps rust-tests doc-tests client-tests
+# Everything here waits for the same cores and the same target directory.
+.NOTPARALLEL:
+.PHONY: help run test ci bench fuzz doc fmt fmt-check lint deps check-docs rust-tests doc-tests client-tests
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -35,13 +37,12 @@ client-tests: rust-tests
 	@tools/need python3 python3-venv node npm openssl mosquitto mosquitto_pub
 	@tests/run
 
-ci: fmt-check deps lint doc test check-docs ## all that must pass before a change lands; .ci/run is this
+ci: fmt-check deps lint doc check-docs test ## all that must pass before a change lands; .ci/run is this
 
 fmt: ## format the sources
 	@tools/need cargo
 	@$(CARGO) fmt --all
 
-.PHONY: fmt-check
 fmt-check:
 	@tools/need cargo
 	@$(CARGO) fmt --all --check
@@ -63,7 +64,6 @@ doc: ## build the API documentation, warnings are errors
 	@echo "open $(TARGET)/doc/tercet_server/index.html"
 
 # Needs the binary that the tests have built.
-.PHONY: check-docs
 check-docs: rust-tests
 	@tools/need python3
 	@tools/check-docs $(TARGET)/debug/tercet
