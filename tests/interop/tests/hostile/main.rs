@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod connections;
+mod crash_storm;
 mod mutations;
 mod retained_stream;
 mod slow_subscriber;

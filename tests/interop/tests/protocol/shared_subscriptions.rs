@@ -278,3 +278,38 @@ fn least_inflight_prefers_the_member_that_acknowledges() {
     assert_eq!(held.len(), 5);
     busy.ping();
 }
+
+/// [MQTT-4.8.2-4]: so does one of which only the PUBLISH was sent.
+#[test]
+fn a_qos_2_publish_without_pubrec_stays_too() {
+    let broker = Broker::start();
+    let mut leaver = Wire::connect(&broker, &Connect::v5("leaver").durable());
+    leaver.subscribe("$share/g/t", 2);
+    let mut publisher = Wire::connect(&broker, &Connect::v5("p"));
+    publisher.publish(Publish::new("t", "two").qos(2));
+    let publish = leaver.receive_publish();
+    let mut stays = Wire::connect(&broker, &Connect::v5("stays"));
+    stays.subscribe("$share/g/t", 2);
+    drop(leaver);
+    publisher.publish(Publish::new("t", "end").qos(1));
+    assert_eq!(stays.take().1, "end", "the QoS 2 message did not move");
+    let mut leaver = Wire::connect(&broker, &Connect::v5("leaver").durable());
+    let again = leaver.take_publish();
+    assert_eq!((again.text().as_str(), again.id, again.dup), ("two", publish.id, true));
+}
+
+/// [MQTT-4.8.2-5]: nor does it move when its member's session ends.
+#[test]
+fn a_qos_2_publish_in_flight_ends_with_its_session() {
+    let broker = Broker::start();
+    let mut leaver = Wire::connect(&broker, &Connect::v5("leaver"));
+    leaver.subscribe("$share/g/t", 2);
+    let mut publisher = Wire::connect(&broker, &Connect::v5("p"));
+    publisher.publish(Publish::new("t", "two").qos(2));
+    leaver.receive_publish();
+    let mut stays = Wire::connect(&broker, &Connect::v5("stays"));
+    stays.subscribe("$share/g/t", 2);
+    leaver.disconnect();
+    publisher.publish(Publish::new("t", "end").qos(1));
+    assert_eq!(stays.take().1, "end");
+}
