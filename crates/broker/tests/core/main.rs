@@ -1,8 +1,20 @@
 //! Behaviour of the core without sockets: clients are driven in virtual time, what they are sent is recorded.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-#![allow(unreachable_pub, dead_code, unused_imports)]
+#![allow(unreachable_pub)]
 
 mod support;
 
+mod acknowledging;
+mod housekeeping;
+mod overlapping;
+mod permissions;
+mod queue_limits;
+mod recording;
+mod redelivery;
 mod replay;
+mod retained;
+mod routing;
+mod sessions;
+mod shared;
+mod wills;

@@ -6,8 +6,8 @@ mod random;
 mod traffic;
 mod world;
 
-pub use client::{Client, Got, Line, share};
+pub use client::{Client, Got, Line, TestOutbox, share};
 pub use journal::TestJournal;
 pub use random::Random;
 pub use traffic::Traffic;
-pub use world::{ConnectOptions, Events, World, subscription};
+pub use world::{ConnectOptions, World, subscription};

@@ -22,8 +22,7 @@ use tercet_broker::vhost::publishing::Published;
 use tercet_broker::vhost::subscribing::{Refused, Subscribe};
 use tercet_broker::will::Will;
 
-use super::client::TestOutbox;
-use super::{Client, Got, Line, TestJournal, share};
+use super::{Client, Got, Line, TestJournal, TestOutbox, share};
 
 /// Keeps every event.
 #[derive(Default)]
@@ -80,10 +79,6 @@ impl ConnectOptions {
 
     pub fn expiry(self, expiry: u32) -> Self {
         Self { expiry, ..self }
-    }
-
-    pub fn clean_start(self) -> Self {
-        Self { clean_start: true, ..self }
     }
 
     /// With a will of QoS 1 for `topic` that says "will".
