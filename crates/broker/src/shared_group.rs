@@ -386,7 +386,7 @@ impl GroupState {
             let index = (start % count + step) % count;
             let Some(member) = self.members.get(index) else { continue };
             let mut session = member.session.lock();
-            if !member.may_receive(&routing.topic, session.user.as_deref(), cx) {
+            if !member.may_receive(routing.topic, session.user.as_deref(), cx) {
                 continue;
             }
             let ids = SubscriptionIds::None.with(member.options.id);
