@@ -1,6 +1,8 @@
 //! Messages: borrowed while they are routed, owned once they must outlive the batch.
 
+use std::fmt;
 use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -100,13 +102,72 @@ pub struct Publication<'a> {
     pub publisher: SessionId,
 }
 
+/// An application payload that outlives its batch: small ones lie within the message, which spares an allocation
+/// for each; larger ones can be shared with whoever writes them.
+#[derive(Clone)]
+pub enum Payload {
+    /// Up to [`Payload::INLINE`] bytes.
+    Inline {
+        /// Bytes used.
+        len: u8,
+        /// The bytes, then zeros.
+        bytes: [u8; Payload::INLINE],
+    },
+    /// More.
+    Shared(Bytes),
+}
+
+impl Payload {
+    /// Longest payload that lies within its message.
+    pub const INLINE: usize = 72;
+
+    /// Copies a payload.
+    #[must_use]
+    pub fn copy_from(bytes: &[u8]) -> Self {
+        let mut inline = [0; Self::INLINE];
+        match (inline.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(room), Ok(len)) => {
+                room.copy_from_slice(bytes);
+                Self::Inline { len, bytes: inline }
+            }
+            _ => Self::Shared(Bytes::copy_from_slice(bytes)),
+        }
+    }
+
+    /// The payload as bytes that can be shared, if it is large enough for that.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Bytes> {
+        match self {
+            Self::Inline { .. } => None,
+            Self::Shared(bytes) => Some(bytes),
+        }
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
 /// A message that outlives its batch; shared by every queue and retained value that holds it.
 #[derive(Debug)]
 pub struct Message {
     /// Topic name.
     pub topic: Arc<str>,
     /// Application payload.
-    pub payload: Bytes,
+    pub payload: Payload,
     /// Properties in the origin's encoding.
     pub properties: Bytes,
     /// How `properties` is to be read.
@@ -131,7 +192,7 @@ impl Message {
     pub fn from_publication(publication: &Publication<'_>, topic: Arc<str>, now: Now) -> Self {
         Self {
             topic,
-            payload: copy(publication.payload),
+            payload: Payload::copy_from(publication.payload),
             properties: copy(publication.properties.bytes),
             encoding: publication.properties.encoding,
             qos: publication.qos,
@@ -176,4 +237,19 @@ impl Message {
 
 fn copy(bytes: &[u8]) -> Bytes {
     if bytes.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_the_same_bytes_inside_and_outside_of_its_message() {
+        for len in [0, 1, Payload::INLINE - 1, Payload::INLINE, Payload::INLINE + 1, 300, 5000] {
+            let bytes: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let payload = Payload::copy_from(&bytes);
+            assert_eq!(&*payload, &*bytes);
+            assert_eq!(payload.shared().is_some(), len > Payload::INLINE);
+        }
+    }
 }

@@ -165,10 +165,10 @@ impl Outbox for MqttOutbox {
                 }
             }
             header.write(self.version, &mut self.bytes);
-            match delivery.message.filter(|_| large) {
-                Some(message) => {
-                    self.shared.push((self.bytes.len(), message.payload.clone()));
-                    self.shared_len += message.payload.len();
+            match delivery.message.filter(|_| large).and_then(|message| message.payload.shared()) {
+                Some(payload) => {
+                    self.shared.push((self.bytes.len(), payload.clone()));
+                    self.shared_len += payload.len();
                 }
                 None => self.bytes.extend_from_slice(delivery.payload),
             }
