@@ -6,7 +6,9 @@
 mod support;
 
 mod acknowledging;
+mod concurrency;
 mod housekeeping;
+mod model;
 mod overlapping;
 mod permissions;
 mod queue_limits;
