@@ -83,10 +83,10 @@ async fn exchange(
         }
     };
     let mut printer = Printer::stdout(job.output.clone());
-    Ok(match printer.print(&answer).and_then(|_| printer.flush()) {
-        Ok(()) => Outcome::Done,
-        Err(_) => Outcome::OutputClosed,
-    })
+    if printer.print(&answer).await.is_err() || printer.flush().await.is_err() {
+        return Ok(Outcome::OutputClosed);
+    }
+    Ok(Outcome::Done)
 }
 
 /// A topic that nobody else uses.

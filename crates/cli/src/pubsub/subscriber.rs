@@ -1,14 +1,18 @@
 //! `sub`: subscribe and print.
 
-use std::io;
+use std::time::Duration;
 
 use tercet_client::mqtt::{Client, Filter, Message, Messages, QoS, Version};
+use tokio::io::Stdout;
 
 use super::connection::{connect, expired, interrupted, leave};
 use super::exit::{Outcome, say};
 use super::filter;
 use super::output::{Printed, Printer};
 use super::settings::{Dialect, Settings, SubJob};
+
+/// How long the end waits for a reader of our output who does not read, when the end was not of its own making.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(settings: &Settings, job: &SubJob) -> Outcome {
     let deadline = expired(job.timeout);
@@ -37,7 +41,16 @@ pub(super) async fn run(settings: &Settings, job: &SubJob) -> Outcome {
         () = &mut deadline => Outcome::TimedOut,
         outcome = reader.read(messages) => outcome,
     };
-    if reader.printer.flush().is_err() {
+    let early = matches!(outcome, Outcome::TimedOut | Outcome::Interrupted);
+    let flushed = if early {
+        tokio::time::timeout(LAST_OUTPUT, reader.printer.flush()).await.unwrap_or(Ok(()))
+    } else {
+        tokio::select! {
+            flushed = reader.printer.flush() => flushed,
+            () = interrupted() => return Outcome::Interrupted,
+        }
+    };
+    if flushed.is_err() {
         return Outcome::OutputClosed;
     }
     if reader.cleared
@@ -53,7 +66,7 @@ struct Reader<'a> {
     job: &'a SubJob,
     settings: &'a Settings,
     client: &'a Client,
-    printer: Printer<io::Stdout>,
+    printer: Printer<Stdout>,
     seen: u64,
     random: Random,
     /// Retained messages were cleared; the broker has to hear of it before the end.
@@ -71,7 +84,7 @@ impl Reader<'_> {
             let message = match messages.try_next() {
                 Some(message) => message,
                 None => {
-                    if self.printer.flush().is_err() {
+                    if self.printer.flush().await.is_err() {
                         return Outcome::OutputClosed;
                     }
                     match messages.next().await {
@@ -156,7 +169,7 @@ impl Reader<'_> {
         }
         let shown = job.random.is_none_or(|chance| self.random.below(10_000) < chance);
         if shown {
-            match self.printer.print(message) {
+            match self.printer.print(message).await {
                 Ok(Printed::Shown) => {}
                 Ok(Printed::NotJson) => {
                     self.tell(&format!(
