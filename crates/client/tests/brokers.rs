@@ -1,4 +1,4 @@
-//! The client against a real Mosquitto broker, feature by feature.
+//! The client against real brokers, Mosquitto and Tercet, feature by feature.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which fail by panicking")]
 
@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Mosquitto, free_port};
+use support::{Broker, Configuration, Kind, free_port};
 use tercet_client::mqtt::{
     Builder, Client, Event, Filter, Message, Overflow, Property, QoS, ReasonCode, Retained, Tls, Version,
     Will,
@@ -28,9 +28,8 @@ async fn texts(messages: impl AsyncFn() -> Message, count: usize) -> Vec<String>
     texts
 }
 
-#[tokio::test]
-async fn every_qos_in_every_version_arrives_once_and_in_order() {
-    let (_broker, url) = Mosquitto::plain("");
+async fn every_qos_in_every_version_arrives_once_and_in_order(kind: Kind) {
+    let (_broker, url) = Broker::plain(kind);
     for version in [Version::V31, Version::V311, Version::V5] {
         let client = Builder::new(&url).unwrap().version(version).client_id("every").connect().await.unwrap();
         for qos in ALL {
@@ -57,9 +56,8 @@ async fn every_qos_in_every_version_arrives_once_and_in_order() {
     }
 }
 
-#[tokio::test]
-async fn retained_messages_are_kept_and_cleared() {
-    let (_broker, url) = Mosquitto::plain("");
+async fn retained_messages_are_kept_and_cleared(kind: Kind) {
+    let (_broker, url) = Broker::plain(kind);
     let client = Client::connect(&url).await.unwrap();
     client.publish("r/1", "kept").qos(QoS::AtLeastOnce).retain(true).await.unwrap();
     let mut stream = client.subscribe("r/#").await.unwrap();
@@ -75,9 +73,8 @@ async fn retained_messages_are_kept_and_cleared() {
     assert_eq!(soon(unwanted.next()).await.unwrap().text(), Some("now"));
 }
 
-#[test]
-fn a_will_is_published_when_the_client_vanishes() {
-    let (_broker, url) = Mosquitto::plain("");
+fn a_will_is_published_when_the_client_vanishes(kind: Kind) {
+    let (_broker, url) = Broker::plain(kind);
     let watching = tokio::runtime::Runtime::new().unwrap();
     let mut stream = watching.block_on(async {
         Client::connect(&url).await.unwrap().subscribe("will/#").qos(QoS::AtLeastOnce).await.unwrap()
@@ -99,9 +96,8 @@ fn a_will_is_published_when_the_client_vanishes() {
     }
 }
 
-#[tokio::test]
-async fn properties_travel() {
-    let (_broker, url) = Mosquitto::plain("");
+async fn properties_travel(kind: Kind) {
+    let (_broker, url) = Broker::plain(kind);
     let client = Client::connect(&url).await.unwrap();
     assert!(!client.connack().client_id.is_empty(), "the broker assigns an id");
     let mut stream = client.subscribe("p").await.unwrap();
@@ -131,9 +127,8 @@ async fn properties_travel() {
     assert_eq!(soon(stream.next()).await.unwrap().text(), Some("y"));
 }
 
-#[tokio::test]
-async fn a_request_gets_its_answer() {
-    let (_broker, url) = Mosquitto::plain("");
+async fn a_request_gets_its_answer(kind: Kind) {
+    let (_broker, url) = Broker::plain(kind);
     let server = Client::connect(&url).await.unwrap();
     let mut requests = server.subscribe("ask").qos(QoS::AtLeastOnce).await.unwrap();
     tokio::spawn(async move {
@@ -152,9 +147,8 @@ async fn a_request_gets_its_answer() {
     assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
 }
 
-#[tokio::test]
-async fn after_a_restart_of_the_broker_everything_goes_on() {
-    let (mut broker, url) = Mosquitto::plain("");
+async fn after_a_restart_of_the_broker_everything_goes_on(kind: Kind) {
+    let (mut broker, url) = Broker::plain(kind);
     let backoff = Backoff { min: Duration::from_millis(20), ..Backoff::default() };
     let client = Builder::new(&url).unwrap().reconnect(Some(backoff)).connect().await.unwrap();
     let mut events = client.events();
@@ -177,9 +171,8 @@ async fn after_a_restart_of_the_broker_everything_goes_on() {
     assert_eq!(soon(stream.next()).await.unwrap().text(), Some("again"));
 }
 
-#[tokio::test]
-async fn without_reconnect_the_loss_is_told() {
-    let (mut broker, url) = Mosquitto::plain("");
+async fn without_reconnect_the_loss_is_told(kind: Kind) {
+    let (mut broker, url) = Broker::plain(kind);
     let client = Builder::new(&url).unwrap().reconnect(None).connect().await.unwrap();
     let mut stream = client.subscribe("x").await.unwrap();
     broker.stop();
@@ -189,9 +182,8 @@ async fn without_reconnect_the_loss_is_told() {
     assert!(matches!(error, Error::Lost { .. }), "{error:?}");
 }
 
-#[tokio::test]
-async fn a_session_continues_where_it_was() {
-    let (_broker, url) = Mosquitto::plain("");
+async fn a_session_continues_where_it_was(kind: Kind) {
+    let (_broker, url) = Broker::plain(kind);
     for version in [Version::V311, Version::V5] {
         let id = format!("sleeper-{version}");
         let builder = || {
@@ -219,9 +211,11 @@ async fn a_session_continues_where_it_was() {
     }
 }
 
-#[tokio::test]
-async fn the_brokers_receive_maximum_is_kept_to() {
-    let (_broker, url) = Mosquitto::plain("max_inflight_messages 3");
+async fn the_brokers_receive_maximum_is_kept_to(kind: Kind) {
+    let (_broker, url) = Broker::tuned(
+        kind,
+        &Configuration { mosquitto: "max_inflight_messages 3", tercet: "receive-maximum = 3" },
+    );
     let client = Client::connect(&url).await.unwrap();
     assert_eq!(client.connack().properties.receive_maximum(), Some(3));
     let mut stream = client.subscribe("w").qos(QoS::ExactlyOnce).await.unwrap();
@@ -238,9 +232,9 @@ async fn the_brokers_receive_maximum_is_kept_to() {
     }
 }
 
-#[tokio::test]
-async fn a_slow_reader_loses_nothing_and_holds_nobody_up_for_ever() {
-    let (_broker, url) = Mosquitto::plain("max_queued_messages 0");
+async fn a_slow_reader_loses_nothing_and_holds_nobody_up_for_ever(kind: Kind) {
+    let (_broker, url) =
+        Broker::tuned(kind, &Configuration { mosquitto: "max_queued_messages 0", tercet: "" });
     let client = Client::connect(&url).await.unwrap();
     let mut slow = client.subscribe("slow").qos(QoS::AtLeastOnce).buffer(2, Overflow::Block).await.unwrap();
     let mut newest =
@@ -259,28 +253,38 @@ async fn a_slow_reader_loses_nothing_and_holds_nobody_up_for_ever() {
     assert!(newest.dropped() >= 290, "{}", newest.dropped());
 }
 
-#[tokio::test]
-async fn large_messages_pass_and_too_large_ones_are_refused_here() {
-    let (_broker, url) = Mosquitto::plain("");
+async fn large_messages_pass_and_too_large_ones_are_refused_here(kind: Kind) {
+    let (_broker, url) =
+        Broker::tuned(kind, &Configuration { mosquitto: "", tercet: "max-packet-size = \"16MiB\"" });
     let client = Client::connect(&url).await.unwrap();
     let mut stream = client.subscribe("big").qos(QoS::AtLeastOnce).await.unwrap();
     let payload: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
     soon(client.publish("big", payload.clone()).qos(QoS::AtLeastOnce).into_future()).await.unwrap();
     assert!(soon(stream.next()).await.unwrap().payload == payload);
-    let (_small, url) = Mosquitto::plain("max_packet_size 1000");
+    let (_small, url) = Broker::tuned(
+        kind,
+        &Configuration { mosquitto: "max_packet_size 1000", tercet: "max-packet-size = 1000" },
+    );
     let client = Client::connect(&url).await.unwrap();
     let error = client.publish("big", vec![0; 2000]).qos(QoS::AtLeastOnce).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { limit: 1000, .. }), "{error:?}");
     client.publish("big", "small").qos(QoS::AtLeastOnce).await.unwrap();
 }
 
-#[tokio::test]
-async fn refusals_say_why() {
+async fn refusals_say_why(kind: Kind) {
     let port = free_port();
     let directory = tempfile::tempdir().unwrap();
-    let config = format!("listener {port} 127.0.0.1\nallow_anonymous false\npassword_file /dev/null\n");
-    let _broker = Mosquitto::start(directory, &config);
-    for (version, code) in [(Version::V311, 0x87), (Version::V5, 0x87)] {
+    std::fs::write(directory.path().join("users"), "").unwrap();
+    let configuration = Configuration {
+        mosquitto: &format!("listener {port} 127.0.0.1\nallow_anonymous false\npassword_file /dev/null\n"),
+        tercet: &format!(
+            "[auth]\nanonymous = \"deny\"\npassword-file = \"DIR/users\"\n\
+             [[listener]]\nbind = \"127.0.0.1:{port}\"\n"
+        ),
+    };
+    let _broker = Broker::start(kind, directory, &configuration);
+    let code = if kind == Kind::Mosquitto { 0x87 } else { 0x86 };
+    for version in [Version::V311, Version::V5] {
         let builder = Builder::new(format!("mqtt://u:p@127.0.0.1:{port}")).unwrap().version(version);
         let Err(error) = builder.client_id("x").connect().await else { panic!("was let in") };
         assert!(matches!(error, Error::Refused { code: c, .. } if c == code), "{error:?}");
@@ -291,9 +295,8 @@ async fn refusals_say_why() {
     assert_eq!(error.to_string(), format!("cannot reach mqtt://127.0.0.1:{nobody}: connection refused"));
 }
 
-#[tokio::test]
-async fn subscriptions_of_one_client_are_told_apart() {
-    let (_broker, url) = Mosquitto::plain("");
+async fn subscriptions_of_one_client_are_told_apart(kind: Kind) {
+    let (_broker, url) = Broker::plain(kind);
     for version in [Version::V311, Version::V5] {
         let client = Builder::new(&url).unwrap().version(version).client_id("apart").connect().await.unwrap();
         let mut wide = client.subscribe("t/#").await.unwrap();
@@ -313,10 +316,12 @@ async fn subscriptions_of_one_client_are_told_apart() {
     }
 }
 
-#[tokio::test]
-async fn a_unix_socket_is_as_good_as_a_port() {
-    let broker =
-        Mosquitto::start(tempfile::tempdir().unwrap(), "listener 0 DIR/broker.sock\nallow_anonymous true\n");
+async fn a_unix_socket_is_as_good_as_a_port(kind: Kind) {
+    let configuration = Configuration {
+        mosquitto: "listener 0 DIR/broker.sock\nallow_anonymous true\n",
+        tercet: "[[listener]]\nbind = \"unix:DIR/broker.sock\"\n",
+    };
+    let broker = Broker::start(kind, tempfile::tempdir().unwrap(), &configuration);
     let url = format!("unix://{}", broker.directory().join("broker.sock").display());
     let client = Client::connect(&url).await.unwrap();
     let mut stream = client.subscribe("x").await.unwrap();
@@ -343,18 +348,34 @@ fn certificates(directory: &std::path::Path) {
     }
 }
 
-#[tokio::test]
-async fn tls_mutual_tls_and_websockets() {
+async fn tls_mutual_tls_and_websockets(kind: Kind) {
     let directory = tempfile::tempdir().unwrap();
     certificates(directory.path());
     let [tls, mutual, ws, wss] = [(); 4].map(|()| free_port());
     let pem = "cafile DIR/ca.pem\ncertfile DIR/server.pem\nkeyfile DIR/server.key\n";
-    let config = format!(
+    let mosquitto = format!(
         "per_listener_settings false\nallow_anonymous true\nlistener {tls} 127.0.0.1\n{pem}\
          listener {mutual} 127.0.0.1\n{pem}require_certificate true\nuse_identity_as_username true\n\
          listener {ws} 127.0.0.1\nprotocol websockets\nlistener {wss} 127.0.0.1\nprotocol websockets\n{pem}"
     );
-    let broker = Mosquitto::start(directory, &config);
+    let listener =
+        |port, protocol| format!("[[listener]]\nprotocol = \"{protocol}\"\nbind = \"127.0.0.1:{port}\"\n");
+    let pem = "[listener.tls]\ncert = \"DIR/server.pem\"\nkey = \"DIR/server.key\"\n";
+    let ask = "client-ca = \"DIR/ca.pem\"\nclient-auth = \"required\"\nuse-identity-as-username = \"cn\"\n";
+    let tercet = [
+        &listener(tls, "mqtt"),
+        pem,
+        &listener(mutual, "mqtt"),
+        pem,
+        ask,
+        &listener(ws, "ws"),
+        &listener(wss, "ws"),
+        pem,
+    ]
+    .map(str::to_owned)
+    .concat();
+    let configuration = Configuration { mosquitto: &mosquitto, tercet: &tercet };
+    let broker = Broker::start(kind, directory, &configuration);
     let path = |name: &str| Some(broker.directory().join(name));
     let trusting = Tls { ca_file: path("ca.pem"), ..Tls::default() };
     let known = Tls { cert: path("client.pem"), key: path("client.key"), ..trusting.clone() };
@@ -389,9 +410,8 @@ async fn tls_mutual_tls_and_websockets() {
     }
 }
 
-#[tokio::test]
-async fn the_keep_alive_keeps_a_silent_connection() {
-    let (_broker, url) = Mosquitto::plain("");
+async fn the_keep_alive_keeps_a_silent_connection(kind: Kind) {
+    let (_broker, url) = Broker::plain(kind);
     let client = Builder::new(&url)
         .unwrap()
         .keep_alive(Duration::from_secs(1))
@@ -407,9 +427,8 @@ async fn the_keep_alive_keeps_a_silent_connection() {
     client.disconnect_with(ReasonCode::DisconnectWithWill, Default::default()).await;
 }
 
-#[tokio::test]
-async fn repeated_topics_travel_as_aliases_and_survive_a_failed_publish() {
-    let (_broker, url) = Mosquitto::plain("");
+async fn repeated_topics_travel_as_aliases_and_survive_a_failed_publish(kind: Kind) {
+    let (_broker, url) = Broker::plain(kind);
     let client = Client::connect(&url).await.unwrap();
     assert!(client.connack().properties.topic_alias_maximum().is_some_and(|most| most > 0));
     let mut stream = client.subscribe("alias/#").await.unwrap();
@@ -426,4 +445,47 @@ async fn repeated_topics_travel_as_aliases_and_survive_a_failed_publish() {
         other.publish("alias/first", "right").await.unwrap();
         assert_eq!(&*soon(stream.next()).await.unwrap().topic, "alias/first");
     }
+}
+
+/// Every test once for each broker.
+macro_rules! for_each_broker {
+    ($($broker:ident $kind:ident)*; $tests:tt) => { $(for_each_broker!(@one $broker $kind $tests);)* };
+    (@one $broker:ident $kind:ident [$($test:ident)*]) => {
+        mod $broker {
+            use super::*;
+
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(Kind::$kind).await;
+            })*
+
+            #[test]
+            fn a_will_is_published_when_the_client_vanishes() {
+                super::a_will_is_published_when_the_client_vanishes(Kind::$kind);
+            }
+        }
+    };
+}
+
+for_each_broker! {
+    mosquitto Mosquitto
+    tercet Tercet;
+    [
+        every_qos_in_every_version_arrives_once_and_in_order
+        retained_messages_are_kept_and_cleared
+        properties_travel
+        a_request_gets_its_answer
+        after_a_restart_of_the_broker_everything_goes_on
+        without_reconnect_the_loss_is_told
+        a_session_continues_where_it_was
+        the_brokers_receive_maximum_is_kept_to
+        a_slow_reader_loses_nothing_and_holds_nobody_up_for_ever
+        large_messages_pass_and_too_large_ones_are_refused_here
+        refusals_say_why
+        subscriptions_of_one_client_are_told_apart
+        a_unix_socket_is_as_good_as_a_port
+        tls_mutual_tls_and_websockets
+        the_keep_alive_keeps_a_silent_connection
+        repeated_topics_travel_as_aliases_and_survive_a_failed_publish
+    ]
 }
