@@ -72,7 +72,8 @@ struct Walk {
     broker: Broker,
     random: Random,
     clients: Vec<Client>,
-    retained: BTreeMap<&'static str, (String, u8)>,
+    /// Topic to text, quality and author.
+    retained: BTreeMap<&'static str, (String, u8, usize)>,
     steps: Vec<String>,
 }
 
@@ -133,7 +134,8 @@ impl Walk {
         let old = client.wire.take();
         let (wire, present, _) = Wire::connect_full(&self.broker, &connect);
         drop(old);
-        let kept = resume && client.has_session;
+        // A session that ends with its connection ends when another takes over [MQTT-3.1.2-6 of 3.1.1, §3.1.2.11.2].
+        let kept = resume && client.has_session && client.durable;
         assert!(version == Version::V31 || present == kept, "session present is {present}");
         if !kept {
             client.subscriptions.clear();
@@ -184,8 +186,9 @@ impl Walk {
         let mut expected: Vec<Expected> = self
             .retained
             .iter()
-            .filter(|(topic, _)| matches(filter, topic))
-            .map(|(topic, (text, qos))| Expected {
+            // [MQTT-3.8.3-3] speaks of retained messages of a client's own, too.
+            .filter(|(topic, (_, _, author))| matches(filter, topic) && !(options & 4 != 0 && *author == at))
+            .map(|(topic, (text, qos, _))| Expected {
                 topic: (*topic).into(),
                 text: text.clone(),
                 qos: (*qos).min(options & 3),
@@ -222,7 +225,7 @@ impl Walk {
             if text.is_empty() {
                 self.retained.remove(topic);
             } else {
-                self.retained.insert(topic, (text.clone(), qos));
+                self.retained.insert(topic, (text.clone(), qos, at));
             }
         }
         let mut publish = Publish::new(topic, &text).qos(qos);

@@ -98,30 +98,56 @@ fn a_client_with_both_gets_both() {
     wire.ping();
 }
 
-#[test]
-fn what_a_member_left_unacknowledged_goes_to_the_others() {
+/// A member gets five messages, acknowledges one and leaves; another member must get the other four.
+fn leave_four_to_another(leave: impl FnOnce(Wire)) {
     let broker = Broker::start();
-    for leave in ["unsubscribe", "disconnect", "drop"] {
-        let mut leaver = Wire::connect(&broker, &Connect::v5("leaver"));
-        leaver.subscribe("$share/g/t", 1);
-        let mut publisher = Wire::connect(&broker, &Connect::v5("p"));
-        publish(&mut publisher, "t", 0, 5, 1);
-        let unacknowledged: Vec<Publish> = (0..5).map(|_| leaver.receive_publish()).collect();
-        leaver.send(&ack(0x40, unacknowledged[0].id));
-        leaver.ping();
-        let mut stays = Wire::connect(&broker, &Connect::v5("stays"));
-        stays.subscribe("$share/g/t", 1);
-        match leave {
-            "unsubscribe" => assert_eq!(leaver.unsubscribe(&["$share/g/t"]), [0]),
-            "disconnect" => leaver.disconnect(),
-            _ => drop(leaver),
-        }
-        let mut seen: Vec<String> = (0..4).map(|_| stays.take().1).collect();
-        seen.sort();
-        assert_eq!(seen, ["1", "2", "3", "4"], "after {leave}");
-        stays.ping();
-        stays.disconnect();
+    let mut leaver = Wire::connect(&broker, &Connect::v5("leaver"));
+    leaver.subscribe("$share/g/t", 1);
+    let mut publisher = Wire::connect(&broker, &Connect::v5("p"));
+    publish(&mut publisher, "t", 0, 5, 1);
+    let unacknowledged: Vec<Publish> = (0..5).map(|_| leaver.receive_publish()).collect();
+    leaver.send(&ack(0x40, unacknowledged[0].id));
+    leaver.ping();
+    let mut stays = Wire::connect(&broker, &Connect::v5("stays"));
+    stays.subscribe("$share/g/t", 1);
+    leave(leaver);
+    let mut seen: Vec<String> = (0..4).map(|_| stays.take().1).collect();
+    seen.sort();
+    assert_eq!(seen, ["1", "2", "3", "4"]);
+    stays.ping();
+}
+
+/// [MQTT-3.10.4-3]: what was sent before the UNSUBSCRIBE is completed with that member, as it is still there.
+#[test]
+fn a_member_that_unsubscribes_completes_what_it_got() {
+    let broker = Broker::start();
+    let mut leaver = Wire::connect(&broker, &Connect::v5("leaver"));
+    leaver.subscribe("$share/g/t", 1);
+    let mut publisher = Wire::connect(&broker, &Connect::v5("p"));
+    publish(&mut publisher, "t", 0, 5, 1);
+    let unacknowledged: Vec<Publish> = (0..5).map(|_| leaver.receive_publish()).collect();
+    let mut stays = Wire::connect(&broker, &Connect::v5("stays"));
+    stays.subscribe("$share/g/t", 1);
+    assert_eq!(leaver.unsubscribe(&["$share/g/t"]), [0]);
+    publish(&mut publisher, "t", 5, 5, 1);
+    for n in 5..10 {
+        assert_eq!(stays.take().1, n.to_string());
     }
+    for publish in &unacknowledged {
+        leaver.acknowledge(publish);
+    }
+    leaver.ping();
+    stays.ping();
+}
+
+#[test]
+fn a_member_that_says_goodbye_leaves_what_is_unacknowledged_to_the_others() {
+    leave_four_to_another(Wire::disconnect);
+}
+
+#[test]
+fn a_member_that_dies_leaves_what_is_unacknowledged_to_the_others() {
+    leave_four_to_another(drop);
 }
 
 /// §4.8.2: a QoS 2 message in flight completes with its member when that one comes back.
