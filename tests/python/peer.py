@@ -14,6 +14,18 @@ V31, V311, V5 = mqtt.MQTTv31, mqtt.MQTTv311, mqtt.MQTTv5
 VERSIONS = {"3.1": V31, "3.1.1": V311, "5": V5}
 
 
+# Between two threads that send at once, the WebSocket wrapper of paho 2.1 breaks ("Existing exports of data").
+UNLOCKED_SEND = mqtt._WebsocketWrapper._send_impl
+
+
+def send_locked(wrapper, data):
+    with wrapper.__dict__.setdefault("send_lock", threading.Lock()):
+        return UNLOCKED_SEND(wrapper, data)
+
+
+mqtt._WebsocketWrapper._send_impl = send_locked
+
+
 def properties(packet, **values):
     """Properties of a packet; the names are paho's (`SessionExpiryInterval=60`)."""
     result = Properties(getattr(PacketTypes, packet))
