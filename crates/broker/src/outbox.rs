@@ -98,8 +98,12 @@ pub trait Outbox: Send {
     /// Whether queued deliveries may be handed over now; queues hold back while the client does not read.
     fn has_room(&self) -> bool;
 
-    /// Asks for the connection to be closed after what is already in the outbox.
+    /// Asks for the connection to be closed after what is already in the outbox. Adds the connection to `effects`
+    /// even if something is scheduled already: it may be one that cannot write.
     fn close(&mut self, reason: CloseReason, effects: &mut Effects);
+
+    /// Why the connection is to be closed, if it is: a connection that cannot write does not drain.
+    fn closing(&self) -> Option<CloseReason>;
 
     /// Schedules the connection for a resume without adding output.
     fn wake(&mut self, effects: &mut Effects);

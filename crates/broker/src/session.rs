@@ -174,6 +174,16 @@ impl Session {
         }
     }
 
+    /// Why the connection of `epoch` has to close, if it has to.
+    #[must_use]
+    pub fn closing(&self, epoch: u32) -> Option<CloseReason> {
+        let state = self.state.lock();
+        match &state.outbox {
+            Some(outbox) if state.epoch == epoch => outbox.closing(),
+            _ => Some(state.evicted),
+        }
+    }
+
     /// Calls `act` with the outbox of the connection of `epoch`, if it still owns the session.
     pub fn with_outbox(&self, epoch: u32, act: impl FnOnce(&mut dyn Outbox)) {
         let state = &mut *self.state.lock();

@@ -139,7 +139,7 @@ impl Vhost {
         let mut abandoned = None;
         if let Some(mut outbox) = state.outbox.take() {
             state.evicted = CloseReason::TakenOver;
-            outbox.wake(effects);
+            outbox.close(CloseReason::TakenOver, effects);
             effects.counters.takeovers += 1;
             abandoned = state.will.clone().filter(|will| will.delay == 0);
         }
@@ -304,7 +304,7 @@ impl Vhost {
                     Cause::Removed => CloseReason::AdministrativeAction,
                     _ => CloseReason::TakenOver,
                 };
-                outbox.wake(cx.effects);
+                outbox.close(state.evicted, cx.effects);
                 cx.effects.counters.takeovers += u64::from(cause == Cause::Replaced);
             }
             if let Some(at) = state.deadline.take() {

@@ -197,7 +197,12 @@ impl Outbox for MqttOutbox {
 
     fn close(&mut self, reason: CloseReason, effects: &mut Effects) {
         self.close = Some(reason);
-        self.schedule(effects);
+        self.scheduled = true;
+        effects.wakes.push(self.connection);
+    }
+
+    fn closing(&self) -> Option<CloseReason> {
+        self.close
     }
 
     fn wake(&mut self, effects: &mut Effects) {

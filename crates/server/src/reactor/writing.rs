@@ -1,13 +1,10 @@
 //! The writing half of a turn: answers first, then deliveries, one write per connection.
 
-use tercet_broker::clock::Now;
-use tercet_broker::effects::Effects;
 use tercet_broker::outbox::CloseReason;
 
-use crate::reactor::connection::{Connection, Phase};
-use crate::reactor::event_loop::{READ_HOLD, Reactor};
+use crate::reactor::connection::Phase;
+use crate::reactor::event_loop::{LINGER, READ_HOLD, Reactor};
 use crate::reactor::output::{Unwritten, packets};
-use crate::shared::Shared;
 
 impl Reactor {
     pub(super) fn writable(&mut self, slot: u32) {
@@ -53,45 +50,19 @@ impl Reactor {
     pub(super) fn write(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         connection.dirty = false;
-        if connection.write_blocked || matches!(connection.phase, Phase::Lingering(_)) {
+        if matches!(connection.phase, Phase::Lingering(_)) {
             return;
+        }
+        if connection.write_blocked {
+            return self.check_eviction(slot);
         }
         let mut unwritten = connection.unwritten.take().or_else(|| self.spare.take()).unwrap_or_default();
         self.effects.counters.answers_sent += packets(&connection.answers);
         unwritten.push(std::mem::take(&mut connection.answers), &mut self.effects.buffers);
-        let mut resume = false;
         // Deliveries stay in the outbox while the socket is behind, where they can still be limited.
-        if unwritten.len() < READ_HOLD
-            && let Some(attachment) = connection.face.attachment()
-        {
-            match attachment.session.drain(attachment.epoch, &mut self.drained) {
-                Ok(()) => {
-                    resume = std::mem::take(&mut self.drained.resume);
-                    let close = self.drained.close.take();
-                    unwritten.push_drained(&mut self.drained, &mut self.effects.buffers);
-                    if let Some(reason) = close {
-                        Self::evict(
-                            connection,
-                            reason,
-                            &mut unwritten,
-                            &mut self.effects,
-                            &self.shared,
-                            self.now,
-                        );
-                    }
-                }
-                Err(reason) => {
-                    Self::evict(
-                        connection,
-                        reason,
-                        &mut unwritten,
-                        &mut self.effects,
-                        &self.shared,
-                        self.now,
-                    );
-                }
-            }
-        }
+        let held = unwritten.len() >= READ_HOLD;
+        let resume = !held && self.take_deliveries(slot, &mut unwritten);
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         let result = unwritten.write(&mut connection.transport, &mut self.effects.buffers);
         let flushed = result.and_then(|written| {
             self.effects.counters.bytes_sent += written as u64;
@@ -113,35 +84,70 @@ impl Reactor {
         } else {
             connection.unwritten = Some(unwritten);
         }
-        if !flushed {
+        connection.held_resume |= resume;
+        if flushed {
+            self.written(slot, held);
+        } else {
             connection.write_blocked = true;
-            connection.held_resume |= resume;
-            return;
         }
-        let resume = resume | std::mem::take(&mut connection.held_resume);
-        let (generation, phase) = (connection.generation, connection.phase);
+    }
+
+    /// The socket has taken everything: go on with what waited for that.
+    fn written(&mut self, slot: u32, held: bool) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let generation = connection.generation;
         if std::mem::take(&mut connection.read_blocked) {
             self.again.push_back((slot, generation));
         }
-        if phase == Phase::Closing {
+        let resume = std::mem::take(&mut connection.held_resume);
+        if held {
+            // The outbox was left alone for what was unwritten.
+            Self::mark_dirty(&mut self.dirty, slot, connection);
+        }
+        if connection.phase == Phase::Closing && !held {
             self.linger(slot);
         } else if resume {
             self.resume(slot, generation);
         }
     }
 
+    /// Swaps the session's output out. Returns whether the session waits for it to be written.
+    fn take_deliveries(&mut self, slot: u32, unwritten: &mut Unwritten) -> bool {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return false };
+        let Some(attachment) = connection.face.attachment() else { return false };
+        let taken = attachment.session.drain(attachment.epoch, &mut self.drained);
+        let evicted = match taken {
+            Ok(()) => {
+                unwritten.push_drained(&mut self.drained, &mut self.effects.buffers);
+                self.drained.close.take()
+            }
+            Err(reason) => Some(reason),
+        };
+        if let Some(reason) = evicted {
+            self.evict(slot, reason, unwritten);
+        }
+        std::mem::take(&mut self.drained.resume)
+    }
+
+    /// A connection that cannot write is told to go all the same, and does not get long.
+    fn check_eviction(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let Some(attachment) = connection.face.attachment() else { return };
+        let Some(reason) = attachment.session.closing(attachment.epoch) else { return };
+        let mut unwritten = connection.unwritten.take().unwrap_or_default();
+        self.evict(slot, reason, &mut unwritten);
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.unwritten = Some(unwritten);
+        }
+    }
+
     /// The core or an administrator ends the connection: tell the client and close.
-    pub(super) fn evict(
-        connection: &mut Connection,
-        reason: CloseReason,
-        unwritten: &mut Unwritten,
-        effects: &mut Effects,
-        shared: &Shared,
-        now: Now,
-    ) {
-        let mut farewell = effects.buffers.take();
-        connection.face.evicted(reason, &mut farewell, shared, now, effects);
-        unwritten.push(farewell, &mut effects.buffers);
+    fn evict(&mut self, slot: u32, reason: CloseReason, unwritten: &mut Unwritten) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let mut farewell = self.effects.buffers.take();
+        connection.face.evicted(reason, &mut farewell, &self.shared, self.now, &mut self.effects);
+        unwritten.push(farewell, &mut self.effects.buffers);
         connection.phase = Phase::Closing;
+        self.limit(slot, LINGER);
     }
 }

@@ -1,5 +1,6 @@
 //! A subscriber that never reads.
 
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::thread;
 
@@ -99,6 +100,43 @@ fn a_slow_subscriber_may_be_disconnected_instead() {
     publisher.ping();
     // What was sent before can still be read; then comes the end.
     while stuck.next_packet().is_some() {}
+}
+
+/// Whether the broker closes a connection whose client goes on sending but never reads.
+fn is_cut_off(stuck: &mut Wire) -> bool {
+    loop {
+        if let Err(error) = stuck.try_send(&[0xC0, 0]) {
+            return matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+        }
+    }
+}
+
+/// Publishes until a subscriber that does not read has more than the kernel takes for it.
+fn block(broker: &Broker) {
+    let mut publisher = Wire::connect(broker, &Connect::v311("p").keep_alive(0));
+    let packet = Publish::new("flood", vec![b'x'; 10_000]).encode(Version::V311);
+    for _ in 0..2000 {
+        publisher.send(&packet);
+    }
+    publisher.ping();
+}
+
+#[test]
+fn it_is_cut_off_when_its_session_is_taken_over() {
+    let broker = Broker::start();
+    let mut stuck = never_reads(&broker, "stuck", 0);
+    block(&broker);
+    let mut successor = Wire::connect(&broker, &Connect::v5("stuck").keep_alive(0));
+    assert!(is_cut_off(&mut stuck));
+    successor.ping();
+}
+
+#[test]
+fn it_is_cut_off_by_policy_without_reading_a_byte() {
+    let broker = Broker::configured("[limits]\noutbox = \"64KiB\"\nslow-subscriber = \"disconnect\"\n");
+    let mut stuck = never_reads(&broker, "stuck", 0);
+    block(&broker);
+    assert!(is_cut_off(&mut stuck));
 }
 
 /// A client that sends requests and never takes the answers is held back, not collected.

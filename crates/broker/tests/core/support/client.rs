@@ -116,7 +116,12 @@ impl Outbox for TestOutbox {
     fn close(&mut self, reason: CloseReason, effects: &mut Effects) {
         let mut line = self.line();
         line.close = Some(reason);
-        self.schedule(&mut line, effects);
+        line.scheduled = true;
+        effects.wakes.push(self.connection);
+    }
+
+    fn closing(&self) -> Option<CloseReason> {
+        self.line().close
     }
 
     fn wake(&mut self, effects: &mut Effects) {
