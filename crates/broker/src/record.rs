@@ -67,6 +67,8 @@ pub enum RecordKind {
     WillChanged = 7,
     /// [`SessionRecord::Offline`].
     Offline = 8,
+    /// [`SessionRecord::Replayed`].
+    Replayed = 9,
     /// [`QueueRecord::Enqueued`].
     Enqueued = 16,
     /// [`QueueRecord::Settled`].
@@ -91,10 +93,10 @@ impl RecordKind {
     }
 
     /// Whether a reader that does not know this kind must refuse to go on. Losing the fact that something
-    /// became offline or that a delivery was released costs a repetition; losing any other loses state.
+    /// became offline, was released or replayed costs a repetition; losing any other loses state.
     #[must_use]
     pub const fn must_understand(self) -> bool {
-        !matches!(self, Self::Offline | Self::Released)
+        !matches!(self, Self::Offline | Self::Released | Self::Replayed)
     }
 }
 
@@ -141,6 +143,13 @@ pub enum SessionRecord {
         filter: Arc<str>,
         /// Its options.
         options: SubscriptionOptions,
+        /// Whether the retained messages it matches are to be sent.
+        replay: bool,
+    },
+    /// All retained messages of a subscription were sent or put into the queue.
+    Replayed {
+        /// Topic filter.
+        filter: Arc<str>,
     },
     /// A subscription was removed.
     Unsubscribed {
@@ -170,6 +179,7 @@ impl SessionRecord {
             Self::Opened { .. } => RecordKind::SessionOpened,
             Self::Ended => RecordKind::SessionEnded,
             Self::Subscribed { .. } => RecordKind::Subscribed,
+            Self::Replayed { .. } => RecordKind::Replayed,
             Self::Unsubscribed { .. } => RecordKind::Unsubscribed,
             Self::Received(_) => RecordKind::Received,
             Self::Completed(_) => RecordKind::Completed,

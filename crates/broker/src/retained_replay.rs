@@ -10,7 +10,7 @@ use crate::filter::{SubscriptionIds, SubscriptionOptions};
 use crate::message::{Message, Qos};
 use crate::outbox::{Delivery, Pushed};
 use crate::permission::{Action, Subject};
-use crate::record::Entry;
+use crate::record::{Entry, SessionRecord};
 use crate::retained::Retained;
 use crate::session::{Context, Session, SessionState};
 
@@ -40,6 +40,11 @@ impl RetainedReplay {
     pub(crate) fn add(&mut self, filter: Arc<str>, options: SubscriptionOptions, version: u64) {
         self.pending.retain(|pending| pending.filter != filter);
         self.pending.push_back(Pending { filter, options, after: None, version });
+    }
+
+    /// Whether a filter's retained messages are still to be sent.
+    pub(crate) fn awaits(&self, filter: &str) -> bool {
+        self.pending.iter().any(|pending| &*pending.filter == filter)
     }
 
     /// Forgets a filter that was unsubscribed.
@@ -97,7 +102,9 @@ impl SessionState {
         match slice.resume_after {
             Some(topic) => pending.after = Some(topic),
             None => {
-                replay.pending.pop_front();
+                if let Some(Pending { filter, .. }) = replay.pending.pop_front() {
+                    self.commit(session.id(), SessionRecord::Replayed { filter }, cx.journal);
+                }
             }
         }
         if replay.pending.is_empty() { Progress::Done } else { Progress::More }

@@ -160,7 +160,8 @@ impl Generations {
             && stamp.permissions == permissions
     }
 
-    /// Notes that a subscription to `filter` came or went. Call it after the tree has changed.
+    /// Notes that a subscription to `filter` came or went. Call it while the tree is locked for the change, or
+    /// after it.
     pub(crate) fn changed(&self, filter: &str) {
         if filter.starts_with(['+', '#']) {
             self.wildcard_first.fetch_add(1, Ordering::Release);

@@ -262,10 +262,15 @@ impl SessionState {
                 self.will = None;
                 self.replay = None;
             }
-            SessionRecord::Subscribed { filter, options } => {
+            SessionRecord::Subscribed { filter, options, replay } => {
+                if replay {
+                    self.replay.get_or_insert_default().add(Arc::clone(&filter), options, u64::MAX);
+                }
                 self.subscriptions.get_or_insert_default().insert(filter, options);
             }
+            SessionRecord::Replayed { filter } => self.forget_replay(&filter),
             SessionRecord::Unsubscribed { filter } => {
+                self.forget_replay(&filter);
                 if let Some(subscriptions) = &mut self.subscriptions {
                     subscriptions.remove(&filter);
                 }
@@ -288,6 +293,12 @@ impl SessionState {
             SessionRecord::Queue(record) => return self.queue.apply(record),
         }
         None
+    }
+
+    fn forget_replay(&mut self, filter: &str) {
+        if let Some(replay) = &mut self.replay {
+            replay.remove(filter);
+        }
     }
 
     /// Stages a record if the session is durable, then applies it.

@@ -224,6 +224,7 @@ impl Session {
         records.extend(subscriptions.into_iter().map(|(filter, options)| SessionRecord::Subscribed {
             filter: Arc::clone(filter),
             options: *options,
+            replay: state.replay.as_ref().is_some_and(|replay| replay.awaits(filter)),
         }));
         for (sequence, entry, stage) in state.queue.iter().filter(|(_, entry, _)| entry.is_durable()) {
             let enqueued = QueueRecord::Enqueued { sequence, entry: entry.clone(), from: None };

@@ -57,23 +57,16 @@ impl Vhost {
             return Err(Refused::Denied);
         }
         let filter: Arc<str> = request.filter.into();
-        let (position, existed) = match request.share {
-            Some(share) => self.join_group(attachment, &filter, share, request, effects)?,
+        let position = match request.share {
+            Some(share) => self.join_group(attachment, &filter, share, request)?,
             None => self.insert_subscription(attachment, &filter, request)?,
         };
-        let wanted = match request.retain_handling {
-            RetainHandling::SendAtSubscribe => true,
-            RetainHandling::SendIfNew => !existed,
-            RetainHandling::DoNotSend => false,
-        };
-        // Shared subscriptions get no retained messages (MQTT 5 §4.8.2).
-        if wanted && request.share.is_none() && !self.retained.is_empty() {
-            let mut state = session.lock();
-            let version = self.retained.version();
-            state.replay.get_or_insert_default().add(filter, request.options, version);
-            if let Some(outbox) = &mut state.outbox {
-                outbox.wake(effects);
-            }
+        // There may be retained messages to send, or messages that waited for a member.
+        let mut state = session.lock();
+        if (state.replay.is_some() || request.share.is_some())
+            && let Some(outbox) = &mut state.outbox
+        {
+            outbox.wake(effects);
         }
         Ok((request.options.qos, position))
     }
@@ -83,7 +76,7 @@ impl Vhost {
         attachment: &Attachment,
         filter: &Arc<str>,
         request: &Subscribe<'_>,
-    ) -> Result<(Position, bool), Refused> {
+    ) -> Result<Position, Refused> {
         let mut state = attachment.session.lock();
         if state.epoch != attachment.epoch || state.ended {
             return Err(Refused::Gone);
@@ -93,9 +86,22 @@ impl Vhost {
         if !existed && count >= self.policy.load().limits.max_subscriptions {
             return Err(Refused::Quota);
         }
-        let record = SessionRecord::Subscribed { filter: Arc::clone(filter), options: request.options };
+        let wanted = match request.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendIfNew => !existed,
+            RetainHandling::DoNotSend => false,
+        };
+        let version = self.retained.version();
+        // Shared subscriptions get no retained messages (MQTT 5 §4.8.2).
+        let replay = wanted && request.share.is_none() && !self.retained.is_empty();
+        let options = request.options;
+        let record = SessionRecord::Subscribed { filter: Arc::clone(filter), options, replay };
         let (position, _) = state.commit(attachment.session.id(), record, self.journal.as_deref());
-        Ok((position, existed))
+        if replay {
+            // What is set from now on comes as it is published.
+            state.replay.get_or_insert_default().add(Arc::clone(filter), options, version);
+        }
+        Ok(position)
     }
 
     /// Records a subscription and puts it into the topic tree. Both happen under the tree's lock, so that they
@@ -105,14 +111,15 @@ impl Vhost {
         attachment: &Attachment,
         filter: &Arc<str>,
         request: &Subscribe<'_>,
-    ) -> Result<(Position, bool), Refused> {
+    ) -> Result<Position, Refused> {
         let session = &attachment.session;
         let mut tree = self.tree.write();
-        let recorded = self.record_subscription(attachment, filter, request)?;
+        // Before the retained messages are looked at: who sets one after that searches again, and finds this.
+        self.generations.changed(request.path);
+        let position = self.record_subscription(attachment, filter, request)?;
         let subscription = Subscription::Session(Arc::clone(session), request.options);
         tree.insert(filter::levels(request.path), subscription, |other| other.belongs_to(session.id()));
-        self.generations.changed(request.path);
-        Ok(recorded)
+        Ok(position)
     }
 
     /// Records a shared subscription and makes the session a member, both under the lock of the table of groups.
@@ -122,11 +129,10 @@ impl Vhost {
         filter: &Arc<str>,
         share: &str,
         request: &Subscribe<'_>,
-        effects: &mut Effects,
-    ) -> Result<(Position, bool), Refused> {
+    ) -> Result<Position, Refused> {
         let session = &attachment.session;
         let mut groups = self.groups.lock();
-        let (position, existed) = self.record_subscription(attachment, filter, request)?;
+        let position = self.record_subscription(attachment, filter, request)?;
         let group = self.group(&mut groups, share, request.path);
         let durable = session.lock().is_durable();
         let opened = group.join(session, request.options, durable, self.journal.as_deref());
@@ -134,10 +140,7 @@ impl Vhost {
         if !state.groups.iter().any(|joined| Arc::ptr_eq(joined, &group)) {
             state.groups.push(group);
         }
-        if let Some(outbox) = &mut state.outbox {
-            outbox.wake(effects);
-        }
-        Ok((position.max(opened), existed))
+        Ok(position.max(opened))
     }
 
     /// The group of a share name and path, made if there is none.
@@ -195,11 +198,8 @@ impl Vhost {
         }
         let (filter, _) = state.subscriptions.as_ref()?.get_key_value(filter)?;
         let filter = Arc::clone(filter);
-        let record = SessionRecord::Unsubscribed { filter: Arc::clone(&filter) };
+        let record = SessionRecord::Unsubscribed { filter };
         let (position, _) = state.commit(session.id(), record, cx.journal);
-        if let Some(replay) = &mut state.replay {
-            replay.remove(&filter);
-        }
         Some(position)
     }
 

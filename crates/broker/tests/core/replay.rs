@@ -205,3 +205,25 @@ fn what_members_held_on_loan_is_ready_again_after_a_restart() {
     let two = world.connect(ConnectOptions::durable("two"));
     assert_eq!(world.consume(&two), ["b", "c", "d"]);
 }
+
+#[test]
+fn retained_messages_that_were_still_to_be_sent_are_sent_after_a_restart() {
+    let mut world = World::default();
+    let mut writer = world.connect(ConnectOptions::clean("writer"));
+    for topic in ["r/1", "r/2", "r/3"] {
+        world.publish_retained(&mut writer, topic, topic, 1);
+    }
+    let reader = world.connect(ConnectOptions::durable("reader"));
+    reader.line().reading = false;
+    world.subscribe(&reader, "r/#", 1);
+    let cut = world.journal.len();
+    world.set_reading(&reader, true);
+    assert_eq!(world.consume(&reader), ["r/1", "r/2", "r/3"]);
+
+    let mut before = world.restarted(cut);
+    let reader = before.connect(ConnectOptions::durable("reader"));
+    assert_eq!(before.consume(&reader), ["r/1", "r/2", "r/3"], "a restart before they were sent");
+    let mut after = world.restarted(usize::MAX);
+    let reader = after.connect(ConnectOptions::durable("reader"));
+    assert!(after.consume(&reader).is_empty(), "a restart after they were acknowledged");
+}
