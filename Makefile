@@ -78,7 +78,11 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	@tools/need cargo cc cargo-fuzz nightly
 	@for file in fuzz/fuzz_targets/*.rs; do \
 		name=$$(basename $$file .rs); \
+		case $$name in \
+			mqtt_*) seeds=crates/mqtt/tests/corpus/$${name#mqtt_} ;; \
+			*) seeds=tests/fuzz/seeds/$$name ;; \
+		esac; \
 		mkdir -p fuzz/corpus/$$name; \
-		$(CARGO) +nightly fuzz run $$name fuzz/corpus/$$name crates/mqtt/tests/corpus/$${name#mqtt_} \
+		$(CARGO) +nightly fuzz run $$name fuzz/corpus/$$name $$seeds \
 			-- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done

@@ -1,0 +1,4 @@
+//! See `proxy_header` in tests/fuzz, whose tests run the same function.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tercet_fuzz_bodies::proxy_header::check(data));
