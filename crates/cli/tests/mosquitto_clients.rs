@@ -1,5 +1,5 @@
-//! Our `mosquitto_pub`, `mosquitto_sub` and `mosquitto_rr` beside the real ones, at a real Mosquitto broker: the same
-//! messages must give the same bytes and the same exit code. And `tercet pub`, `sub`, `req`, `reply` at the same broker.
+//! Our `mosquitto_pub`, `mosquitto_sub` and `mosquitto_rr` beside the real ones, at a Mosquitto broker and at Tercet: the
+//! same messages must give the same bytes and the same exit code. And `tercet pub`, `sub`, `req`, `reply` at both.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which fail by panicking")]
 
@@ -8,26 +8,44 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
 
+/// Which broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Mosquitto,
+    Tercet,
+}
+
 struct Broker {
     child: Child,
     port: String,
 }
 
 impl Broker {
-    fn start() -> Self {
+    fn start(kind: Kind) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-        let program = if std::path::Path::new("/usr/sbin/mosquitto").exists() {
-            "/usr/sbin/mosquitto"
-        } else {
-            "mosquitto"
+        let mut command = match kind {
+            Kind::Mosquitto => {
+                let debian = std::path::Path::new("/usr/sbin/mosquitto");
+                let mut command = Command::new(if debian.exists() { debian } else { "mosquitto".as_ref() });
+                command.args(["-v", "-p", &port]);
+                command
+            }
+            Kind::Tercet => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_tercet"));
+                command.env_clear().args(["serve", "--memory", "--http", "off", "--mqtt"]);
+                command.arg(format!("127.0.0.1:{port}"));
+                command
+            }
         };
-        let started = Command::new(program).args(["-v", "-p", &port]).stderr(Stdio::piped()).spawn();
-        let mut child = started
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("this test needs the mosquitto broker: apt-get install mosquitto mosquitto-clients");
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         assert!(
-            log.by_ref().map_while(Result::ok).any(|line| line.ends_with(" running")),
-            "mosquitto did not start"
+            log.any(|line| line.ends_with(" running") || line.starts_with("ready in ")),
+            "{kind:?} did not start"
         );
         std::thread::spawn(move || log.for_each(drop));
         Self { child, port }
@@ -120,9 +138,8 @@ fn publish_samples(broker: &Broker) -> usize {
     count
 }
 
-#[test]
-fn formats_print_the_same_bytes() {
-    let broker = Broker::start();
+fn formats_print_the_same_bytes(kind: Kind) {
+    let broker = Broker::start(kind);
     let count = publish_samples(&broker).to_string();
     let forms: &[&[&str]] = &[
         &[],
@@ -182,9 +199,8 @@ fn formats_print_the_same_bytes() {
     }
 }
 
-#[test]
-fn mistakes_and_failures_are_told_alike() {
-    let broker = Broker::start();
+fn mistakes_and_failures_are_told_alike(kind: Kind) {
+    let broker = Broker::start(kind);
     let cases: &[(&str, &[&str])] = &[
         ("mosquitto_pub", &["--bogus"]),
         ("mosquitto_pub", &["-t", "a/#", "-m", "x"]),
@@ -212,9 +228,8 @@ fn mistakes_and_failures_are_told_alike() {
     }
 }
 
-#[test]
-fn lines_requests_and_responses_go_between_the_programs() {
-    let broker = Broker::start();
+fn lines_requests_and_responses_go_between_the_programs(kind: Kind) {
+    let broker = Broker::start(kind);
     // Less than the broker queues for a reader that is not there yet.
     let lines: String = (0..900).map(|n| format!("line {n}\n")).collect();
     for (publisher, subscriber) in [(true, false), (false, true), (true, true)] {
@@ -259,9 +274,8 @@ fn lines_requests_and_responses_go_between_the_programs() {
     assert!(reply.wait().unwrap().success());
 }
 
-#[test]
-fn our_own_commands_do_what_their_help_says() {
-    let broker = Broker::start();
+fn our_own_commands_do_what_their_help_says(kind: Kind) {
+    let broker = Broker::start(kind);
     let args = [
         "-q",
         "1",
@@ -313,4 +327,44 @@ fn our_own_commands_do_what_their_help_says() {
     assert!(said.starts_with("error: cannot reach mqtt://127.0.0.1:1: connection refused\nhint: "), "{said}");
     let help = run(Command::new(env!("CARGO_BIN_EXE_tercet")).args(["sub", "-h"]));
     assert!(help.status.success() && text(&help.stdout).contains("--json"));
+}
+
+#[test]
+fn formats_print_the_same_bytes_at_mosquitto() {
+    formats_print_the_same_bytes(Kind::Mosquitto);
+}
+
+#[test]
+fn formats_print_the_same_bytes_at_tercet() {
+    formats_print_the_same_bytes(Kind::Tercet);
+}
+
+#[test]
+fn mistakes_and_failures_are_told_alike_at_mosquitto() {
+    mistakes_and_failures_are_told_alike(Kind::Mosquitto);
+}
+
+#[test]
+fn mistakes_and_failures_are_told_alike_at_tercet() {
+    mistakes_and_failures_are_told_alike(Kind::Tercet);
+}
+
+#[test]
+fn lines_requests_and_responses_go_between_the_programs_at_mosquitto() {
+    lines_requests_and_responses_go_between_the_programs(Kind::Mosquitto);
+}
+
+#[test]
+fn lines_requests_and_responses_go_between_the_programs_at_tercet() {
+    lines_requests_and_responses_go_between_the_programs(Kind::Tercet);
+}
+
+#[test]
+fn our_own_commands_do_what_their_help_says_at_mosquitto() {
+    our_own_commands_do_what_their_help_says(Kind::Mosquitto);
+}
+
+#[test]
+fn our_own_commands_do_what_their_help_says_at_tercet() {
+    our_own_commands_do_what_their_help_says(Kind::Tercet);
 }

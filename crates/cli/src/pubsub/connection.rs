@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tercet_client::mqtt::{Builder, Client, Event, Messages, Overflow, Properties, ReasonCode, Version};
+use tercet_client::mqtt::{
+    Builder, Client, Event, Messages, Overflow, Properties, Property, ReasonCode, Version,
+};
 use tercet_client::{Backoff, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -50,6 +52,10 @@ pub(super) async fn connect(settings: &Settings) -> Result<(Client, Messages)> {
     }
     if let Some(limit) = wanted.inflight {
         builder = builder.inflight(limit);
+    }
+    if settings.dialect != Dialect::Tercet {
+        // The originals take no aliases unless told to, and a format may show them (%A).
+        builder = builder.property(Property::TopicAliasMaximum(0));
     }
     for property in &wanted.connect_properties {
         builder = builder.property(property.clone());
