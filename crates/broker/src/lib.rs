@@ -8,7 +8,7 @@
 //! # Invariants
 //! - Every durable state change is a [`record::Record`], applied by the same functions for live traffic and for
 //!   replay; records state outcomes and never consult clock, routing, policy or configuration.
-//! - Lock order: registry or table of shared groups, then topic tree, then shared group, then session. At most one
+//! - Lock order: a client's batch, registry or table of shared groups, then topic tree, then shared group, then session. At most one
 //!   session is locked at a time.
 //! - No lock is held across I/O; bytes leave a session by being swapped out under its lock.
 //! - Per publisher and topic, order is kept.
@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acknowledgement;
 pub mod census;
 pub mod clock;
 pub mod deadlines;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::acknowledgement::{Acknowledgement, Unknown};
 use crate::clock::Now;
 use crate::effects::{Effects, GroupWork};
 use crate::filter::SubscriptionOptions;
@@ -57,6 +58,8 @@ fn sequence_of(packet_id: u16, front: u64) -> u64 {
 pub struct Session {
     id: SessionId,
     client_id: Arc<str>,
+    /// Held while a batch of the client is worked on, see [`Session::batch`].
+    batch: Mutex<()>,
     state: Mutex<SessionState>,
 }
 
@@ -111,39 +114,9 @@ pub(crate) struct SessionState {
     pub overflow_reported: bool,
 }
 
-/// An acknowledgement from a client, already decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acknowledgement {
-    /// QoS 1 done (PUBACK).
-    Done(u16),
-    /// QoS 2 refused (PUBREC with an error code): the exchange ends, PUBREL must not follow (MQTT 5 §4.3.3).
-    Refused(u16),
-    /// QoS 2 received (PUBREC).
-    Received(u16),
-    /// QoS 2 complete (PUBCOMP).
-    Completed(u16),
-}
-
-impl Acknowledgement {
-    fn packet_id(self) -> u16 {
-        match self {
-            Self::Done(id) | Self::Refused(id) | Self::Received(id) | Self::Completed(id) => id,
-        }
-    }
-}
-
-/// A change of packet identifier state that the face answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unknown {
-    /// The identifier that nothing is known of.
-    pub packet_id: u16,
-    /// Whether a release must be sent all the same, with "packet identifier not found".
-    pub release: bool,
-}
-
 impl Session {
     pub(crate) fn new(id: SessionId, client_id: Arc<str>, state: SessionState) -> Self {
-        Self { id, client_id, state: Mutex::new(state) }
+        Self { id, client_id, batch: Mutex::new(()), state: Mutex::new(state) }
     }
 
     /// Its identity.
@@ -160,6 +133,13 @@ impl Session {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock()
+    }
+
+    /// Lets one batch of the client at a time publish. After a takeover the earlier connection may still be at work
+    /// on another thread: without this its messages and those of the new one, which repeats them, could be routed
+    /// in turns, out of order. Taken before any other lock.
+    pub fn batch(&self) -> MutexGuard<'_, ()> {
+        self.batch.lock()
     }
 
     /// Swaps out pending output. An error says why the connection of `epoch` no longer owns the session.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::acknowledgement::{Acknowledgement, Unknown};
 use crate::clock::Now;
 use crate::effects::Effects;
 use crate::filter::is_own_topic;
@@ -11,7 +12,7 @@ use crate::outbox::Delivery;
 use crate::permission::{Action, Permissions, Subject};
 use crate::record::{Entry, SessionRecord};
 use crate::route::{CachedRoute, Route, RouteBuilder, Routing, SessionTarget};
-use crate::session::{Acknowledgement, Context, SessionId, SessionState, Unknown};
+use crate::session::{Context, SessionId, SessionState};
 use crate::vhost::Vhost;
 use crate::vhost::connection::Attachment;
 

@@ -1,7 +1,7 @@
 //! The windows of QoS 1 and 2, and what is answered to acknowledgements that fit nothing.
 
 use crate::support::{ConnectOptions, Got, World};
-use tercet_broker::session::{Acknowledgement, Unknown};
+use tercet_broker::acknowledgement::{Acknowledgement, Unknown};
 
 #[test]
 fn no_more_than_the_window_is_unacknowledged() {

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::support::{Client, Got, Line, Random, TestJournal, TestOutbox, World};
+use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::filter::{RetainHandling, SubscriptionOptions};
 use tercet_broker::limits::Limits;
 use tercet_broker::message::{Properties, Publication, Qos};
 use tercet_broker::outbox::ConnectionRef;
-use tercet_broker::session::Acknowledgement;
 use tercet_broker::vhost::Vhost;
 use tercet_broker::vhost::connection::{Connect, Ending};
 use tercet_broker::vhost::subscribing::{Subscribe, split_share};

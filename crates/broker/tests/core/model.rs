@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::{Client, ConnectOptions, Got, Random, World, share};
+use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::filter::{self, RetainHandling, SubscriptionOptions};
 use tercet_broker::limits::{Limits, SharedStrategy};
 use tercet_broker::message::Qos;
-use tercet_broker::session::Acknowledgement;
 use tercet_broker::vhost::connection::Ending;
 
 const CLIENTS: [&str; 4] = ["ann", "bob", "cid", "dot"];

@@ -1,11 +1,11 @@
 //! What is recorded, what is not, and which position each answer waits for.
 
 use crate::support::{ConnectOptions, World, subscription};
+use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::filter::RetainHandling;
 use tercet_broker::journal::Position;
 use tercet_broker::limits::Limits;
 use tercet_broker::record::{OwnedRecord, SettleReason};
-use tercet_broker::session::Acknowledgement;
 use tercet_broker::vhost::connection::Ending;
 use tercet_broker::vhost::publishing::Published;
 

@@ -1,7 +1,7 @@
 //! What a session that comes back is sent again.
 
 use crate::support::{Client, ConnectOptions, Got, World};
-use tercet_broker::session::Acknowledgement;
+use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::vhost::connection::Ending;
 
 fn reader(window: u16) -> ConnectOptions {

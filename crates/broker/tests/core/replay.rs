@@ -123,7 +123,7 @@ fn a_session_that_was_connected_gets_its_messages_again_after_a_restart() {
         world.publish(&mut writer, "t", text, 2);
     }
     let sent = reader.take();
-    world.acknowledge(&reader, &[tercet_broker::session::Acknowledgement::Received(sent[0].id())]);
+    world.acknowledge(&reader, &[tercet_broker::acknowledgement::Acknowledgement::Received(sent[0].id())]);
 
     let mut world = world.restarted(usize::MAX);
     let reader = world.connect(ConnectOptions::durable("reader"));
@@ -199,7 +199,7 @@ fn what_members_held_on_loan_is_ready_again_after_a_restart() {
         world.publish(&mut writer, "t", text, 1);
     }
     let first = one.take();
-    world.acknowledge(&one, &[tercet_broker::session::Acknowledgement::Done(first[0].id())]);
+    world.acknowledge(&one, &[tercet_broker::acknowledgement::Acknowledgement::Done(first[0].id())]);
 
     let mut world = world.restarted(usize::MAX);
     let two = world.connect(ConnectOptions::durable("two"));

@@ -119,7 +119,7 @@ fn a_slow_subscriber_gets_every_value_in_topic_order_while_others_are_served() {
                 let Got::Publish { topic, id, qos, .. } = item else { panic!("no release") };
                 seen.push(topic);
                 if qos > 0 {
-                    world.acknowledge(&slow, &[tercet_broker::session::Acknowledgement::Done(id)]);
+                    world.acknowledge(&slow, &[tercet_broker::acknowledgement::Acknowledgement::Done(id)]);
                 }
             }
         }

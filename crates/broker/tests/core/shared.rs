@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::support::{Client, ConnectOptions, Got, World, subscription};
+use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::filter::{RetainHandling, SubscriptionOptions};
 use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
-use tercet_broker::session::Acknowledgement;
 use tercet_broker::vhost::connection::Ending;
 
 fn group(world: &mut World, members: &[&str], qos: u8) -> Vec<Client> {

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
+use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::outbox::{CloseReason, ConnectionRef};
-use tercet_broker::session::Acknowledgement;
 use tercet_broker::vhost::connection::{Attachment, Ending};
 use tercet_mqtt::{Ack, DecodeError, Disconnect, Packet, ReasonCode, Version, decode, encode, frame_length};
 use tercet_net::Transport;
@@ -139,31 +139,20 @@ impl MqttConnection {
         let published = cx.effects.counters.publish_received;
         let mut used = 0;
         let mut step = Step::Continue;
-        while step == Step::Continue {
-            let rest = input.get(used..).unwrap_or_default();
-            if rest.is_empty() {
-                break;
-            }
-            let handled = match &self.state {
-                State::Connected(_) => self.next_packet(rest, out, cx),
-                State::Fresh | State::Authenticating(_) => self.next_before_connected(rest, out, cx),
-                State::Over => Ok(Some((rest.len(), Step::Close))),
-            };
-            match handled {
-                Ok(Some((count, next))) => {
-                    used += count;
-                    step = next;
-                    cx.effects.counters.packets_received += 1;
-                }
-                Ok(None) => break,
-                Err(end) => step = self.end(end, out, cx),
-            }
+        if self.attachment().is_none() {
+            step = self.work_on(input, &mut used, out, cx);
         }
-        if used > 0 {
-            self.last_packet = cx.now.monotonic;
-        }
-        if let Err(end) = self.flush_acknowledgements(out, cx) {
-            step = self.end(end, out, cx);
+        if let Some(session) = self.attachment().map(|attachment| Arc::clone(&attachment.session)) {
+            let _batch = session.batch();
+            if step == Step::Continue {
+                step = self.work_on(input, &mut used, out, cx);
+            }
+            if used > 0 {
+                self.last_packet = cx.now.monotonic;
+            }
+            if let Err(end) = self.flush_acknowledgements(out, cx) {
+                step = self.end(end, out, cx);
+            }
         }
         if let State::Connected(client) = &mut self.state {
             client.inflow.confirm(cx.shared.vhost.durable(), out);
@@ -181,6 +170,39 @@ impl MqttConnection {
             step = Step::Pause(BRAKE);
         }
         (used, step)
+    }
+
+    /// Works on packets until the input or the connection's state says stop, or the client has just connected.
+    fn work_on(
+        &mut self,
+        input: &[u8],
+        used: &mut usize,
+        out: &mut Vec<u8>,
+        cx: &mut FaceContext<'_>,
+    ) -> Step {
+        let was_connected = self.attachment().is_some();
+        loop {
+            let rest = input.get(*used..).unwrap_or_default();
+            if rest.is_empty() || self.attachment().is_some() != was_connected {
+                return Step::Continue;
+            }
+            let handled = match &self.state {
+                State::Connected(_) => self.next_packet(rest, out, cx),
+                State::Fresh | State::Authenticating(_) => self.next_before_connected(rest, out, cx),
+                State::Over => Ok(Some((rest.len(), Step::Close))),
+            };
+            match handled {
+                Ok(Some((count, step))) => {
+                    *used += count;
+                    cx.effects.counters.packets_received += 1;
+                    if step != Step::Continue {
+                        return step;
+                    }
+                }
+                Ok(None) => return Step::Continue,
+                Err(end) => return self.end(end, out, cx),
+            }
+        }
     }
 
     /// Bytes that must be there before decoding `rest` is worth trying.

@@ -53,7 +53,7 @@ enum Sent {
 
 /// Publishes `MESSAGES` at QoS 1 to `NAME/1` and as many at QoS 2 to `NAME/2`, alternating, through many lives.
 fn publish_through_crashes(address: SocketAddr, name: &str, seed: u64) {
-    let lives_on = keeps_order(name);
+    let lives_on = name.starts_with('q');
     let mut random = Random(seed);
     let mut wire = connect(address, name, Version::V5, 100);
     // Message number to its state; the packet identifier is the number plus one.
@@ -163,17 +163,12 @@ fn subscribe_through_crashes(address: SocketAddr, name: &str, mut wire: Wire, se
         ));
         let n: usize = publish.text().parse().unwrap();
         let numbers = seen.entry(publish.topic.clone()).or_default();
-        let is_out_of_order = keeps_order(&publish.topic) && n > numbers.len();
+        let is_out_of_order = n > numbers.len();
         let is_new = numbers.insert(n);
         if is_out_of_order || publish.qos == 2 && !is_new {
             panic!("{name}: {} came to {n} out of order or once more: {trace:#?}", publish.topic);
         }
     }
-}
-
-/// Whether the publisher of this name or topic lives through.
-fn keeps_order(name: &str) -> bool {
-    name.starts_with('q')
 }
 
 fn publish_all(address: SocketAddr) {

@@ -1,9 +1,9 @@
 //! Random traffic: every operation that clients can cause, in any order.
 
+use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::filter::{RetainHandling, SubscriptionOptions};
 use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
 use tercet_broker::message::Qos;
-use tercet_broker::session::Acknowledgement;
 use tercet_broker::vhost::connection::Ending;
 
 use super::{Client, ConnectOptions, Got, Random, World};

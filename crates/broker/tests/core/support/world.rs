@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tercet_broker::acknowledgement::{Acknowledgement, Unknown};
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::event::{Event, EventSink};
@@ -15,7 +16,7 @@ use tercet_broker::message::{Properties, PropertyEncoding, Publication, Qos};
 use tercet_broker::metrics::Metrics;
 use tercet_broker::outbox::{ConnectionRef, Drained};
 use tercet_broker::permission::Permissions;
-use tercet_broker::session::{Acknowledgement, Session, Unknown};
+use tercet_broker::session::Session;
 use tercet_broker::vhost::Vhost;
 use tercet_broker::vhost::connection::{Connect, Ending};
 use tercet_broker::vhost::publishing::Published;
