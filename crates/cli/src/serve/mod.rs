@@ -127,7 +127,14 @@ fn start_failure(error: &StartError) -> Failure {
         StartError::Tls { .. } | StartError::Auth(_) => {
             Failure::failed(error.to_string()).exit_with(Exit::BadConfiguration)
         }
-        StartError::Listen(_) | StartError::System(_) => Failure::failed(error.to_string()),
+        StartError::Listen(error) => {
+            let failure = Failure::failed(format!("cannot listen on {}: {}", error.address, error.reason));
+            match error.hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        }
+        StartError::System(_) => Failure::failed(error.to_string()),
     }
 }
 
