@@ -141,6 +141,17 @@ fn an_open_port_creates_one_administrator_and_shows_the_password_once() {
 }
 
 #[test]
+fn an_administrator_whose_password_was_never_shown_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = format!(":{}", taken.local_addr().unwrap().port());
+    let (code, _) =
+        refused(dir.path(), &["--bind", "0.0.0.0", "--data", "d", "--mqtt", &port, "--http", "off"]);
+    assert_eq!(code, 1);
+    assert!(!dir.path().join("d/passwords").exists());
+}
+
+#[test]
 fn mistakes_are_exit_78_and_a_taken_port_is_exit_1() {
     let dir = tempfile::tempdir().unwrap();
     let (code, stderr) = refused(dir.path(), &["--mqtt", "1883", "--amqp", ":5672"]);

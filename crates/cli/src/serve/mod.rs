@@ -77,7 +77,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         warn!(%error, "cannot raise the limit of open files");
     }
     let users = users::prepare(&mut loaded.config)?;
-    let server = Server::start(loaded.config.clone()).map_err(|error| start_failure(&error))?;
+    let server = Server::start(loaded.config.clone()).map_err(|error| {
+        users.take_back();
+        start_failure(&error)
+    })?;
     if let Some(file) = &loaded.config.server.ports_file {
         ports_file::write(file, server.listeners()).map_err(|error| {
             Failure::failed(format!("cannot write the ports file {}: {error}", file.display()))

@@ -1,6 +1,6 @@
 //! Which users there are at the start, and the first administrator when an open port would have none.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,17 @@ pub(super) enum Users {
         /// Password: shown once.
         password: String,
     },
+}
+
+impl Users {
+    /// Takes the administrator back when the broker did not start: its password was never shown to anybody, and a
+    /// file left behind would lock everybody out.
+    pub(super) fn take_back(&self) {
+        if let Self::Created { file, .. } = self {
+            // What cannot be removed is used at the next start, and `tercet passwd` can mend it.
+            let _ = fs::remove_file(file);
+        }
+    }
 }
 
 /// Uses the password file of the data directory when none is configured, and creates it when a listener
