@@ -66,6 +66,12 @@ counters! {
     dropped_denied,
     /// Retained values refused because the store is full.
     dropped_retained_full,
+    /// Subscriptions refused because the client has as many as it may.
+    refused_subscriptions,
+    /// Clients refused because there are as many sessions as there may be.
+    refused_sessions,
+    /// Batches after which a client had to wait because it exceeded its rate.
+    throttled,
     /// Publications refused for lack of permission.
     denied_publish,
     /// Subscriptions refused for lack of permission.

@@ -110,8 +110,6 @@ pub(crate) struct SessionState {
     pub offline_at_ms: u64,
     /// The armed deadline, to disarm it.
     pub deadline: Option<Instant>,
-    /// Whether reaching the queue limit was reported already.
-    pub overflow_reported: bool,
 }
 
 impl Session {
@@ -215,7 +213,6 @@ impl SessionState {
             offline_since: None,
             offline_at_ms: 0,
             deadline: None,
-            overflow_reported: false,
         }
     }
 
@@ -388,11 +385,7 @@ impl SessionState {
                 return true;
             }
             cx.effects.counters.dropped_queue_full += 1;
-            if !self.overflow_reported {
-                self.overflow_reported = true;
-                tracing::warn!(client_id = %session.client_id, ready = self.queue.ready(),
-                    "queue limit reached; messages for this session are dropped (max-queued-messages, max-queued-bytes)");
-            }
+            tracing::debug!(client_id = %session.client_id, ready = self.queue.ready(), "the queue is full");
             match (cx.limits.overflow, self.queue.first_ready()) {
                 (Overflow::DropOldest, Some(oldest)) if possible => {
                     self.settle(session.id, oldest, SettleReason::Overflow, cx);

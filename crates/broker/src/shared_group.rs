@@ -44,7 +44,6 @@ struct GroupState {
     recorded: bool,
     turn: usize,
     queue: Queue,
-    overflow_reported: bool,
 }
 
 struct Member {
@@ -219,11 +218,7 @@ impl SharedGroup {
             || state.queue.ready_bytes() + size > cx.limits.max_queued_bytes
         {
             cx.effects.counters.dropped_queue_full += 1;
-            if !state.overflow_reported {
-                state.overflow_reported = true;
-                tracing::warn!(group = %self.name, filter = %self.filter, ready = state.queue.ready(),
-                    "queue limit reached; messages for this shared subscription are dropped (max-queued-messages, max-queued-bytes)");
-            }
+            tracing::debug!(group = %self.name, ready = state.queue.ready(), "the queue is full");
             match (cx.limits.overflow, state.queue.first_ready()) {
                 (Overflow::DropOldest, Some(sequence)) if possible => {
                     self.settle(state, sequence, SettleReason::Overflow, cx);

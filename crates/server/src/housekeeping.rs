@@ -9,6 +9,7 @@ use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::outbox::ConnectionRef;
 
+use crate::limit_log::LimitLog;
 use crate::reactor::inbox::Command;
 use crate::shared::Shared;
 use crate::sys_topics::SysTopics;
@@ -45,11 +46,13 @@ impl Drop for Housekeeping {
 fn run(shared: &Shared, stopped: &Receiver<()>) {
     let mut effects = Effects::default();
     let mut sys_topics = SysTopics::default();
+    let mut limit_log = LimitLog::default();
     while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         shared.memory.measure();
         while shared.vhost.tick(Now::read(), &mut effects) {}
         sys_topics.tick(**shared.sys_interval.load(), shared, Now::read(), &mut effects);
         carry_out(shared, &mut effects);
+        limit_log.look(&shared.vhost.metrics().totals());
     }
 }
 

@@ -22,6 +22,7 @@ pub mod event_log;
 pub mod housekeeping;
 pub mod http;
 pub mod layers;
+pub mod limit_log;
 pub mod listeners;
 pub mod logging;
 pub mod memory;

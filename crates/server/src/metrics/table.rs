@@ -140,6 +140,12 @@ metrics! {
         };
     Counter "tercet_retained_refused_total" "Messages that could not be retained because the store is full." =
         total!(dropped_retained_full);
+    Counter "tercet_subscriptions_refused_total" "Subscriptions refused because the client has as many as it may." =
+        total!(refused_subscriptions);
+    Counter "tercet_sessions_refused_total" "Clients refused because there are as many sessions as there may be." =
+        total!(refused_sessions);
+    Counter "tercet_throttled_total" "Times that a client had to wait because it exceeded its rate." =
+        total!(throttled);
     Counter "tercet_denied_total" {"action"} "Requests refused for lack of permission." =
         |snapshot| {
             let totals = &snapshot.totals;

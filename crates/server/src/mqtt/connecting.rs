@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 use tercet_broker::message::PropertyEncoding;
-use tercet_broker::vhost::connection::Connect as CoreConnect;
+use tercet_broker::vhost::connection::{Connect as CoreConnect, TooManySessions};
 use tercet_broker::will::Will as CoreWill;
 use tercet_mqtt::property::{AuthProperties, ConnAckProperties};
 use tercet_mqtt::{
@@ -223,8 +223,8 @@ impl MqttConnection {
         };
         let connected = match cx.shared.vhost.connect(request, cx.now, cx.effects) {
             Ok(connected) => connected,
-            Err(error) => {
-                tracing::warn!(listener = %self.settings.name, %error, "connection refused");
+            Err(TooManySessions) => {
+                cx.effects.counters.refused_sessions += 1;
                 return self.refuse(pending.version, ReasonCode::QuotaExceeded, out, cx);
             }
         };

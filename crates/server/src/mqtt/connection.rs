@@ -161,6 +161,7 @@ impl MqttConnection {
             && let State::Connected(client) = &mut self.state
             && let Some(wait) = client.inflow.throttle(used, cx.now.monotonic)
         {
+            cx.effects.counters.throttled += 1;
             step = Step::Pause(wait);
         }
         if step == Step::Continue

@@ -37,7 +37,6 @@ pub struct MqttOutbox {
     scheduled: bool,
     /// Somebody was told to wait for room, or asked to be resumed.
     resume: Cell<bool>,
-    full_reported: bool,
     close: Option<CloseReason>,
 }
 
@@ -65,7 +64,6 @@ impl MqttOutbox {
             unwritten: 0,
             scheduled: false,
             resume: Cell::new(false),
-            full_reported: false,
             close: None,
         }
     }
@@ -85,14 +83,7 @@ impl MqttOutbox {
         if self.disconnect_slow && self.close.is_none() {
             self.close(CloseReason::TooSlow, effects);
         }
-        if !self.full_reported {
-            self.full_reported = true;
-            tracing::warn!(
-                slot = self.connection.slot,
-                waiting = self.waiting(),
-                "a client does not read; its QoS 0 messages are dropped (limits.outbox)"
-            );
-        }
+        tracing::debug!(slot = self.connection.slot, waiting = self.waiting(), "the client does not read");
         Pushed::Full
     }
 

@@ -83,7 +83,10 @@ impl Client {
             Ok((Qos::AtLeastOnce, at)) => (ReasonCode::GrantedQos1, at),
             Ok((Qos::ExactlyOnce, at)) => (ReasonCode::GrantedQos2, at),
             Err(Refused::Denied) => (ReasonCode::NotAuthorized, Position::NONE),
-            Err(Refused::Quota) => (ReasonCode::QuotaExceeded, Position::NONE),
+            Err(Refused::Quota) => {
+                cx.effects.counters.refused_subscriptions += 1;
+                (ReasonCode::QuotaExceeded, Position::NONE)
+            }
             Err(Refused::Gone) => (ReasonCode::UnspecifiedError, Position::NONE),
         }
     }

@@ -31,7 +31,7 @@ pub struct Acceptor {
     max_connections: usize,
     rate: Option<Rate>,
     retry_at: Option<Instant>,
-    refusal_reported: bool,
+    failure_reported: bool,
 }
 
 /// What accepting came to.
@@ -59,7 +59,7 @@ impl Acceptor {
         now: Instant,
     ) -> Self {
         let rate = connect_rate.map(|per_second| Rate::new(f64::from(per_second), now));
-        Self { sockets, reactors, max_connections, rate, retry_at: None, refusal_reported: false }
+        Self { sockets, reactors, max_connections, rate, retry_at: None, failure_reported: false }
     }
 
     /// Takes the next connection from one listening socket.
@@ -77,8 +77,8 @@ impl Acceptor {
                 return Accepted::Nobody;
             }
             Err(error) => {
-                if !self.refusal_reported {
-                    self.refusal_reported = true;
+                if !self.failure_reported {
+                    self.failure_reported = true;
                     tracing::warn!(%error, exhausted = is_exhaustion(&error),
                             "cannot accept connections; raise the open-file limit (LimitNOFILE, ulimit -n)");
                 }
@@ -88,10 +88,6 @@ impl Acceptor {
         let settings = bound.settings.load_full();
         let open: usize = self.reactors.iter().map(|inbox| inbox.connections.load(Relaxed)).sum();
         if open >= self.max_connections || !settings.admit() {
-            if !self.refusal_reported {
-                self.refusal_reported = true;
-                tracing::warn!(listener = %settings.name, open, "limit of connections reached; refusing more (max-connections)");
-            }
             return Accepted::Refused;
         }
         Accepted::Connection(self.place(), transport, settings)
