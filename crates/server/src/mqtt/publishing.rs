@@ -159,15 +159,17 @@ impl Client {
         out: &mut Vec<u8>,
         cx: &mut FaceContext<'_>,
     ) -> Result<(), End> {
+        let mut received = Position::NONE;
         if publish.qos == QoS::ExactlyOnce
             && let Some(id) = publish.packet_id
         {
             // Method B of §4.3.3: passed on at PUBLISH, the identifier is kept until PUBREL.
-            let (fresh, _) = cx.shared.vhost.receive_once(&self.attachment, id.get());
+            let (fresh, position) = cx.shared.vhost.receive_once(&self.attachment, id.get());
             if !fresh {
-                write_ack(AckKind::PubRec, self.version, id, ReasonCode::Success, out);
+                self.acknowledge_publish(AckKind::PubRec, id, ReasonCode::Success, position, out, cx);
                 return Ok(());
             }
+            received = position;
             self.inflow.unreleased += 1;
         }
         let published = self.route(publish, topic, cx);
@@ -187,11 +189,23 @@ impl Client {
             cx.shared.vhost.complete(&self.attachment, id.get());
             self.inflow.unreleased = self.inflow.unreleased.saturating_sub(1);
         }
-        let durable = cx.shared.vhost.durable();
-        let version = self.version;
+        self.acknowledge_publish(kind, id, reason, position.max(received), out, cx);
+        Ok(())
+    }
+
+    /// PUBACK or PUBREC, once everything up to `position` is durable.
+    fn acknowledge_publish(
+        &mut self,
+        kind: AckKind,
+        id: PacketId,
+        reason: ReasonCode,
+        position: Position,
+        out: &mut Vec<u8>,
+        cx: &FaceContext<'_>,
+    ) {
+        let (version, durable) = (self.version, cx.shared.vhost.durable());
         let counts = kind == AckKind::PubAck;
         self.inflow.answer(position, durable, out, counts, |out| write_ack(kind, version, id, reason, out));
-        Ok(())
     }
 
     fn route(&mut self, publish: &Publish<'_>, topic: &str, cx: &mut FaceContext<'_>) -> Published {
