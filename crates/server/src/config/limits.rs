@@ -34,9 +34,9 @@ section! {
     /// An ordinary benchmark, or a fleet that reconnects at once, loses nothing with the defaults.
     Limits, "limits" {
         /// Connections open at a time, over all listeners. "off": as many as the open-file limit allows.
-        max_connections: Limit<NonZeroU32> = Limit::Off => Live;
+        max_connections: Limit<NonZeroU32> = Limit::Off => Restart;
         /// New connections per second, over all listeners; further ones wait in the accept queue.
-        connect_rate: Limit<NonZeroU32> = Limit::Off => Live;
+        connect_rate: Limit<NonZeroU32> = Limit::Off => Restart;
         /// Messages per second that one client may publish; a faster one is read more slowly.
         message_rate: Limit<NonZeroU32> = Limit::Off => NewConnections;
         /// Bytes per second that one client may send; a faster one is read more slowly.
@@ -57,9 +57,9 @@ section! {
         /// What happens to a client whose outbox is full of QoS 0 messages.
         slow_subscriber: SlowSubscriber = SlowSubscriber::Drop => NewConnections;
         /// Levels of a topic name or filter.
-        max_topic_levels: NonZeroU16 = nz16(200) => Live;
+        max_topic_levels: NonZeroU16 = nz16(200) => NewConnections;
         /// Bytes of a topic name or filter.
-        max_topic_length: NonZeroU16 = nz16(65_535) => Live;
+        max_topic_length: NonZeroU16 = nz16(65_535) => NewConnections;
         /// Bytes of a client identifier. The specification asks for at least 23.
         max_client_id_length: NonZeroU16 = nz16(1024) => NewConnections, in nz16(23)..=nz16(65_535);
         /// Bytes of a username.

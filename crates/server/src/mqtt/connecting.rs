@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
+use tercet_broker::filter::is_own_topic;
 use tercet_broker::message::PropertyEncoding;
 use tercet_broker::vhost::connection::{Connect as CoreConnect, TooManySessions};
 use tercet_broker::will::Will as CoreWill;
@@ -436,7 +437,7 @@ fn acceptable(connect: &Connect<'_>, settings: &ListenerSettings) -> Result<(), 
         if will.retain && !settings.features.retain {
             return Err(ReasonCode::RetainNotSupported);
         }
-        if will.topic.starts_with("$SYS") {
+        if is_own_topic(will.topic) {
             return Err(ReasonCode::TopicNameInvalid);
         }
     }

@@ -209,11 +209,6 @@ impl Client {
     }
 
     fn route(&mut self, publish: &Publish<'_>, topic: &str, cx: &mut FaceContext<'_>) -> Published {
-        // Only the broker publishes its own topics.
-        if topic.starts_with("$SYS") {
-            cx.effects.counters.denied_publish += 1;
-            return Published::Denied;
-        }
         let properties = if self.version == Version::V5 && !publish.properties.is_empty() {
             self.inflow.properties.clear();
             publish.properties.write_forwarded(&mut self.inflow.properties);

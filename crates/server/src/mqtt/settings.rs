@@ -13,7 +13,7 @@ use tercet_net::Transport;
 
 use crate::auth::AnonymousPolicy;
 use crate::config::{
-    CertificateUser, Config, Listener, MaxQos, MqttVersion, Protocol, ReceiveMaximumPolicy, SlowSubscriber,
+    CertificateUser, Config, Listener, MaxQos, MqttVersion, ReceiveMaximumPolicy, SlowSubscriber,
 };
 use crate::http::settings::HttpSettings;
 
@@ -210,11 +210,6 @@ impl Features {
             scram: config.auth.scram,
         }
     }
-}
-
-/// Whether a listener carries MQTT by itself, rather than through HTTP.
-pub fn speaks_mqtt(listener: &Listener) -> bool {
-    listener.protocol == Protocol::Mqtt
 }
 
 fn seconds(time: Duration) -> u32 {
