@@ -42,6 +42,24 @@ fn a_right_that_was_taken_away_holds_back_what_is_queued_live_and_retained() {
     assert_eq!(reader.payloads(), ["again"]);
 }
 
+/// CVE-2018-12546: what somebody left before losing the right to publish is not handed out any more.
+#[test]
+fn a_retained_value_is_withheld_once_its_author_may_not_publish_it() {
+    let mut world = World::default();
+    world.vhost.set_permissions(rules(ALL));
+    let mut writer = world.connect(ConnectOptions::clean("writer").user("writer"));
+    world.publish_retained(&mut writer, "open", "left", 0);
+    let reader = world.connect(ConnectOptions::clean("reader").user("reader"));
+
+    world.vhost.set_permissions(rules("user reader\ntopic read open\nuser writer\ntopic read #\n"));
+    world.subscribe(&reader, "open", 0);
+    assert!(reader.take().is_empty());
+
+    world.vhost.set_permissions(rules(ALL));
+    world.subscribe(&reader, "open", 0);
+    assert_eq!(reader.payloads(), ["left"]);
+}
+
 #[test]
 fn a_kept_route_does_not_outlive_the_right_to_publish() {
     let mut world = World::default();
