@@ -3,6 +3,7 @@
 
 mod connections;
 mod crash_storm;
+mod memory_budget;
 mod mutations;
 mod retained_stream;
 mod slow_subscriber;
