@@ -1,0 +1,20 @@
+//! The shard log: what makes a state change durable.
+//!
+//! A shard's log is a sequence of *batches*, each of them one or more *records*; a batch is durable as a whole or
+//! not there at all. Whoever changes state stages records ([`group_commit`]), one committer thread appends
+//! them batch by batch, and everybody who waits is released by one watermark.
+//!
+//! - [`batch`], [`record`]: the bytes.
+//! - [`engine`]: what a log has to be able to do ([`engine::ShardLog`], [`engine::Meta`], [`engine::Fabric`]).
+//! - [`disk`]: the few file operations that the local engine needs, so that tests can put a worse disk below it.
+//!
+//! The crate knows no message and no queue: what records mean is their owner's affair.
+
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod disk;
+pub mod engine;
+pub mod error;
+pub mod position;
+pub mod record;
