@@ -19,11 +19,13 @@
 //! - [`session`], [`queue`], [`shared_group`]: where messages wait and who takes them.
 //! - [`retained`], [`retained_replay`]: last values and their delivery with back-pressure.
 //! - [`record`], [`journal`]: the durable side of every change.
+//! - [`body`]: messages in memory, and messages that are only in the log.
 //! - [`outbox`], [`effects`]: the seam between the core and the faces.
 
 #![forbid(unsafe_code)]
 
 pub mod acknowledgement;
+pub mod body;
 pub mod census;
 pub mod clock;
 pub mod deadlines;

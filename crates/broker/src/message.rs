@@ -6,7 +6,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
+use crate::body::Stored;
 use crate::clock::Now;
 use crate::permission::Subject;
 use crate::session::SessionId;
@@ -184,6 +186,10 @@ pub struct Message {
     pub ingress_ms: u64,
     /// When it expires, UTC milliseconds.
     pub expires_at_ms: Option<NonZeroU64>,
+    /// Whether several queues or retained values may come to hold it.
+    pub shared: bool,
+    /// Its record in the log, once it has one.
+    pub stored: Mutex<Option<Stored>>,
 }
 
 impl Message {
@@ -199,6 +205,8 @@ impl Message {
             retain: publication.retain,
             publisher: publication.publisher,
             author: None,
+            shared: publication.retain,
+            stored: Mutex::new(None),
             ingress_ms: now.utc_ms,
             expires_at_ms: publication.expiry.and_then(|seconds| {
                 NonZeroU64::new(now.utc_ms.saturating_add(u64::from(seconds).saturating_mul(1000)))

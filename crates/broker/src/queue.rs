@@ -112,7 +112,7 @@ impl Queue {
         }
         self.live += 1;
         self.ready += 1;
-        self.ready_bytes += entry.message.size();
+        self.ready_bytes += entry.body.size();
         self.slots.push_back(Slot { entry: Some(entry), stage: Stage::Ready, redelivered: false });
     }
 
@@ -123,7 +123,7 @@ impl Queue {
         slot.stage = Stage::Sent;
         if was_ready {
             self.ready -= 1;
-            self.ready_bytes -= entry.message.size();
+            self.ready_bytes -= entry.body.size();
             self.returned.remove(&sequence);
         }
         if sequence < self.base {
@@ -169,7 +169,7 @@ impl Queue {
         let Some(slot) = self.slot_mut(sequence) else { return };
         let Some(entry) = &slot.entry else { return };
         let was_ready = slot.stage == Stage::Ready;
-        let size = entry.message.size();
+        let size = entry.body.size();
         slot.stage = Stage::Released;
         if was_ready {
             self.ready -= 1;
@@ -209,7 +209,7 @@ impl Queue {
         if slot.stage != Stage::Ready {
             return;
         }
-        let size = slot.entry.as_ref().map_or(0, |entry| entry.message.size());
+        let size = slot.entry.as_ref().map_or(0, |entry| entry.body.size());
         slot.stage = Stage::Sent;
         slot.redelivered = true;
         self.ready -= 1;
@@ -229,7 +229,7 @@ impl Queue {
         if slot.stage != Stage::Sent {
             return;
         }
-        let size = entry.message.size();
+        let size = entry.body.size();
         slot.stage = Stage::Ready;
         self.ready += 1;
         self.ready_bytes += size;
@@ -257,7 +257,7 @@ impl Queue {
                 Stage::Sent => {
                     slot.stage = Stage::Ready;
                     self.ready += 1;
-                    self.ready_bytes += entry.message.size();
+                    self.ready_bytes += entry.body.size();
                 }
             }
             if sequence < self.base {

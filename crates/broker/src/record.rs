@@ -5,8 +5,10 @@
 //! skipped. Each record has a kind, a version and a must-understand flag; a reader that meets an unknown kind
 //! with the flag set must stop, without it may skip.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use crate::body::Body;
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
 use crate::message::{Message, Qos};
 use crate::session::SessionId;
@@ -117,7 +119,7 @@ impl Record<'_> {
         match self {
             Self::Session(_, record) => record.kind(),
             Self::Group(_, record) => record.kind(),
-            Self::Retained(RetainedRecord::Set(_)) => RecordKind::RetainedSet,
+            Self::Retained(RetainedRecord::Set { .. }) => RecordKind::RetainedSet,
             Self::Retained(RetainedRecord::Cleared(_)) => RecordKind::RetainedCleared,
         }
     }
@@ -277,8 +279,8 @@ impl QueueRecord {
 /// A message in a queue.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The message, shared with every other queue that holds it.
-    pub message: Arc<Message>,
+    /// The message, shared with every other queue that holds it, or its place in the log.
+    pub body: Body,
     /// Subscription identifiers to send along.
     pub ids: SubscriptionIds,
     /// Where it came from, if it is on loan from a shared subscription. Such an entry is never recorded: the
@@ -310,8 +312,24 @@ pub struct Loan {
 /// What happened to a retained value.
 #[derive(Clone, Debug)]
 pub enum RetainedRecord {
-    /// The message became its topic's retained value.
-    Set(Arc<Message>),
+    /// A message became its topic's retained value.
+    Set {
+        /// The topic.
+        topic: Arc<str>,
+        /// The message.
+        body: Body,
+        /// When it expires, UTC milliseconds.
+        expires_at_ms: Option<NonZeroU64>,
+    },
     /// The topic has no retained value any more.
     Cleared(Arc<str>),
+}
+
+impl RetainedRecord {
+    /// A message becomes the value of its topic.
+    #[must_use]
+    pub fn set(message: Arc<Message>) -> Self {
+        let expires_at_ms = message.expires_at_ms;
+        Self::Set { topic: Arc::clone(&message.topic), body: Body::Memory(message), expires_at_ms }
+    }
 }

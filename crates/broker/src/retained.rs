@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::body::Body;
+use crate::clock::Now;
 use crate::filter;
 use crate::journal::{Journal, Position};
 use crate::limits::Limits;
@@ -33,8 +36,15 @@ struct Table {
 }
 
 struct Value {
-    message: Arc<Message>,
+    body: Body,
+    expires_at_ms: Option<NonZeroU64>,
     version: u64,
+}
+
+impl Value {
+    fn is_expired(&self, now: Now) -> bool {
+        self.expires_at_ms.is_some_and(|at| at.get() <= now.utc_ms)
+    }
 }
 
 /// The store is at its limit and the topic has no value yet.
@@ -71,12 +81,12 @@ impl Retained {
     /// The value of a topic.
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<Arc<Message>> {
-        self.table.read().values.get(topic).map(|value| Arc::clone(&value.message))
+        self.table.read().values.get(topic).and_then(|value| value.body.message().cloned())
     }
 
-    /// All messages, in the order of their topics.
+    /// All messages in memory, in the order of their topics.
     pub(crate) fn all(&self) -> Vec<Arc<Message>> {
-        self.table.read().values.values().map(|value| Arc::clone(&value.message)).collect()
+        self.table.read().values.values().filter_map(|value| value.body.message().cloned()).collect()
     }
 
     /// Number of the latest change.
@@ -99,7 +109,7 @@ impl Retained {
         if is_new && full && !filter::is_own_topic(&message.topic) {
             return Err(RetainedFull);
         }
-        Ok(table.commit(RetainedRecord::Set(message), journal))
+        Ok(table.commit(RetainedRecord::set(message), journal))
     }
 
     /// Removes a topic's value.
@@ -139,7 +149,7 @@ impl Retained {
                 return Slice { messages, resume_after: None };
             }
             if value.version <= version && filter::matches(filter, topic) {
-                messages.push(Arc::clone(&value.message));
+                messages.extend(value.body.message().cloned());
             }
             if messages.len() >= most || scanned + 1 >= scan {
                 return Slice { messages, resume_after: Some(Arc::clone(topic)) };
@@ -152,7 +162,7 @@ impl Retained {
     pub(crate) fn sweep(
         &self,
         after: Option<Arc<str>>,
-        now: crate::clock::Now,
+        now: Now,
         scan: usize,
         journal: Option<&dyn Journal>,
     ) -> Option<Arc<str>> {
@@ -163,7 +173,7 @@ impl Retained {
             let mut next = None;
             let range = table.values.range::<str, _>((start, Bound::Unbounded));
             for (scanned, (topic, value)) in range.enumerate() {
-                if value.message.is_expired(now) {
+                if value.is_expired(now) {
                     expired.push(Arc::clone(topic));
                 }
                 if scanned + 1 >= scan {
@@ -176,7 +186,7 @@ impl Retained {
         if !expired.is_empty() {
             let mut table = self.table.write();
             for topic in expired {
-                if table.values.get(&topic).is_some_and(|value| value.message.is_expired(now)) {
+                if table.values.get(&topic).is_some_and(|value| value.is_expired(now)) {
                     table.commit(RetainedRecord::Cleared(topic), journal);
                 }
             }
@@ -196,33 +206,33 @@ impl Table {
         self.version += 1;
         let version = self.version;
         match record {
-            RetainedRecord::Set(message) => {
-                self.bytes += message.size();
-                if filter::is_own_topic(&message.topic) {
+            RetainedRecord::Set { topic, body, expires_at_ms } => {
+                self.bytes += body.size();
+                if filter::is_own_topic(&topic) {
                     self.own.0 += 1;
-                    self.own.1 += message.size();
+                    self.own.1 += body.size();
                 }
-                match self.values.entry(Arc::clone(&message.topic)) {
+                match self.values.entry(topic) {
                     Entry::Occupied(mut entry) => {
-                        let replaced = entry.get().message.size();
+                        let replaced = entry.get().body.size();
                         self.bytes -= replaced;
                         if filter::is_own_topic(entry.key()) {
                             self.own.0 -= 1;
                             self.own.1 -= replaced;
                         }
-                        entry.insert(Value { message, version });
+                        entry.insert(Value { body, expires_at_ms, version });
                     }
                     Entry::Vacant(entry) => {
-                        entry.insert(Value { message, version });
+                        entry.insert(Value { body, expires_at_ms, version });
                     }
                 }
             }
             RetainedRecord::Cleared(topic) => {
                 if let Some(value) = self.values.remove(&topic) {
-                    self.bytes -= value.message.size();
+                    self.bytes -= value.body.size();
                     if filter::is_own_topic(&topic) {
                         self.own.0 -= 1;
-                        self.own.1 -= value.message.size();
+                        self.own.1 -= value.body.size();
                     }
                 }
             }
@@ -241,7 +251,6 @@ fn literal_prefix(filter: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Now;
     use crate::message::{Properties, Publication, Qos};
     use crate::session::SessionId;
     use proptest::prelude::*;
@@ -303,9 +312,9 @@ mod tests {
     #[test]
     fn a_value_set_during_a_replay_is_left_to_live_delivery() {
         let retained = Retained::default();
-        retained.apply(RetainedRecord::Set(message("a")));
+        retained.apply(RetainedRecord::set(message("a")));
         let version = retained.version();
-        retained.apply(RetainedRecord::Set(message("b")));
+        retained.apply(RetainedRecord::set(message("b")));
         let slice = retained.slice("#", None, version, 10, 10);
         assert_eq!(slice.messages.len(), 1);
     }
@@ -321,7 +330,7 @@ mod tests {
         ) {
             let retained = Retained::default();
             for topic in &topics {
-                retained.apply(RetainedRecord::Set(message(topic)));
+                retained.apply(RetainedRecord::set(message(topic)));
             }
             let expected: Vec<String> = topics.into_iter().filter(|t| filter::matches(filter, t)).collect();
             prop_assert_eq!(replay(&retained, filter, most, scan), expected);

@@ -135,7 +135,7 @@ impl SessionState {
         let qos = message.qos.min(options.qos);
         if qos > Qos::AtMostOnce {
             // A message sent because of a new subscription keeps the retain flag [MQTT-3.3.1-8].
-            let entry = Entry { message: Arc::clone(message), ids, loan: None, qos, retain: true };
+            let entry = Entry { body: Arc::clone(message).into(), ids, loan: None, qos, retain: true };
             self.enqueue_beyond_limits(session, entry, cx);
             return true;
         }

@@ -375,7 +375,7 @@ impl SessionState {
     }
 
     fn make_room(&mut self, session: &Session, entry: &Entry, cx: &mut Context<'_>) -> bool {
-        let size = entry.message.size();
+        let size = entry.body.size();
         // Nothing needs to go for what would not fit alone.
         let possible = size <= cx.limits.max_queued_bytes && cx.limits.max_queued_messages > 0;
         loop {
@@ -405,6 +405,9 @@ impl SessionState {
             if sequence - self.queue.front_sequence() >= PACKET_IDS {
                 break;
             }
+            if self.queue.entry(sequence).is_some_and(|(entry, ..)| entry.body.message().is_none()) {
+                break;
+            }
             if let Err(reason) = self.send(session, sequence, cx) {
                 match reason {
                     SettleReason::Expired => cx.effects.counters.dropped_expired += 1,
@@ -420,7 +423,7 @@ impl SessionState {
     fn send(&mut self, session: &Session, sequence: u64, cx: &mut Context<'_>) -> Result<(), SettleReason> {
         let Some((entry, _, redelivered)) = self.queue.entry(sequence) else { return Ok(()) };
         let Some(outbox) = &mut self.outbox else { return Ok(()) };
-        let message = &entry.message;
+        let Some(message) = entry.body.message() else { return Ok(()) };
         if message.is_expired(cx.now) {
             return Err(SettleReason::Expired);
         }

@@ -196,7 +196,7 @@ impl SharedGroup {
         }
         let entry = Entry {
             qos: message.qos,
-            message: Arc::clone(message),
+            body: Arc::clone(message).into(),
             ids: SubscriptionIds::None,
             loan: None,
             retain: false,
@@ -212,7 +212,7 @@ impl SharedGroup {
     }
 
     fn make_room(&self, state: &mut GroupState, entry: &Entry, cx: &mut Context<'_>) -> bool {
-        let size = entry.message.size();
+        let size = entry.body.size();
         let possible = size <= cx.limits.max_queued_bytes && cx.limits.max_queued_messages > 0;
         while state.queue.ready() >= cx.limits.max_queued_messages
             || state.queue.ready_bytes() + size > cx.limits.max_queued_bytes
@@ -252,12 +252,12 @@ impl SharedGroup {
             // Set before members are looked at: one that gets credit after that sees it and comes back.
             self.backlog.store(true, Relaxed);
             let Some((entry, _, _)) = state.queue.entry(sequence) else { break };
-            if entry.message.is_expired(cx.now) {
+            let Some(message) = entry.body.message().cloned() else { break };
+            if message.is_expired(cx.now) {
                 cx.effects.counters.dropped_expired += 1;
                 self.settle(state, sequence, SettleReason::Expired, cx);
                 continue;
             }
-            let message = Arc::clone(&entry.message);
             let Some(index) = state.choose(&message, cx) else {
                 if state.nobody_may_receive(&message, cx) {
                     cx.effects.counters.dropped_denied += 1;
@@ -289,7 +289,7 @@ impl SharedGroup {
         let entry = Entry {
             qos,
             retain: member.options.retain_as_published && message.retain,
-            message,
+            body: message.into(),
             ids: SubscriptionIds::None.with(member.options.id),
             loan: on_loan.then(|| Box::new(Loan { group: Arc::clone(self), sequence })),
         };

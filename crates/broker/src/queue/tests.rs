@@ -21,7 +21,7 @@ fn entry(size: usize) -> Entry {
         publisher: SessionId(1),
     };
     Entry {
-        message: Arc::new(Message::from_publication(&publication, "t".into(), Now::read())),
+        body: Arc::new(Message::from_publication(&publication, "t".into(), Now::read())).into(),
         ids: SubscriptionIds::None,
         loan: None,
         qos: Qos::AtLeastOnce,

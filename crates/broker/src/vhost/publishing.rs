@@ -286,7 +286,7 @@ fn deliver_to(
         return true;
     }
     let message = if alone { routing.take_message(cx.now) } else { Arc::clone(routing.message(cx.now)) };
-    let entry = Entry { message, ids: merged.ids.clone(), loan: None, qos, retain };
+    let entry = Entry { body: message.into(), ids: merged.ids.clone(), loan: None, qos, retain };
     let mut state = session.lock();
     let queue_is_empty = state.outbox.is_some() && state.queue.ready() == 0 && !state.resuming;
     if qos == Qos::AtMostOnce && (queue_is_empty || !state.is_durable()) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
+use crate::body::Body;
 use crate::clock::Now;
 use crate::filter;
 use crate::message::Message;
@@ -65,7 +66,7 @@ impl Vhost {
         }
         let durable = |message: &Arc<Message>| message.publisher != SessionId::BROKER;
         let retained = self.retained.all().into_iter().filter(durable);
-        records.extend(retained.map(|message| OwnedRecord::Retained(RetainedRecord::Set(message))));
+        records.extend(retained.map(|message| OwnedRecord::Retained(RetainedRecord::set(message))));
         records
     }
 }
@@ -77,8 +78,8 @@ impl Recovery<'_> {
             OwnedRecord::Session(id, record) => self.apply_to_session(id, record),
             OwnedRecord::Group(id, record) => self.apply_to_group(id, record),
             OwnedRecord::Retained(record) => {
-                if let RetainedRecord::Set(message) = &record {
-                    self.note_publisher(message);
+                if let RetainedRecord::Set { body, .. } = &record {
+                    self.note_publisher(body);
                 }
                 self.vhost.retained.apply(record);
             }
@@ -96,7 +97,7 @@ impl Recovery<'_> {
             self.sessions.insert(id, session);
         }
         if let SessionRecord::Queue(QueueRecord::Enqueued { entry, from, .. }) = &record {
-            self.note_publisher(&entry.message);
+            self.note_publisher(&entry.body);
             if let Some((group, sequence)) = from
                 && let Some(group) = self.groups.get(group)
             {
@@ -132,7 +133,7 @@ impl Recovery<'_> {
             }
             GroupRecord::Queue(record) => {
                 if let QueueRecord::Enqueued { entry, .. } = &record {
-                    self.note_publisher(&entry.message);
+                    self.note_publisher(&entry.body);
                 }
                 if let Some(group) = self.groups.get(&id) {
                     group.apply(record);
@@ -142,8 +143,10 @@ impl Recovery<'_> {
     }
 
     /// Session ids are never used again, not even those of sessions that only published.
-    fn note_publisher(&mut self, message: &Message) {
-        self.last_session = self.last_session.max(message.publisher.0);
+    fn note_publisher(&mut self, body: &Body) {
+        if let Body::Memory(message) = body {
+            self.last_session = self.last_session.max(message.publisher.0);
+        }
     }
 
     /// Ends the rebuilding: subscriptions take effect, and sessions that were connected are offline from `now` on.
