@@ -38,10 +38,11 @@ pub trait ShardLog: Send + Sync {
     /// It cannot be found out now; try again later.
     fn resolve(&self, claim: &mut Claim, batch: &mut Batch) -> Result<Resolved, AppendError>;
 
-    /// Bytes of batches that can be appended without asking the system for more space.
+    /// Bytes of batches that can be appended without asking the system for more space, once it has refused some;
+    /// `u64::MAX` as long as it has not, and again when it has given some.
     fn room(&self) -> u64;
 
-    /// The batches from `from` on, in order, to the end. Each item's error ends the iteration.
+    /// The batches from `from` on, in order, to the end; from the first one there is with [`Position::NONE`].
     ///
     /// # Errors
     /// There is nothing at `from`, or it cannot be read.
@@ -77,8 +78,27 @@ pub trait ShardLog: Send + Sync {
     fn checkpoint(&self) -> Result<Option<Checkpoint<'_>>, LogError>;
 }
 
-/// Batches as they are read: position and payload.
-pub type Batches<'a> = Box<dyn Iterator<Item = Result<(Position, Vec<u8>), LogError>> + 'a>;
+/// Batches as they are read.
+pub type Batches<'a> = Box<dyn BatchReader + 'a>;
+
+/// Hands out batches one by one, each of them lent until the next one is asked for, so that reading a long log copies
+/// and allocates nothing per batch.
+pub trait BatchReader {
+    /// Position and payload of the next batch; `None` at the end.
+    ///
+    /// # Errors
+    /// It cannot be read or is damaged. That ends the reading: there is nothing more after it.
+    fn next(&mut self) -> Result<Option<(Position, &[u8])>, LogError>;
+}
+
+/// Hands out the parts of a checkpoint one by one, each of them lent until the next one is asked for.
+pub trait PartReader {
+    /// Payload of the next part; `None` at the end.
+    ///
+    /// # Errors
+    /// It cannot be read or is damaged. That ends the reading.
+    fn next(&mut self) -> Result<Option<&[u8]>, LogError>;
+}
 
 /// The right to append.
 #[derive(Debug)]
@@ -132,7 +152,7 @@ pub struct Checkpoint<'a> {
     /// Where reading the log goes on.
     pub replay_from: Position,
     /// Payloads of its parts, in order.
-    pub parts: Box<dyn Iterator<Item = Result<Vec<u8>, LogError>> + 'a>,
+    pub parts: Box<dyn PartReader + 'a>,
 }
 
 /// Small metadata with compare-and-set: definitions, users, owners of shards.
