@@ -16,5 +16,6 @@ pub mod batch;
 pub mod disk;
 pub mod engine;
 pub mod error;
+pub mod group_commit;
 pub mod position;
 pub mod record;
