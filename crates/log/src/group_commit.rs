@@ -55,10 +55,10 @@ pub enum Urgency {
 pub enum Admission {
     /// Yes.
     Open = 0,
-    /// Not now: much is staged already, or the log waits for fresh space. Stop reading from those who publish durably;
-    /// it passes by itself.
+    /// Not now: much is staged already. Stop reading from those who publish durably; it passes by itself.
     Busy = 1,
-    /// There is no space: refuse durable work. Tried again all the time; heals by itself.
+    /// There is no space, or only what is kept for acknowledgements and the like, which free some: refuse other durable
+    /// work. Heals by itself when there is space.
     Full = 2,
     /// The log cannot be written: refuse durable work. Tried again all the time, but for a log that another node owns by
     /// now.
@@ -158,15 +158,16 @@ struct Staging {
     records: u64,
     /// Bytes sealed and not durable yet.
     in_flight: usize,
+    /// [`ShardLog::room`] when the committer looked last.
+    room: u64,
     trouble: Trouble,
     statistics: Statistics,
 }
 
-/// Why work cannot be admitted, from the committer's point of view.
+/// Whether the log takes batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     None,
-    LowRoom,
     Full,
     Failed,
 }
@@ -190,6 +191,7 @@ impl GroupCommit {
             last: Position::NONE,
             records: 0,
             in_flight: 0,
+            room: log.room(),
             trouble: Trouble::None,
             statistics: Statistics::default(),
         };
@@ -239,7 +241,7 @@ impl GroupCommit {
         let result = write(staging.batch.out(), place);
         staging.records += 1;
         staging.last = place.batch;
-        if staging.unconfirmed() > self.settings.busy_bytes {
+        if staging.unconfirmed() > self.settings.busy_bytes || staging.room < u64::MAX {
             self.publish_admission(&staging);
         }
         // The lock is held: see `flush` for why nobody can miss this.
@@ -319,10 +321,11 @@ impl GroupCommit {
         }
     }
 
-    /// Why the log takes no batches at present.
+    /// Why durable work is refused at present.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.failure.lock().clone()
+        let failure = self.failure.lock().clone();
+        failure.or_else(|| self.is_short_of_room().then(|| "no space left for the log".to_owned()))
     }
 
     /// Appends `length` bytes from `place` on to `into`. They must lie in one batch.
@@ -354,7 +357,7 @@ impl GroupCommit {
         let admission = match staging.trouble {
             Trouble::Failed => Admission::Failed,
             Trouble::Full => Admission::Full,
-            Trouble::LowRoom => Admission::Busy,
+            Trouble::None if staging.is_short_of_room(self.settings.reserve) => Admission::Full,
             Trouble::None if staging.unconfirmed() > self.settings.busy_bytes => Admission::Busy,
             Trouble::None => Admission::Open,
         };
@@ -387,7 +390,8 @@ impl GroupCommit {
         {
             let mut staging = self.staging.0.lock();
             staging.in_flight = staging.in_flight.saturating_sub(bytes);
-            staging.trouble = staging.short_of(room, self.settings.reserve);
+            staging.room = room;
+            staging.trouble = Trouble::None;
             let statistics = &mut staging.statistics;
             statistics.commits += 1;
             statistics.records += sealed.records;
@@ -409,17 +413,17 @@ impl GroupCommit {
         self.publish_admission(&staging);
     }
 
-    fn low_room(&self) -> bool {
-        self.staging.0.lock().trouble == Trouble::LowRoom
+    /// Whether durable work is refused though the log takes batches.
+    fn is_short_of_room(&self) -> bool {
+        let staging = self.staging.0.lock();
+        staging.trouble == Trouble::None && staging.is_short_of_room(self.settings.reserve)
     }
 
-    /// Whether the log has got more room by now.
-    fn find_room(&self) -> bool {
+    fn look_for_room(&self) {
         let room = self.log.room();
         let mut staging = self.staging.0.lock();
-        staging.trouble = staging.short_of(room, self.settings.reserve);
+        staging.room = room;
         self.publish_admission(&staging);
-        staging.trouble == Trouble::None
     }
 }
 
@@ -432,13 +436,7 @@ impl Staging {
         self.in_flight + self.batch.len()
     }
 
-    /// Whether `room` is too little for what is staged and the reserve. The log is about to get more: a fresh segment is
-    /// prepared while the current one is filled. Only the log itself can say that there is none ([`Trouble::Full`]).
-    fn short_of(&self, room: u64, reserve: u64) -> Trouble {
-        if room < reserve.saturating_add(self.unconfirmed() as u64) {
-            Trouble::LowRoom
-        } else {
-            Trouble::None
-        }
+    fn is_short_of_room(&self, reserve: u64) -> bool {
+        self.room < reserve.saturating_add(self.unconfirmed() as u64)
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{GroupCommit, KEEP, Sealed, Trouble, Urgency};
 use crate::batch::Batch;
@@ -16,8 +16,6 @@ use crate::position::Position;
 /// Bytes staged behind a batch that cannot be appended after which they are sealed as a batch of their own, so that no
 /// batch grows beyond what a log can take.
 const SEAL_BEHIND: usize = 32 << 20;
-/// First pause between two looks at whether the log has got more room.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
 
 /// The running committer. Dropped, it commits what is staged and ends: see [`Committer::finish`].
 pub struct Committer {
@@ -116,7 +114,6 @@ impl Work {
         let _ = self.commit.committer.set(thread::current());
         self.commit.demand.0.fetch_max(Urgency::Lazy as u8, Ordering::AcqRel);
         let mut lazy_at = None;
-        let mut look_after = FIRST_LOOK;
         loop {
             match self.ending.load(Ordering::Acquire) {
                 RUN => {}
@@ -132,7 +129,6 @@ impl Work {
                 }
             } else if demand >= Urgency::Urgent as u8 {
                 lazy_at = None;
-                look_after = FIRST_LOOK;
                 self.commit_open_batch();
             } else if demand >= Urgency::Lazy as u8 {
                 let at = *lazy_at.get_or_insert_with(|| Instant::now() + self.commit.settings.linger_lazy);
@@ -140,9 +136,8 @@ impl Work {
                     lazy_at = None;
                     self.commit_open_batch();
                 }
-            } else if self.commit.low_room() {
-                thread::park_timeout(look_after);
-                look_after = (look_after * 2).min(self.commit.settings.retry);
+            } else if self.commit.is_short_of_room() {
+                thread::park_timeout(self.commit.settings.retry);
                 self.look_for_room();
             } else {
                 thread::park();
@@ -251,9 +246,10 @@ impl Work {
         self.append_sealed();
     }
 
-    /// The log has little room, and nothing else is to be done than to see whether it has got more.
+    /// Nothing is to be done but to see whether the log has got more room.
     fn look_for_room(&self) {
-        if self.commit.find_room() {
+        self.commit.look_for_room();
+        if !self.commit.is_short_of_room() {
             (self.listener)(self.commit.durable());
         }
     }
