@@ -7,6 +7,7 @@
 //! - [`batch`], [`record`]: the bytes.
 //! - [`engine`]: what a log has to be able to do ([`engine::ShardLog`], [`engine::Meta`], [`engine::Fabric`]).
 //! - [`disk`]: the few file operations that the local engine needs, so that tests can put a worse disk below it.
+//! - `sim` (feature `sim`): that worse disk.
 //!
 //! The crate knows no message and no queue: what records mean is their owner's affair.
 
@@ -19,3 +20,5 @@ pub mod error;
 pub mod group_commit;
 pub mod position;
 pub mod record;
+#[cfg(feature = "sim")]
+pub mod sim;
