@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::body::Stored;
 use crate::record::{Entry, QueueRecord};
 
 /// Where an entry stands.
@@ -46,6 +47,8 @@ pub struct Queue {
     returned: BTreeSet<u64>,
     ready: usize,
     ready_bytes: usize,
+    /// Entries below this sequence were recorded when they came.
+    recorded_below: u64,
 }
 
 /// Capacity kept when the queue runs empty; more is given back.
@@ -82,6 +85,23 @@ impl Queue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.stragglers.is_empty()
+    }
+
+    /// Says whether entries are recorded from now on. What was recorded before stays a holder of its message's
+    /// record until it leaves the queue, even if the log has forgotten the queue by then.
+    pub(crate) fn set_recorded(&mut self, recorded: bool) {
+        self.recorded_below = if recorded { u64::MAX } else { self.recorded_below.min(self.next_sequence()) };
+    }
+
+    /// Whether an entry with this sequence was recorded, so that it holds its message's record in the log.
+    pub(crate) fn is_holder(&self, sequence: u64, entry: &Entry) -> bool {
+        sequence < self.recorded_below && entry.is_durable()
+    }
+
+    /// The messages' records that are held by the entries of this queue, one for each entry.
+    pub(crate) fn held(&self) -> impl Iterator<Item = Stored> {
+        let holders = self.iter().filter(|(sequence, entry, _)| self.is_holder(*sequence, entry));
+        holders.filter_map(|(_, entry, _)| entry.body.stored())
     }
 
     /// Applies a record. Records about unknown sequences are skipped.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::body::Body;
+use crate::body::{Body, Stored};
 use crate::clock::Now;
 use crate::filter;
 use crate::journal::{Journal, Position};
@@ -39,6 +39,8 @@ struct Value {
     body: Body,
     expires_at_ms: Option<NonZeroU64>,
     version: u64,
+    /// Whether it was recorded, so that it holds its message's record in the log.
+    held: bool,
 }
 
 impl Value {
@@ -123,7 +125,14 @@ impl Retained {
 
     /// Applies a record.
     pub fn apply(&self, record: RetainedRecord) {
-        self.table.write().apply(record);
+        self.table.write().apply(record, true);
+    }
+
+    /// The messages' records that are held by retained values, one for each value.
+    pub(crate) fn for_each_held(&self, mut look: impl FnMut(Stored)) {
+        let table = self.table.read();
+        let held = table.values.values().filter(|value| value.held);
+        held.filter_map(|value| value.body.stored()).for_each(&mut look);
     }
 
     /// Up to `most` matching messages behind `after`, looking at no more than `scan` topics. Values changed
@@ -198,11 +207,18 @@ impl Retained {
 impl Table {
     fn commit(&mut self, record: RetainedRecord, journal: Option<&dyn Journal>) -> Position {
         let position = journal.map_or(Position::NONE, |journal| journal.stage(&Record::Retained(&record)));
-        self.apply(record);
+        let replaced = self.apply(record, journal.is_some());
+        if let (Some(journal), Some(value)) = (journal, replaced)
+            && value.held
+            && let Some(stored) = value.body.stored()
+        {
+            journal.release(&stored);
+        }
         position
     }
 
-    fn apply(&mut self, record: RetainedRecord) {
+    /// Changes a value; returns the one that is gone.
+    fn apply(&mut self, record: RetainedRecord, held: bool) -> Option<Value> {
         self.version += 1;
         let version = self.version;
         match record {
@@ -212,6 +228,7 @@ impl Table {
                     self.own.0 += 1;
                     self.own.1 += body.size();
                 }
+                let value = Value { body, expires_at_ms, version, held };
                 match self.values.entry(topic) {
                     Entry::Occupied(mut entry) => {
                         let replaced = entry.get().body.size();
@@ -220,21 +237,22 @@ impl Table {
                             self.own.0 -= 1;
                             self.own.1 -= replaced;
                         }
-                        entry.insert(Value { body, expires_at_ms, version });
+                        Some(entry.insert(value))
                     }
                     Entry::Vacant(entry) => {
-                        entry.insert(Value { body, expires_at_ms, version });
+                        entry.insert(value);
+                        None
                     }
                 }
             }
             RetainedRecord::Cleared(topic) => {
-                if let Some(value) = self.values.remove(&topic) {
-                    self.bytes -= value.body.size();
-                    if filter::is_own_topic(&topic) {
-                        self.own.0 -= 1;
-                        self.own.1 -= value.body.size();
-                    }
+                let value = self.values.remove(&topic)?;
+                self.bytes -= value.body.size();
+                if filter::is_own_topic(&topic) {
+                    self.own.0 -= 1;
+                    self.own.1 -= value.body.size();
                 }
+                Some(value)
             }
         }
     }

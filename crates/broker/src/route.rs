@@ -240,6 +240,8 @@ pub(crate) struct Routing<'a> {
     pub publication: &'a Publication<'a>,
     pub topic: &'a Arc<str>,
     pub fan_out: bool,
+    /// Whether several queues or retained values may come to hold the message.
+    pub shared: bool,
     author: Option<Arc<Author>>,
     message: Option<Arc<Message>>,
 }
@@ -250,7 +252,7 @@ impl<'a> Routing<'a> {
         topic: &'a Arc<str>,
         author: Option<Arc<Author>>,
     ) -> Self {
-        Self { publication, topic, fan_out: false, author, message: None }
+        Self { publication, topic, fan_out: false, shared: publication.retain, author, message: None }
     }
 
     /// The message, copied out of the read buffer the first time.
@@ -272,7 +274,7 @@ impl<'a> Routing<'a> {
 
     fn build(&mut self, now: Now) -> Arc<Message> {
         let message = Message::from_publication(self.publication, Arc::clone(self.topic), now);
-        Arc::new(Message { author: self.author.take(), ..message })
+        Arc::new(Message { author: self.author.take(), shared: self.shared, ..message })
     }
 
     /// The publication as an at-most-once delivery.

@@ -193,6 +193,8 @@ impl Session {
 
 impl SessionState {
     pub(crate) fn new(expiry: u32, user: Option<Arc<str>>) -> Self {
+        let mut queue = Queue::default();
+        queue.set_recorded(expiry > 0);
         Self {
             epoch: 0,
             evicted: CloseReason::TakenOver,
@@ -204,7 +206,7 @@ impl SessionState {
             resuming: false,
             user,
             outbox: None,
-            queue: Queue::default(),
+            queue,
             received: VecDeque::new(),
             subscriptions: None,
             groups: Vec::new(),
@@ -291,7 +293,23 @@ impl SessionState {
             }
             _ => Position::NONE,
         };
-        (position, self.apply(record))
+        let Some(journal) = journal else { return (position, self.apply(record)) };
+        let settled = match &record {
+            SessionRecord::Ended => {
+                self.queue.held().for_each(|stored| journal.release(&stored));
+                None
+            }
+            SessionRecord::Queue(QueueRecord::Settled { sequence, .. }) => Some(*sequence),
+            _ => None,
+        };
+        let entry = self.apply(record);
+        if let (Some(sequence), Some(entry)) = (settled, &entry)
+            && self.queue.is_holder(sequence, entry)
+            && let Some(stored) = entry.body.stored()
+        {
+            journal.release(&stored);
+        }
+        (position, entry)
     }
 
     /// Entries at most once and those on loan are not recorded, so nothing that happens to them is.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use crate::body::Stored;
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
 use crate::journal::{Journal, Position};
 use crate::limits::{Overflow, SharedStrategy};
@@ -148,10 +149,26 @@ impl SharedGroup {
         state.recorded = durable;
         let Some(journal) = journal else { return Position::NONE };
         if !durable {
+            // What the entries hold they hold on to until they are gone: they may lie in the log only.
+            state.queue.set_recorded(false);
             return journal.stage(&Record::Group(self.id, &GroupRecord::Ended));
         }
+        let held: Vec<_> = state.queue.held().collect();
         let records = self.records_of(state);
-        records.iter().map(|record| journal.stage(&record.as_record())).max().unwrap_or_default()
+        let position = records.iter().map(|record| journal.stage(&record.as_record())).max();
+        held.iter().for_each(|stored| journal.release(stored));
+        state.queue.set_recorded(true);
+        position.unwrap_or_default()
+    }
+
+    /// Lets go of everything: the group has no member and is forgotten.
+    pub(crate) fn discard(&self, journal: Option<&dyn Journal>) {
+        let mut state = self.state.lock();
+        let queue = std::mem::take(&mut state.queue);
+        self.backlog.store(false, Relaxed);
+        if let Some(journal) = journal {
+            queue.held().for_each(|stored| journal.release(&stored));
+        }
     }
 
     /// The records that make up the group as it is; none if it is not durable.
@@ -168,6 +185,11 @@ impl SharedGroup {
         std::iter::once(opened).chain(enqueued).map(|record| OwnedRecord::Group(self.id, record)).collect()
     }
 
+    /// The messages' records that are held by entries of the group.
+    pub(crate) fn for_each_held(&self, look: impl FnMut(Stored)) {
+        self.state.lock().queue.held().for_each(look);
+    }
+
     /// Applies a record of the group's queue; called for live changes and for replayed ones.
     pub(crate) fn apply(&self, record: QueueRecord) {
         let mut state = self.state.lock();
@@ -177,7 +199,9 @@ impl SharedGroup {
 
     /// Marks a group that comes from the log.
     pub(crate) fn restored(&self) {
-        self.state.lock().recorded = true;
+        let mut state = self.state.lock();
+        state.recorded = true;
+        state.queue.set_recorded(true);
     }
 
     /// Routes one publication to a member. Returns whether anybody was there to take it.
@@ -236,7 +260,7 @@ impl SharedGroup {
             _ => Position::NONE,
         };
         if let GroupRecord::Queue(record) = record {
-            state.queue.apply(record);
+            state.apply(record, journal);
         }
         position
     }
@@ -302,7 +326,7 @@ impl SharedGroup {
         } else if recorded {
             // The member's record says it for both queues.
             let reason = SettleReason::HandedOver;
-            state.queue.apply(QueueRecord::Settled { sequence, reason });
+            state.apply(QueueRecord::Settled { sequence, reason }, cx.journal);
         } else {
             self.settle(state, sequence, SettleReason::HandedOver, cx);
         }
@@ -333,6 +357,21 @@ impl SharedGroup {
 }
 
 impl GroupState {
+    /// Changes the queue. Whatever leaves it lets go of its message's record.
+    fn apply(&mut self, record: QueueRecord, journal: Option<&dyn Journal>) {
+        let settled = match record {
+            QueueRecord::Settled { sequence, .. } => Some(sequence),
+            _ => None,
+        };
+        let entry = self.queue.apply(record);
+        if let (Some(journal), Some(sequence), Some(entry)) = (journal, settled, entry)
+            && self.queue.is_holder(sequence, &entry)
+            && let Some(stored) = entry.body.stored()
+        {
+            journal.release(&stored);
+        }
+    }
+
     /// The member that gets the next message: connected, with credit, allowed to receive it.
     fn choose(&mut self, message: &Message, cx: &mut Context<'_>) -> Option<usize> {
         let count = self.members.len();

@@ -378,6 +378,7 @@ impl SessionState {
             journal.stage(&Record::Session(session, &SessionRecord::Ended));
         }
         self.expiry = 0;
+        self.queue.set_recorded(false);
     }
 }
 

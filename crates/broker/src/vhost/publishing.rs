@@ -140,6 +140,7 @@ impl Vhost {
         }
         let route = later.as_ref().unwrap_or(route);
         routing.fan_out = route.sessions.len() > 1;
+        routing.shared |= routing.fan_out || !route.groups.is_empty();
         if routing.fan_out && publication.payload.len() > SHARE_ABOVE {
             routing.message(cx.now);
         }

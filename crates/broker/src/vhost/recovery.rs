@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::body::Body;
+use crate::body::{Body, Stored};
 use crate::clock::Now;
 use crate::filter;
 use crate::message::Message;
@@ -71,7 +71,31 @@ impl Vhost {
     }
 }
 
+impl Vhost {
+    /// Shows every holder of a message's record: entries of queues and retained values that were recorded. Each queue is
+    /// locked while its holders are shown.
+    pub fn for_each_holder(&self, mut look: impl FnMut(Stored)) {
+        self.registry.for_each(|session| session.lock().queue.held().for_each(&mut look));
+        for group in self.shared_groups() {
+            group.for_each_held(&mut look);
+        }
+        self.retained.for_each_held(&mut look);
+    }
+}
+
 impl Recovery<'_> {
+    /// Shows every holder of a message's record, as [`Vhost::for_each_holder`] does. The journal has to know them before
+    /// [`Recovery::finish`].
+    pub fn for_each_holder(&self, mut look: impl FnMut(Stored)) {
+        for session in self.sessions.values() {
+            session.lock().queue.held().for_each(&mut look);
+        }
+        for group in self.groups.values() {
+            group.for_each_held(&mut look);
+        }
+        self.vhost.retained.for_each_held(&mut look);
+    }
+
     /// Applies the next record.
     pub fn apply(&mut self, record: OwnedRecord) {
         match record {

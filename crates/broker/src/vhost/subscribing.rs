@@ -237,6 +237,8 @@ impl Vhost {
             |found| matches!(found, Subscription::Group(other) if Arc::ptr_eq(other, group)),
         );
         self.generations.changed(group.filter());
+        drop(tree);
+        group.discard(self.journal.as_deref());
     }
 }
 

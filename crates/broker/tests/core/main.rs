@@ -7,6 +7,7 @@ mod support;
 
 mod acknowledging;
 mod concurrency;
+mod holding;
 mod housekeeping;
 mod model;
 mod overlapping;

@@ -80,6 +80,7 @@ fn any_prefix_of_the_log_rebuilds_a_state_that_a_second_restart_repeats() {
             for record in prefix.chain(once.journal.records()) {
                 recovery.apply(record);
             }
+            recovery.for_each_holder(|stored| twice.journal.adopt(stored));
             recovery.finish(twice.now);
             assert_eq!(durable_state(&once), durable_state(&twice), "seed {seed}, cut at {cut}");
             assert_eq!(twice.journal.len(), 0, "seed {seed}: a clean restart has nothing to add");
@@ -108,6 +109,7 @@ fn a_rebuilt_broker_carries_on_like_the_original() {
         for record in records.into_iter().chain(traffic.world.journal.records()) {
             recovery.apply(record);
         }
+        recovery.for_each_holder(|stored| again.journal.adopt(stored));
         recovery.finish(again.now);
         assert_eq!(durable_state(&traffic.world), durable_state(&again), "seed {seed}");
     }

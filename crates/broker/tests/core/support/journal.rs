@@ -1,25 +1,35 @@
-//! A journal in memory, whose durable watermark moves when told.
+//! A journal in memory, whose durable watermark moves when told. It stores no message, but counts who holds each.
 
-use std::sync::Mutex;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use tercet_broker::journal::{Journal, Position};
-use tercet_broker::record::{OwnedRecord, Record};
+use tercet_broker::body::{Body, Stored};
+use tercet_broker::journal::{Journal, Place, Position};
+use tercet_broker::message::Message;
+use tercet_broker::record::{GroupRecord, OwnedRecord, QueueRecord, Record, RetainedRecord, SessionRecord};
 
 #[derive(Default)]
 pub struct TestJournal {
-    records: Mutex<Vec<OwnedRecord>>,
+    inner: Mutex<Inner>,
     durable: AtomicU64,
+}
+
+#[derive(Default)]
+struct Inner {
+    records: Vec<OwnedRecord>,
+    /// Holders by message's record, none of them 0.
+    holders: HashMap<Place, usize>,
 }
 
 impl TestJournal {
     /// Copies of all records so far.
     pub fn records(&self) -> Vec<OwnedRecord> {
-        self.records.lock().unwrap().clone()
+        self.inner.lock().unwrap().records.clone()
     }
 
     pub fn len(&self) -> usize {
-        self.records.lock().unwrap().len()
+        self.inner.lock().unwrap().records.len()
     }
 
     /// The position of the record staged last.
@@ -31,13 +41,64 @@ impl TestJournal {
     pub fn sync(&self) {
         self.durable.store(self.len() as u64, Ordering::SeqCst);
     }
+
+    /// How many hold each message's record.
+    pub fn holders(&self) -> HashMap<Place, usize> {
+        self.inner.lock().unwrap().holders.clone()
+    }
+}
+
+impl TestJournal {
+    /// Learns of a holder that comes from an earlier log.
+    pub fn adopt(&self, stored: Stored) {
+        *self.inner.lock().unwrap().holders.entry(stored.place()).or_default() += 1;
+    }
+}
+
+impl Inner {
+    fn hold(&mut self, message: &Arc<Message>) {
+        let mut stored = message.stored.lock();
+        let held = stored.and_then(|stored| self.holders.get_mut(&stored.place()));
+        match held {
+            Some(count) => {
+                assert!(message.shared, "several hold a message that is not shared: {message:?}");
+                *count += 1;
+            }
+            None => {
+                // Unlike any in another journal, from which messages may come.
+                static PLACES: AtomicU64 = AtomicU64::new(1);
+                let batch = Position::new(PLACES.fetch_add(1, Ordering::Relaxed));
+                let place = Place { batch, offset: 0 };
+                *stored = Some(Stored::new(place, 1, message.size() as u32, message.shared));
+                self.holders.insert(place, 1);
+            }
+        }
+    }
 }
 
 impl Journal for TestJournal {
     fn stage(&self, record: &Record<'_>) -> Position {
-        let mut records = self.records.lock().unwrap();
-        records.push(record.to_owned());
-        Position::new(records.len() as u64)
+        let mut inner = self.inner.lock().unwrap();
+        let body = match record {
+            Record::Session(_, SessionRecord::Queue(QueueRecord::Enqueued { entry, .. }))
+            | Record::Group(_, GroupRecord::Queue(QueueRecord::Enqueued { entry, .. })) => Some(&entry.body),
+            Record::Retained(RetainedRecord::Set { body, .. }) => Some(body),
+            _ => None,
+        };
+        if let Some(Body::Memory(message)) = body {
+            inner.hold(message);
+        }
+        inner.records.push(record.to_owned());
+        Position::new(inner.records.len() as u64)
+    }
+
+    fn release(&self, stored: &Stored) {
+        let mut inner = self.inner.lock().unwrap();
+        let count = inner.holders.get_mut(&stored.place()).expect("nobody holds it");
+        *count -= 1;
+        if *count == 0 {
+            inner.holders.remove(&stored.place());
+        }
     }
 
     fn staged(&self) -> Position {

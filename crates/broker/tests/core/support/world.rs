@@ -162,6 +162,7 @@ impl World {
         for record in self.journal.records().into_iter().take(records) {
             recovery.apply(record);
         }
+        recovery.for_each_holder(|stored| rebuilt.journal.adopt(stored));
         recovery.finish(self.now);
         rebuilt
     }
