@@ -68,11 +68,11 @@ check-docs: rust-tests
 	@tools/need python3
 	@tools/check-docs $(TARGET)/debug/tercet
 
-bench: ## measure Tercet beside Mosquitto and write docs/benchmarks.md; BENCH="--quick" adds flags
+bench: ## measure Tercet beside Mosquitto and write docs/benchmarks.md; BENCH="--quick" (or --full, --long) adds flags
 	@tools/need cargo cc mosquitto
 	@$(CARGO) build --release --locked -p tercet -p tercet-bench
 	@TERCET_BIN=$(TARGET)/release/tercet $(TARGET)/release/tercet-bench run \
-		--json $(TARGET)/bench.json --markdown docs/benchmarks.md $(BENCH)
+		--data $(TARGET)/bench-data --json $(TARGET)/bench.json --markdown docs/benchmarks.md $(BENCH)
 
 fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	@tools/need cargo cc cargo-fuzz nightly

@@ -15,9 +15,9 @@ use crate::driver::Session;
 use crate::engine::Interrupt;
 use crate::floor;
 use crate::mqtt::wire::Version;
-use crate::peers::{Attached, Command as CommandPeer, Floor, Mosquitto, Peer, Tercet};
+use crate::peers::{Attached, Command as CommandPeer, Floor, Mosquitto, Peer, Storage, Tercet};
 use crate::report;
-use crate::scenarios::{self, Scenario};
+use crate::scenarios::{self, Scenario, Suite};
 
 /// Measures Tercet beside other brokers with the same load.
 #[derive(Debug, Parser)]
@@ -30,7 +30,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run scenarios against peers, interleaved, and print medians, ratios and bars
-    Run(Run),
+    Run(Box<Run>),
     /// List the scenarios
     List,
     /// Run the feature-free server that shows what the machine could do
@@ -43,12 +43,21 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Only scenarios that fit this pattern (`*` stands for anything); may be given again
+    /// Only scenarios that fit this pattern (`*` stands for anything), of any kind; may be given again
     #[arg(long, value_name = "GLOB")]
     scenario: Vec<String>,
-    /// Which of tercet, mosquitto and floor take part
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "tercet,mosquitto,floor")]
+    /// Also every combination of the durable scenarios
+    #[arg(long)]
+    full: bool,
+    /// Also the scenarios that take minutes and gigabytes
+    #[arg(long)]
+    long: bool,
+    /// Which of tercet, tercet-memory (beside durable runs), mosquitto and floor take part
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = PEERS)]
     peers: Vec<String>,
+    /// Where servers of durable scenarios keep their data, removed after each run; on the disk to be measured
+    #[arg(long, value_name = "DIR", default_value = "target/bench-data")]
+    data: PathBuf,
     /// Another broker, started by this shell command ({port}: port to listen on, {dir}: scratch directory)
     #[arg(long, value_name = "NAME=COMMAND", value_parser = CommandPeer::parse)]
     peer: Vec<CommandPeer>,
@@ -83,6 +92,8 @@ struct Run {
     markdown: Option<PathBuf>,
 }
 
+const PEERS: &str = "tercet,tercet-memory,mosquitto,floor";
+
 /// Runs the program; exit code 0 when all went well, 1 when a run failed or lost messages, 2 for a wrong
 /// command line, 130 when interrupted.
 pub fn main() -> ExitCode {
@@ -99,7 +110,7 @@ pub fn main() -> ExitCode {
 
 impl Run {
     fn execute(self) -> io::Result<ExitCode> {
-        let scenarios = match select(&self.scenario) {
+        let scenarios = match self.select() {
             Ok(scenarios) => scenarios,
             Err(error) => return Ok(wrong_usage(&error)),
         };
@@ -135,6 +146,27 @@ impl Run {
         })
     }
 
+    /// Those that fit a pattern, or those of the suites asked for.
+    fn select(&self) -> Result<Vec<Box<dyn Scenario>>, String> {
+        let fits = |pattern: &String, scenario: &dyn Scenario| scenarios::matches(pattern, &scenario.name());
+        let mut list = scenarios::all();
+        for pattern in &self.scenario {
+            if !list.iter().any(|scenario| fits(pattern, scenario.as_ref())) {
+                return Err(format!("no scenario fits `{pattern}`; `tercet-bench list` shows them"));
+            }
+        }
+        let asked_for = |suite| match suite {
+            Suite::Default => true,
+            Suite::Full => self.full,
+            Suite::Long => self.long,
+        };
+        list.retain(|scenario| match self.scenario.as_slice() {
+            [] => asked_for(scenario.suite()),
+            patterns => patterns.iter().any(|pattern| fits(pattern, scenario.as_ref())),
+        });
+        Ok(list)
+    }
+
     fn session(&self, open_files: u64) -> io::Result<Session> {
         let command: Vec<String> = std::env::args().skip(1).collect();
         let (rounds, seconds, warm_up, shrink) =
@@ -145,6 +177,7 @@ impl Run {
             measured: Duration::from_secs_f64(seconds),
             shrink,
             version: if self.mqtt5 { Version::V5 } else { Version::V311 },
+            data: self.data.clone(),
             command: format!("tercet-bench {}", command.join(" ")),
             open_files,
             interrupt: Interrupt::on_signals()?,
@@ -156,9 +189,10 @@ impl Run {
         for name in &self.peers {
             peers.push(match name.as_str() {
                 "tercet" => Box::new(Tercet::from_env()),
+                "tercet-memory" => Box::new(Tercet::from_env().twin()),
                 "mosquitto" => Box::new(Mosquitto),
                 "floor" => Box::new(Floor::of_this_program()?),
-                other => return Ok(Err(format!("no peer `{other}`; there are tercet, mosquitto and floor"))),
+                other => return Ok(Err(format!("no peer `{other}`; there are {PEERS}"))),
             });
         }
         peers.extend(self.peer.iter().map(|peer| Box::new(peer.clone()) as Box<dyn Peer>));
@@ -185,7 +219,7 @@ fn pin_to(cpus: &[usize]) -> io::Result<()> {
 /// The peers that start here; the others are left out with a word.
 fn startable(mut peers: Vec<Box<dyn Peer>>) -> Vec<Box<dyn Peer>> {
     peers.retain(|peer| {
-        let outcome = peer.start();
+        let outcome = peer.start(Storage::Memory);
         if let Err(error) = &outcome {
             say(&format!("{} is left out: {error}", peer.name()));
         }
@@ -194,20 +228,15 @@ fn startable(mut peers: Vec<Box<dyn Peer>>) -> Vec<Box<dyn Peer>> {
     peers
 }
 
-fn select(patterns: &[String]) -> Result<Vec<Box<dyn Scenario>>, String> {
-    for pattern in patterns {
-        if !scenarios::all().iter().any(|scenario| scenarios::matches(pattern, &scenario.name())) {
-            return Err(format!("no scenario fits `{pattern}`; `tercet-bench list` shows them"));
-        }
-    }
-    let wanted = |name: String| patterns.is_empty() || patterns.iter().any(|p| scenarios::matches(p, &name));
-    Ok(scenarios::all().into_iter().filter(|scenario| wanted(scenario.name())).collect())
-}
-
 fn list() -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     for scenario in scenarios::all() {
-        writeln!(out, "{:<18} {}", scenario.name(), scenario.describe())?;
+        let flag = match scenario.suite() {
+            Suite::Default => "",
+            Suite::Full => " (with --full)",
+            Suite::Long => " (with --long)",
+        };
+        writeln!(out, "{:<18} {}{flag}", scenario.name(), scenario.describe())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,16 +1,19 @@
 //! Runs scenarios against peers, interleaved, and collects the results.
 //!
 //! In each round every scenario meets every peer in turn, and each round begins with another peer, so that
-//! a disturbance of the machine hits all of them alike over the rounds.
+//! a disturbance of the machine hits all of them alike over the rounds. Beside every run with data on disk the
+//! disk is measured: before the server is started and after it has ended.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::disk::{DiskBeside, DiskSpeed};
 use crate::engine::Interrupt;
 use crate::mqtt::LoadError;
 use crate::mqtt::wire::Version;
-use crate::peers::{Peer, PeerError};
+use crate::peers::{Peer, Storage};
 use crate::report::{Machine, PeerInfo, Results, Run, ScenarioInfo};
-use crate::scenarios::{Context, Sample, Scenario};
+use crate::scenarios::{Context, RunError, Sample, Scenario};
 
 /// How a session is run.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub struct Session {
     pub shrink: usize,
     /// MQTT version of all clients.
     pub version: Version,
+    /// Where servers keep what must survive them, each in a directory of its own that is removed afterwards.
+    pub data: PathBuf,
     /// The command line, for the record.
     pub command: String,
     /// Open files allowed, for the record.
@@ -46,7 +51,7 @@ impl Session {
             for scenario in scenarios {
                 for turn in 0..peers.len() {
                     let peer = &peers[(turn + round as usize - 1) % peers.len()];
-                    if !peer.offers(scenario.need()) {
+                    if round > scenario.rounds(self.rounds) || !peer.offers(scenario.need()) {
                         continue;
                     }
                     match self.run_once(scenario.as_ref(), peer.as_ref()) {
@@ -75,7 +80,6 @@ impl Session {
         if needed > self.open_files {
             return Err(RunError::OpenFiles { needed, allowed: self.open_files });
         }
-        let server = peer.start()?;
         let context = Context {
             version: self.version,
             warm_up: self.warm_up,
@@ -83,13 +87,25 @@ impl Session {
             shrink: self.shrink,
             interrupt: self.interrupt.clone(),
         };
-        Ok(scenario.run(&context, &server)?)
+        if !scenario.need().is_on_disk() {
+            return scenario.run(&context, &mut peer.start(Storage::Memory)?);
+        }
+        let measure = || DiskSpeed::measure(&self.data, DISK_MEASURED).map_err(RunError::Disk);
+        let before = measure()?;
+        let mut server = peer.start(Storage::Disk(&self.data))?;
+        let mut sample = scenario.run(&context, &mut server)?;
+        // Its files are still there: removing gigabytes would disturb the disk.
+        server.kill();
+        sample.disk = Some(DiskBeside { before, after: measure()? });
+        Ok(sample)
     }
 
     fn blank(&self, scenarios: &[Box<dyn Scenario>], peers: &[Box<dyn Peer>]) -> Results {
-        let scenario_info = scenarios
-            .iter()
-            .map(|scenario| ScenarioInfo { name: scenario.name(), description: scenario.describe() });
+        let scenario_info = scenarios.iter().map(|scenario| ScenarioInfo {
+            name: scenario.name(),
+            description: scenario.describe(),
+            section: scenario.section(),
+        });
         let peer_info = peers.iter().map(|peer| PeerInfo {
             name: peer.name().to_owned(),
             version: peer.version(),
@@ -114,16 +130,8 @@ impl Session {
 
 /// Open files that a process needs besides its connections.
 const SPARE_FILES: u64 = 100;
-
-#[derive(Debug, thiserror::Error)]
-enum RunError {
-    #[error("does not fit: needs {needed} open files, the hard limit is {allowed} (ulimit -Hn)")]
-    OpenFiles { needed: u64, allowed: u64 },
-    #[error(transparent)]
-    Peer(#[from] PeerError),
-    #[error(transparent)]
-    Load(#[from] LoadError),
-}
+/// How long the disk is measured each time.
+const DISK_MEASURED: Duration = Duration::from_millis(100);
 
 fn record(scenario: &dyn Scenario, peer: &dyn Peer, round: u32, outcome: Result<Sample, RunError>) -> Run {
     let (sample, error) = match outcome {

@@ -10,9 +10,9 @@ use tercet_bench::driver::Session;
 use tercet_bench::engine::{EventLoop, Handler, Interrupt, LinkId, Outboxes};
 use tercet_bench::floor;
 use tercet_bench::mqtt::wire::{self, Qos, Version, kind};
-use tercet_bench::peers::{Floor, Peer, Server};
+use tercet_bench::peers::{Floor, Peer, Server, Storage};
 use tercet_bench::report;
-use tercet_bench::scenarios::{Context, FanIn, FanOut, Latency, Pipe, Scenario};
+use tercet_bench::scenarios::{Context, Durable, FanIn, FanOut, Latency, Pipe, Scenario};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -66,7 +66,7 @@ fn messages_through_the_floor_program_arrive_once_and_in_order() {
     };
     for scenario in scenarios {
         let sample = beside(serve, |addr| {
-            scenario.run(&context(), &Server::attached(addr, Some(std::process::id()))).unwrap()
+            scenario.run(&context(), &mut Server::attached(addr, Some(std::process::id()))).unwrap()
         });
         assert_eq!(sample.faults.describe(), "clean", "{}", scenario.name());
         assert!(sample.count > 0, "{}", scenario.name());
@@ -85,6 +85,7 @@ fn a_session_runs_a_child_server_in_every_round_and_reports_it() {
         measured: Duration::from_millis(50),
         shrink: 1,
         version: Version::V311,
+        data: std::env::temp_dir(),
         command: "tercet-bench run".to_owned(),
         open_files: 1024,
         interrupt: Interrupt::default(),
@@ -97,6 +98,33 @@ fn a_session_runs_a_child_server_in_every_round_and_reports_it() {
     let back: report::Results = serde_json::from_str(&json).unwrap();
     assert_eq!(report::tables(&back), report::tables(&results));
     assert!(report::tables(&results).contains("2/2"));
+}
+
+#[test]
+fn publishers_of_a_durable_scenario_time_their_confirmations() {
+    let serve = |stop: Interrupt, ready: mpsc::Sender<SocketAddr>| {
+        floor::serve(LOOPBACK, &stop, |addr| ready.send(addr).unwrap()).unwrap();
+    };
+    let durable = Durable { publishers: 4, window: 8, size: 100 };
+    let sample = beside(serve, |addr| durable.run(&context(), &mut Server::attached(addr, None)).unwrap());
+    assert_eq!(sample.faults.describe(), "clean");
+    assert!(sample.confirm_p50_us.unwrap() > 0.0);
+    assert!(sample.confirm_p99_us >= sample.confirm_p50_us);
+}
+
+#[test]
+fn a_server_is_killed_stopped_and_started_again() {
+    let floor = Floor::of(PathBuf::from(env!("CARGO_BIN_EXE_tercet-bench")));
+    let mut server = floor.start(Storage::Memory).unwrap();
+    let pipe = Pipe { pairs: 1, qos: Qos::AtLeastOnce, size: 64, window: 4 };
+    server.restart().expect_err("it runs");
+    server.kill();
+    assert_eq!(server.usage(), None);
+    server.restart().unwrap();
+    assert!(pipe.run(&context(), &mut server).unwrap().clean);
+    server.terminate().unwrap();
+    server.restart().unwrap();
+    assert!(pipe.run(&context(), &mut server).unwrap().clean && server.usage().is_some());
 }
 
 /// Forwards to the first subscriber, some messages twice and some after their successor.
@@ -159,7 +187,7 @@ fn a_server_that_repeats_and_reorders_is_not_clean() {
         }
     };
     let pipe = Pipe { pairs: 1, qos: Qos::AtMostOnce, size: 64, window: 64 };
-    let sample = beside(serve, |addr| pipe.run(&context(), &Server::attached(addr, None)).unwrap());
+    let sample = beside(serve, |addr| pipe.run(&context(), &mut Server::attached(addr, None)).unwrap());
     assert!(!sample.clean);
     assert!(sample.faults.duplicated > 0 && sample.faults.reordered > 0, "{}", sample.faults.describe());
     assert_eq!(sample.faults.lost, 0);

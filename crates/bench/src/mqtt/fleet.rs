@@ -10,7 +10,7 @@ use super::load::{Load, Stream, StreamId};
 use super::publisher::{Pace, Publisher, PublisherPlan};
 use super::receiver::{Expect, Receiver};
 use super::wire::{self, Qos, Version};
-use crate::engine::{EventLoop, Interrupt, Ticker};
+use crate::engine::{EventLoop, Histogram, Interrupt, Ticker};
 
 /// Why a run could not be carried through.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,17 @@ impl Fleet {
             interrupt,
             keep_alive: 600,
         })
+    }
+
+    /// Connects new clients there from now on: the server was started again.
+    pub fn redirect(&mut self, addr: SocketAddr) {
+        self.addr = addr;
+    }
+
+    /// Measures from now on how long publishers wait for PUBACK or PUBREC; to be called before any publisher
+    /// of QoS 1 or 2 sends.
+    pub fn time_confirms(&mut self) {
+        self.load.confirm_latency = Some(Histogram::default());
     }
 
     /// The clients' state and counts.
@@ -207,6 +218,9 @@ impl Fleet {
     pub fn clear_histograms(&mut self) {
         self.load.latency.clear();
         self.load.lateness.clear();
+        if let Some(confirms) = &mut self.load.confirm_latency {
+            confirms.clear();
+        }
     }
 
     /// Wakes the loop this often, for fixed rates.

@@ -37,6 +37,8 @@ pub struct Load {
     pub(super) subscribed: usize,
     pub(super) latency: Histogram,
     pub(super) connect_latency: Histogram,
+    /// From PUBLISH to its first answer, when asked for.
+    pub(super) confirm_latency: Option<Histogram>,
     pub(super) lateness: Histogram,
     pub(super) faults: Tally,
     pub(super) last_reason: Option<String>,
@@ -62,6 +64,7 @@ impl Load {
             subscribed: 0,
             latency: Histogram::default(),
             connect_latency: Histogram::default(),
+            confirm_latency: None,
             lateness: Histogram::default(),
             faults: Tally::default(),
             last_reason: None,
@@ -81,6 +84,12 @@ impl Load {
     /// From CONNECT to CONNACK, in nanoseconds.
     pub fn connect_latency(&self) -> &Histogram {
         &self.connect_latency
+    }
+
+    /// From PUBLISH to PUBACK or PUBREC, in nanoseconds, if [`Fleet::time_confirms`](super::Fleet::time_confirms)
+    /// asked for it.
+    pub fn confirm_latency(&self) -> Option<&Histogram> {
+        self.confirm_latency.as_ref()
     }
 
     /// At a fixed rate: how much later than due a message was sent, in nanoseconds. It shows how far the load
@@ -166,7 +175,7 @@ impl Load {
         match frame.kind() {
             kind::PUBLISH => self.delivery(id, frame, now, out).map_err(|error| error.to_string()),
             kind::PUBACK | kind::PUBREC | kind::PUBREL | kind::PUBCOMP => {
-                self.answer(id, frame, out).map_err(|error| error.to_string())
+                self.answer(id, frame, now, out).map_err(|error| error.to_string())
             }
             kind::CONNACK => self.connack(id, frame, now),
             kind::SUBACK => {
@@ -225,7 +234,13 @@ impl Load {
         Ok(())
     }
 
-    fn answer(&mut self, id: ClientId, frame: &Frame<'_>, out: &mut Outboxes) -> Result<(), wire::WireError> {
+    fn answer(
+        &mut self,
+        id: ClientId,
+        frame: &Frame<'_>,
+        now: u64,
+        out: &mut Outboxes,
+    ) -> Result<(), wire::WireError> {
         let packet_id = frame.packet_id()?;
         let refused = frame.body.get(2).is_some_and(|code| *code >= 0x80);
         let client = &self.clients[id.0];
@@ -240,7 +255,14 @@ impl Load {
         let state = &mut self.publishers[publisher];
         let in_order = match frame.kind() {
             kind::PUBCOMP => state.second_answer(packet_id),
-            _ => state.first_answer(packet_id),
+            _ => {
+                if let (Some(histogram), Some(after)) =
+                    (&mut self.confirm_latency, state.confirmed_after(now))
+                {
+                    histogram.record(after);
+                }
+                state.first_answer(packet_id)
+            }
         };
         if frame.kind() == kind::PUBREC {
             let release = wire::acknowledge(kind::PUBREL, packet_id);
@@ -284,6 +306,9 @@ impl Load {
                 self.lateness.record(now.saturating_sub(due));
             }
             let (at, packet_id) = state.take_next();
+            if packet_id != 0 && self.confirm_latency.is_some() {
+                state.note_sent(now);
+            }
             let (stream, template) = &state.plan.messages[at];
             let sent = &mut self.streams[stream.0 as usize].sent;
             let stamp = Stamp { run: self.run, stream: stream.0, seq: *sent, sent_at: now };

@@ -1,5 +1,7 @@
 //! One publisher: what it sends, how fast, and what is still under way.
 
+use std::collections::VecDeque;
+
 use super::client::ClientId;
 use super::load::StreamId;
 use super::template::PublishTemplate;
@@ -46,6 +48,8 @@ pub(super) struct Publisher {
     pub(super) receive_maximum: u32,
     /// When the open loop began, and what it had sent then.
     pub(super) paced_from: Option<(u64, u64)>,
+    /// When the messages were sent whose first answer has not come, while confirmations are timed.
+    sent_at: VecDeque<u64>,
     cursor: usize,
     packet_id: u16,
     /// The identifiers that PUBACK (or PUBREC) and PUBCOMP must carry next, as both come in order of sending.
@@ -64,6 +68,7 @@ impl Publisher {
             unacknowledged: 0,
             receive_maximum: u32::from(receive_maximum),
             paced_from: None,
+            sent_at: VecDeque::new(),
             cursor: 0,
             packet_id: 0,
             first_answer: 0,
@@ -107,6 +112,18 @@ impl Publisher {
             self.unacknowledged += 1;
         }
         (at, self.packet_id)
+    }
+
+    /// Remembers when the message just taken is sent, for [`Publisher::confirmed_after`].
+    #[inline]
+    pub(super) fn note_sent(&mut self, now: u64) {
+        self.sent_at.push_back(now);
+    }
+
+    /// How long ago the oldest message without a first answer was sent; it is taken as answered.
+    #[inline]
+    pub(super) fn confirmed_after(&mut self, now: u64) -> Option<u64> {
+        self.sent_at.pop_front().map(|sent| now.saturating_sub(sent))
     }
 
     /// Notes a PUBACK or PUBREC; false when it is not the one that must come next.
@@ -179,6 +196,15 @@ mod tests {
             one.take_next();
         }
         assert_eq!([one.first_answer(1), one.first_answer(3), one.first_answer(2)], [true, false, false]);
+    }
+
+    #[test]
+    fn confirmations_are_timed_in_order_of_sending() {
+        let mut one = publisher(Qos::AtLeastOnce, Pace::Window(10), 0);
+        assert_eq!(one.confirmed_after(1), None);
+        one.note_sent(10);
+        one.note_sent(30);
+        assert_eq!([one.confirmed_after(50), one.confirmed_after(60)], [Some(40), Some(30)]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process;
 
-use super::server::{Launch, PeerError, Server, TempDir, free_port};
-use super::{Need, Peer};
+use super::server::{Launch, PeerError, Probe, Server, TempDir, free_port};
+use super::{Need, Peer, Promise, Storage};
 
 /// A broker started by a shell command in which `{port}` stands for the port to listen on (127.0.0.1) and
 /// `{dir}` for an empty directory that is removed afterwards.
@@ -41,16 +41,26 @@ impl Peer for Command {
         self.line.clone()
     }
 
-    fn start(&self) -> Result<Server, PeerError> {
-        let dir = TempDir::create("peer")?;
+    fn offers(&self, need: Need) -> bool {
+        need != Need::Restart
+    }
+
+    fn start(&self, storage: Storage<'_>) -> Result<Server, PeerError> {
+        let dir = match storage {
+            Storage::Memory => TempDir::create("peer")?,
+            Storage::Disk(base) => TempDir::create_in(base, "peer")?,
+        };
         let port = free_port()?;
         let line = self.line.replace("{port}", &port.to_string());
         let line = line.replace("{dir}", &dir.path().to_string_lossy());
         let mut command = process::Command::new("sh");
         // `exec` makes the shell's pid the server's, whose CPU time and memory are measured.
         command.arg("-c").arg(format!("exec {line}"));
-        let launch = Launch::start(command, dir, "check the command of --peer")?;
-        launch.await_ready(|_| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+        let probe = Probe::Given(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let data = dir.path().to_owned();
+        let launch = Launch::new(command, dir, probe, "check the command of --peer");
+        // What the command does with its directory is not known.
+        launch.keeping(data, Promise::Nothing).start()
     }
 }
 
@@ -93,10 +103,10 @@ impl Peer for Attached {
     }
 
     fn offers(&self, need: Need) -> bool {
-        need != Need::FreshBroker
+        matches!(need, Need::Plain | Need::Broker)
     }
 
-    fn start(&self) -> Result<Server, PeerError> {
+    fn start(&self, _: Storage<'_>) -> Result<Server, PeerError> {
         Ok(Server::attached(self.addr, self.pid))
     }
 }

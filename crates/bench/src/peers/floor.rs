@@ -1,12 +1,10 @@
 //! The floor program: this same binary, `tercet-bench floor`.
 
-use std::fs;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::server::{Launch, PeerError, Server, TempDir};
-use super::{Need, Peer};
+use super::server::{Launch, PeerError, Probe, Server, TempDir};
+use super::{Need, Peer, Storage};
 
 /// A bare epoll server without features: how far a broker is from what the machine can do.
 #[derive(Debug, Clone)]
@@ -46,15 +44,11 @@ impl Peer for Floor {
         need == Need::Plain
     }
 
-    fn start(&self) -> Result<Server, PeerError> {
+    fn start(&self, _: Storage<'_>) -> Result<Server, PeerError> {
         let dir = TempDir::create("floor")?;
         let mut command = Command::new(&self.binary);
         command.args(["floor", "--port", "0"]);
-        let launch = Launch::start(command, dir, "run the tercet-bench binary itself")?;
-        launch.await_ready(|dir| {
-            let output = fs::read_to_string(dir.join("output")).ok()?;
-            let addr: SocketAddr = output.lines().next()?.strip_prefix("listening on ")?.parse().ok()?;
-            Some(addr)
-        })
+        Launch::new(command, dir, Probe::Printed("listening on "), "run the tercet-bench binary itself")
+            .start()
     }
 }

@@ -10,12 +10,14 @@ mod server;
 mod tercet;
 mod usage;
 
+use std::path::Path;
+
 pub use external::{Attached, Command};
 pub use floor::Floor;
 pub use mosquitto::Mosquitto;
 pub use server::{PeerError, Server};
 pub use tercet::Tercet;
-pub use usage::Usage;
+pub use usage::{Io, Usage};
 
 /// What a scenario needs from a server beyond QoS 0 to 2 over exact topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,37 @@ pub enum Need {
     Broker,
     /// Sessions or retained messages, which stay behind: a real broker of our own, thrown away afterwards.
     FreshBroker,
+    /// The same with its data on disk, or a twin of such a broker that shows what this costs.
+    Durable,
+    /// Data on disk that are there again after a restart.
+    Restart,
+}
+
+impl Need {
+    /// Whether the server's data lie on disk.
+    pub fn is_on_disk(self) -> bool {
+        matches!(self, Need::Durable | Need::Restart)
+    }
+}
+
+/// Where a server shall keep its data.
+#[derive(Debug, Clone, Copy)]
+pub enum Storage<'a> {
+    /// In memory.
+    Memory,
+    /// In a directory of its own below this one.
+    Disk(&'a Path),
+}
+
+/// What a server promises about the messages that it has confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// They are gone with the process.
+    Nothing,
+    /// They survive a stop on request.
+    SurviveStop,
+    /// They survive whatever ends the process.
+    SurviveKill,
 }
 
 /// A kind of server that can be started any number of times.
@@ -44,9 +77,10 @@ pub trait Peer {
         matches!(need, Need::Plain | Need::Broker | Need::FreshBroker)
     }
 
-    /// Starts a fresh server and waits until it accepts connections.
+    /// Starts a fresh server and waits until it accepts connections. A peer that does not offer
+    /// [`Need::Durable`] is only asked for memory.
     ///
     /// # Errors
     /// When the program is missing, ends early or does not get ready.
-    fn start(&self) -> Result<Server, PeerError>;
+    fn start(&self, storage: Storage<'_>) -> Result<Server, PeerError>;
 }

@@ -1,4 +1,4 @@
-//! A running server: its process, its directory, and their end.
+//! A running server: its process, its directory, its end and its restart.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,7 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::usage::Usage;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Promise;
+use super::usage::{Io, Usage};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,17 @@ pub enum PeerError {
         /// The last lines of its output.
         output: String,
     },
+    /// The program did not end when it was asked to.
+    #[error("{program} did not end within {seconds} s of SIGTERM")]
+    NotEnding {
+        /// What was run.
+        program: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// A server that somebody else runs cannot be ended or started again.
+    #[error("this server is not ours to restart")]
+    NotOurs,
     /// Our own files or sockets failed.
     #[error("preparing a server: {0}")]
     Io(#[from] io::Error),
@@ -44,21 +58,25 @@ pub enum PeerError {
 pub struct Server {
     addr: SocketAddr,
     pid: Option<u32>,
-    /// `None` for a server that somebody else runs.
+    /// `None` for a server that somebody else runs, and while it is stopped.
     child: Option<Child>,
-    _dir: Option<TempDir>,
+    /// How it was started; `None` for a server that somebody else runs.
+    launch: Option<Launch>,
 }
 
-const READY_WITHIN: Duration = Duration::from_secs(15);
-const POLL: Duration = Duration::from_millis(5);
+/// Loading a large file of stored messages is part of getting ready.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// Writing one is part of ending.
+const ENDED_WITHIN: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(2);
 
 impl Server {
     /// A server that somebody else started; it is left running.
     pub fn attached(addr: SocketAddr, pid: Option<u32>) -> Self {
-        Server { addr, pid, child: None, _dir: None }
+        Server { addr, pid, child: None, launch: None }
     }
 
-    /// Where it listens for MQTT.
+    /// Where it listens for MQTT; another address after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -67,82 +85,187 @@ impl Server {
     pub fn usage(&self) -> Option<Usage> {
         Usage::of(self.pid?)
     }
+
+    /// What its current process has written and read; `None` when that is not known.
+    pub fn io(&self) -> Option<Io> {
+        Io::of(self.pid?)
+    }
+
+    /// The directory in which it keeps what must survive; `None` for one in memory or not ours.
+    pub fn data(&self) -> Option<&Path> {
+        self.launch.as_ref()?.data.as_deref()
+    }
+
+    /// What it promises about what it has confirmed.
+    pub fn promise(&self) -> Promise {
+        self.launch.as_ref().map_or(Promise::Nothing, |launch| launch.promise)
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+            self.pid = None;
+        }
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not end, or is not ours.
+    pub fn terminate(&mut self) -> Result<(), PeerError> {
+        let (Some(child), Some(launch)) = (&mut self.child, &self.launch) else {
+            return Err(PeerError::NotOurs);
+        };
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(PeerError::NotOurs)?;
+        kill_process(pid, Signal::TERM).map_err(io::Error::from)?;
+        let began = Instant::now();
+        while child.try_wait()?.is_none() {
+            if began.elapsed() > ENDED_WITHIN {
+                let program = launch.program();
+                return Err(PeerError::NotEnding { program, seconds: ENDED_WITHIN.as_secs() });
+            }
+            std::thread::sleep(POLL);
+        }
+        self.child = None;
+        self.pid = None;
+        Ok(())
+    }
+
+    /// Starts it again, over the data that it left, and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// When it still runs, is not ours, or does not get ready.
+    pub fn restart(&mut self) -> Result<(), PeerError> {
+        let Some(launch) = self.launch.as_mut().filter(|_| self.child.is_none()) else {
+            return Err(PeerError::NotOurs);
+        };
+        let (child, addr) = launch.run()?;
+        self.addr = addr;
+        self.pid = Some(child.id());
+        self.child = Some(child);
+        Ok(())
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
     }
 }
 
-/// A process that is not known to be ready yet; ended on drop unless it becomes a [`Server`].
+/// How a program tells where it listens.
+#[derive(Debug)]
+pub(super) enum Probe {
+    /// It was told.
+    Given(SocketAddr),
+    /// The `mqtt` entry of a JSON file in its directory.
+    PortsFile(&'static str),
+    /// The first line of its output, behind these words.
+    Printed(&'static str),
+}
+
+/// A program and what belongs to it: enough to start it any number of times.
 #[derive(Debug)]
 pub(super) struct Launch {
-    program: String,
-    child: Option<Child>,
-    dir: Option<TempDir>,
-    began: Instant,
+    command: Command,
+    dir: TempDir,
+    probe: Probe,
+    hint: &'static str,
+    data: Option<PathBuf>,
+    promise: Promise,
 }
 
 impl Launch {
-    /// Starts `command` with its output in a file of `dir`.
-    pub(super) fn start(mut command: Command, dir: TempDir, hint: &'static str) -> Result<Self, PeerError> {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let output = File::create(dir.path().join("output"))?;
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
-        let child = command.spawn().map_err(|source| PeerError::Missing {
-            program: program.clone(),
-            source,
-            hint,
-        })?;
-        Ok(Launch { program, child: Some(child), dir: Some(dir), began: Instant::now() })
+    /// A `command` that works in `dir`.
+    pub(super) fn new(command: Command, dir: TempDir, probe: Probe, hint: &'static str) -> Self {
+        Launch { command, dir, probe, hint, data: None, promise: Promise::Nothing }
     }
 
-    /// Asks `probe` for the address until it has one that accepts connections.
-    pub(super) fn await_ready(
-        mut self,
-        probe: impl Fn(&Path) -> Option<SocketAddr>,
-    ) -> Result<Server, PeerError> {
+    /// Notes where it keeps its data, and what it promises about them.
+    pub(super) fn keeping(mut self, data: PathBuf, promise: Promise) -> Self {
+        self.data = Some(data);
+        self.promise = promise;
+        self
+    }
+
+    /// Starts it and waits until it accepts connections.
+    pub(super) fn start(mut self) -> Result<Server, PeerError> {
+        let (child, addr) = self.run()?;
+        Ok(Server { addr, pid: Some(child.id()), child: Some(child), launch: Some(self) })
+    }
+
+    fn run(&mut self) -> Result<(Child, SocketAddr), PeerError> {
+        if let Probe::PortsFile(name) = self.probe {
+            // That of an earlier start names addresses of the past.
+            let _ = fs::remove_file(self.dir.path().join(name));
+        }
+        let output = File::create(self.output())?;
+        self.command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+        let began = Instant::now();
+        let mut child = self.command.spawn().map_err(|source| PeerError::Missing {
+            program: self.program(),
+            source,
+            hint: self.hint,
+        })?;
+        let ready = self.await_ready(&mut child, began);
+        if ready.is_err() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        Ok((child, ready?))
+    }
+
+    fn await_ready(&self, child: &mut Child, began: Instant) -> Result<SocketAddr, PeerError> {
         loop {
-            let addr = self.dir.as_ref().and_then(|dir| probe(dir.path()));
-            if let Some(addr) = addr.filter(|addr| TcpStream::connect(addr).is_ok()) {
-                let child = self.child.take();
-                let pid = child.as_ref().map(Child::id);
-                return Ok(Server { addr, pid, child, _dir: self.dir.take() });
+            if let Some(addr) = self.listening() {
+                return Ok(addr);
             }
-            let ended = match &mut self.child {
-                Some(child) => child.try_wait()?,
-                None => None,
-            };
-            if let Some(status) = ended {
+            if let Some(status) = child.try_wait()? {
                 return Err(self.failure(format!("it ended with {status}")));
             }
-            if self.began.elapsed() > READY_WITHIN {
+            if began.elapsed() > READY_WITHIN {
                 return Err(self.failure(format!("nothing listened within {} s", READY_WITHIN.as_secs())));
             }
             std::thread::sleep(POLL);
         }
     }
 
+    /// Its address, once it accepts connections there.
+    fn listening(&self) -> Option<SocketAddr> {
+        let addr = match self.probe {
+            Probe::Given(addr) => addr,
+            Probe::PortsFile(name) => mqtt_addr(&self.dir.path().join(name))?,
+            Probe::Printed(words) => {
+                let output = fs::read_to_string(self.output()).ok()?;
+                output.lines().next()?.strip_prefix(words)?.trim().parse().ok()?
+            }
+        };
+        TcpStream::connect(addr).ok().map(|_| addr)
+    }
+
     fn failure(&self, reason: String) -> PeerError {
-        let output = self.dir.as_ref().and_then(|dir| fs::read_to_string(dir.path().join("output")).ok());
-        let output = output.unwrap_or_default();
+        let output = fs::read_to_string(self.output()).unwrap_or_default();
         let lines: Vec<&str> = output.lines().collect();
         let tail = lines[lines.len().saturating_sub(10)..].join("\n");
-        PeerError::NotReady { program: self.program.clone(), reason, output: tail }
+        PeerError::NotReady { program: self.program(), reason, output: tail }
+    }
+
+    fn program(&self) -> String {
+        self.command.get_program().to_string_lossy().into_owned()
+    }
+
+    fn output(&self) -> PathBuf {
+        self.dir.path().join("output")
     }
 }
 
-impl Drop for Launch {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+/// The `mqtt` entry of a ports file.
+fn mqtt_addr(ports_file: &Path) -> Option<SocketAddr> {
+    let text = fs::read_to_string(ports_file).ok()?;
+    let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
+    ports.get("mqtt")?.as_str()?.parse().ok()
 }
 
 /// A directory that is removed on drop.
@@ -152,10 +275,17 @@ pub(super) struct TempDir(PathBuf);
 static DIRS: AtomicU32 = AtomicU32::new(0);
 
 impl TempDir {
+    /// A directory among the system's temporary files.
     pub(super) fn create(purpose: &str) -> io::Result<Self> {
+        TempDir::create_in(&std::env::temp_dir(), purpose)
+    }
+
+    /// A directory below `base`, which is made if need be (and stays).
+    pub(super) fn create_in(base: &Path, purpose: &str) -> io::Result<Self> {
+        fs::create_dir_all(base)?;
         let number = DIRS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tercet-bench-{purpose}-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path =
+            base.canonicalize()?.join(format!("tercet-bench-{purpose}-{}-{number}", std::process::id()));
         fs::create_dir(&path)?;
         Ok(TempDir(path))
     }
@@ -196,8 +326,8 @@ mod tests {
         let path = dir.path().to_owned();
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such luck; exit 3"]);
-        let launch = Launch::start(command, dir, "").unwrap();
-        let error = launch.await_ready(|_| None).unwrap_err().to_string();
+        let launch = Launch::new(command, dir, Probe::Printed("listening on"), "");
+        let error = launch.start().unwrap_err().to_string();
         assert!(error.contains("exit status: 3") && error.contains("no such luck"), "{error}");
         assert!(!path.exists());
     }
@@ -206,8 +336,18 @@ mod tests {
     fn a_missing_program_is_reported_with_the_hint() {
         let dir = TempDir::create("test").unwrap();
         let command = Command::new("/nonexistent/server");
-        let error = Launch::start(command, dir, "build it").unwrap_err().to_string();
+        let launch = Launch::new(command, dir, Probe::Printed("listening on"), "build it");
+        let error = launch.start().unwrap_err().to_string();
         assert!(error.contains("build it"), "{error}");
         assert_eq!(version_of("/nonexistent/server", "-v"), "not installed");
+    }
+
+    #[test]
+    fn a_server_of_somebody_else_is_not_restarted() {
+        let mut server = Server::attached(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), None);
+        server.kill();
+        assert!(matches!(server.terminate(), Err(PeerError::NotOurs)));
+        assert!(matches!(server.restart(), Err(PeerError::NotOurs)));
+        assert_eq!((server.promise(), server.data()), (Promise::Nothing, None));
     }
 }

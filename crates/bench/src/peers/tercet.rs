@@ -1,33 +1,42 @@
-//! Tercet itself, in memory.
+//! Tercet itself: in memory, or with its data on disk.
 
-use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use super::Peer;
-use super::server::{Launch, PeerError, Server, TempDir, version_of};
+use super::server::{Launch, PeerError, Probe, Server, TempDir, version_of};
+use super::{Need, Peer, Promise, Storage};
 
 /// The release binary, or the one that `TERCET_BIN` names.
 #[derive(Debug, Clone)]
 pub struct Tercet {
     binary: PathBuf,
+    twin: bool,
 }
 
-const ARGUMENTS: &[&str] =
-    &["serve", "--memory", "--mqtt", "127.0.0.1:0", "--amqp", "off", "--coap", "off", "--http", "off"];
+const LISTEN: &[&str] = &["--mqtt", "127.0.0.1:0", "--amqp", "off", "--coap", "off", "--http", "off"];
+/// A backlog is as long as the scenario says; Mosquitto has no limits here either.
+const ON_DISK: &[(&str, &str)] =
+    &[("TERCET_LIMITS__MAX_QUEUED_MESSAGES", "off"), ("TERCET_LIMITS__MAX_QUEUED_BYTES", "off")];
+const PORTS: &str = "ports.json";
 
 impl Tercet {
     /// The binary of the environment variable `TERCET_BIN`, else `target/release/tercet`.
     pub fn from_env() -> Self {
         let binary = std::env::var_os("TERCET_BIN").map_or("target/release/tercet".into(), PathBuf::from);
-        Tercet { binary }
+        Tercet { binary, twin: false }
+    }
+
+    /// The same binary as `tercet-memory`: it takes part in the durable scenarios with durability off, to
+    /// show what durability costs.
+    #[must_use]
+    pub fn twin(self) -> Self {
+        Tercet { twin: true, ..self }
     }
 }
 
 impl Peer for Tercet {
     fn name(&self) -> &str {
-        "tercet"
+        if self.twin { "tercet-memory" } else { "tercet" }
     }
 
     fn version(&self) -> String {
@@ -35,22 +44,43 @@ impl Peer for Tercet {
     }
 
     fn settings(&self) -> String {
-        format!("{} (TERCET_LOG=warn)", ARGUMENTS.join(" "))
+        let limits =
+            ON_DISK.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
+        let listen = LISTEN.join(" ");
+        if self.twin {
+            return format!("serve --memory {listen} ({limits})");
+        }
+        format!("serve --memory {listen} (TERCET_LOG=warn); durable scenarios with --data DIR ({limits})")
     }
 
-    fn start(&self) -> Result<Server, PeerError> {
-        let dir = TempDir::create("tercet")?;
+    fn offers(&self, need: Need) -> bool {
+        need == Need::Durable || !self.twin
+    }
+
+    fn start(&self, storage: Storage<'_>) -> Result<Server, PeerError> {
         let mut command = Command::new(&self.binary);
-        command.args(ARGUMENTS).arg("--ports-file").arg(dir.path().join("ports.json"));
-        command.env("TERCET_LOG", "warn");
-        let launch = Launch::start(command, dir, "cargo build --release -p tercet, or set TERCET_BIN")?;
-        launch.await_ready(|dir| mqtt_addr(&dir.join("ports.json")))
+        command.arg("serve").env("TERCET_LOG", "warn");
+        let (dir, data) = match storage {
+            Storage::Disk(base) if !self.twin => {
+                let dir = TempDir::create_in(base, "tercet")?;
+                let data = dir.path().join("data");
+                command.arg("--data").arg(&data);
+                (dir, Some(data))
+            }
+            _ => {
+                command.arg("--memory");
+                (TempDir::create("tercet")?, None)
+            }
+        };
+        if let Storage::Disk(_) = storage {
+            command.envs(ON_DISK.iter().copied());
+        }
+        command.args(LISTEN).arg("--ports-file").arg(dir.path().join(PORTS));
+        let hint = "cargo build --release -p tercet, or set TERCET_BIN";
+        let launch = Launch::new(command, dir, Probe::PortsFile(PORTS), hint);
+        match data {
+            Some(data) => launch.keeping(data, Promise::SurviveKill).start(),
+            None => launch.start(),
+        }
     }
-}
-
-/// The `mqtt` entry of a ports file.
-fn mqtt_addr(ports_file: &Path) -> Option<SocketAddr> {
-    let text = fs::read_to_string(ports_file).ok()?;
-    let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
-    ports.get("mqtt")?.as_str()?.parse().ok()
 }

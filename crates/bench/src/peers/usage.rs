@@ -11,6 +11,8 @@ pub struct Usage {
     pub waited_ns: u64,
     /// Resident memory, in bytes.
     pub rss: u64,
+    /// The most resident memory that it ever had, in bytes.
+    pub peak: u64,
     /// Resident anonymous memory (heap, stacks; no files, no kernel socket buffers), in bytes.
     pub anonymous: u64,
     /// Number of threads.
@@ -26,6 +28,7 @@ impl Usage {
             cpu_ns: cpu_ns(pid, scheduled)?,
             waited_ns: scheduled.map_or(0, |scheduled| scheduled.waited_ns),
             rss: field(&status, "VmRSS:").unwrap_or(0) * 1024,
+            peak: field(&status, "VmHWM:").unwrap_or(0) * 1024,
             anonymous: field(&status, "RssAnon:").unwrap_or(0) * 1024,
             threads: field(&status, "Threads:").unwrap_or(0),
         })
@@ -39,6 +42,23 @@ impl Usage {
     /// Seconds of waiting for a core since `earlier`.
     pub fn waited_seconds_since(&self, earlier: &Usage) -> f64 {
         self.waited_ns.saturating_sub(earlier.waited_ns) as f64 / 1e9
+    }
+}
+
+/// What a process has had read from and written to storage, over its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Io {
+    /// Bytes that it caused to be fetched from storage.
+    pub read: u64,
+    /// Bytes that it caused to be sent to storage.
+    pub written: u64,
+}
+
+impl Io {
+    /// Reads the process's figures; `None` when it does not exist or is not ours to look at.
+    pub fn of(pid: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+        Some(Io { read: field(&text, "read_bytes:")?, written: field(&text, "write_bytes:")? })
     }
 }
 
@@ -105,5 +125,7 @@ mod tests {
         let usage = Usage::of(std::process::id()).unwrap();
         assert!(usage.rss >= usage.anonymous && usage.anonymous > 0 && usage.threads > 0);
         assert_eq!(Usage::of(u32::MAX), None);
+        assert!(Io::of(std::process::id()).is_some());
+        assert_eq!(Io::of(u32::MAX), None);
     }
 }

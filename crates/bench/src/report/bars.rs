@@ -1,12 +1,14 @@
 //! The bars that Tercet has set itself, and whether a session shows them met.
 
+use super::durability;
 use super::summary::{Cell, Summary};
+use crate::scenarios::{Durable, Scenario};
 
 /// One promise about one scenario.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Bar {
     /// Scenario.
-    pub scenario: &'static str,
+    pub scenario: String,
     /// What is compared.
     pub measure: Measure,
     /// Where the bar lies.
@@ -22,10 +24,17 @@ pub enum Measure {
     P99Of(&'static str),
     /// This figure of the scenario, at most `target`.
     AtMost(&'static str),
+    /// Messages per second, at least `target` times the lesser of this peer's and half of what a sync for each
+    /// full window would allow.
+    RateOfPeerOrDisk(&'static str),
+    /// Microseconds of server CPU time per message beyond those of this peer, at most `target`.
+    CpuBeyond(&'static str),
+    /// Median time to PUBACK beyond that of this peer, at most `target` syncs of the disk.
+    ConfirmBeyond(&'static str),
 }
 
 /// A bar and what was measured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Verdict {
     /// The bar.
     pub bar: Bar,
@@ -36,43 +45,70 @@ pub struct Verdict {
 }
 
 /// The peer that the bars are about.
-const SUBJECT: &str = "tercet";
+pub(super) const SUBJECT: &str = "tercet";
+/// The same without durability.
+pub(super) const TWIN: &str = "tercet-memory";
 const PER_CONNECTION: &str = "anonymous_bytes_per_connection";
 const PER_CONNECTION_USED: &str = "anonymous_bytes_per_connection_after_ping";
 
-const fn times(scenario: &'static str, peer: &'static str, target: f64) -> Bar {
-    Bar { scenario, measure: Measure::PerCpuOf(peer), target }
-}
+/// How many times the messages per server CPU-second of a peer a scenario yields.
+const TIMES: &[(&str, &str, f64)] = &[
+    ("pipe-qos0-64", "mosquitto", 12.0),
+    ("pipe-qos1-64", "mosquitto", 13.0),
+    ("pipe-qos2-64", "mosquitto", 11.0),
+    ("pipe-qos0-16k", "mosquitto", 1.5),
+    ("pipe-qos1-16k", "mosquitto", 1.5),
+    ("pipe-qos2-16k", "mosquitto", 1.5),
+    ("pipe10-qos0-256", "mosquitto", 13.0),
+    ("pipe10-qos1-256", "mosquitto", 14.0),
+    ("fanin100-qos0", "mosquitto", 10.0),
+    ("fanin100-qos1", "mosquitto", 12.0),
+    ("fanout500-qos0", "mosquitto", 2.5),
+    ("fanout500-qos1", "mosquitto", 2.5),
+    ("offline-50k", "mosquitto", 3.5),
+    ("retained-100k", "mosquitto", 3.5),
+    ("idle-10k", "mosquitto", 0.9),
+    ("pipe-qos0-64", "floor", 0.25),
+    ("pipe-qos1-64", "floor", 0.25),
+    ("pipe-qos2-64", "floor", 0.25),
+    ("pipe10-qos0-256", "floor", 0.25),
+    ("pipe10-qos1-256", "floor", 0.25),
+    ("fanout500-qos0", "floor", 0.55),
+    ("fanout500-qos1", "floor", 0.55),
+];
+
+/// Bars of other kinds.
+const OTHERS: &[(&str, Measure, f64)] = &[
+    ("idle-10k", Measure::AtMost(PER_CONNECTION), 1536.0),
+    ("idle-10k", Measure::AtMost(PER_CONNECTION_USED), 1536.0),
+    ("latency-5k-qos0", Measure::P99Of("mosquitto"), 1.0),
+    ("latency-5k-qos1", Measure::P99Of("mosquitto"), 1.0),
+    ("backlog-1m-1k", Measure::AtMost("rss_full_mib"), 200.0),
+    ("backlog-1m-1k", Measure::AtMost("ready_without_checkpoint_s"), 5.0),
+    ("backlog-1m-1k", Measure::AtMost("ready_after_stop_s"), 1.0),
+    ("backlog-1m-1k", Measure::AtMost("segments_left"), 2.0),
+    ("backlog-10m-100", Measure::AtMost("rss_full_mib"), 1024.0),
+    ("backlog-10m-100", Measure::AtMost("segments_left"), 2.0),
+];
+
+/// The bars that every combination of the durable scenarios has.
+const DURABLE: &[(Measure, f64)] = &[
+    (Measure::RateOfPeerOrDisk("mosquitto"), 1.0),
+    (Measure::CpuBeyond(TWIN), 2.0),
+    (Measure::ConfirmBeyond(TWIN), 2.0),
+];
 
 /// All bars.
-pub const BARS: &[Bar] = &[
-    times("pipe-qos0-64", "mosquitto", 12.0),
-    times("pipe-qos1-64", "mosquitto", 13.0),
-    times("pipe-qos2-64", "mosquitto", 11.0),
-    times("pipe-qos0-16k", "mosquitto", 1.5),
-    times("pipe-qos1-16k", "mosquitto", 1.5),
-    times("pipe-qos2-16k", "mosquitto", 1.5),
-    times("pipe10-qos0-256", "mosquitto", 13.0),
-    times("pipe10-qos1-256", "mosquitto", 14.0),
-    times("fanin100-qos0", "mosquitto", 10.0),
-    times("fanin100-qos1", "mosquitto", 12.0),
-    times("fanout500-qos0", "mosquitto", 2.5),
-    times("fanout500-qos1", "mosquitto", 2.5),
-    times("offline-50k", "mosquitto", 3.5),
-    times("retained-100k", "mosquitto", 3.5),
-    times("idle-10k", "mosquitto", 0.9),
-    Bar { scenario: "idle-10k", measure: Measure::AtMost(PER_CONNECTION), target: 1536.0 },
-    Bar { scenario: "idle-10k", measure: Measure::AtMost(PER_CONNECTION_USED), target: 1536.0 },
-    Bar { scenario: "latency-5k-qos0", measure: Measure::P99Of("mosquitto"), target: 1.0 },
-    Bar { scenario: "latency-5k-qos1", measure: Measure::P99Of("mosquitto"), target: 1.0 },
-    times("pipe-qos0-64", "floor", 0.25),
-    times("pipe-qos1-64", "floor", 0.25),
-    times("pipe-qos2-64", "floor", 0.25),
-    times("pipe10-qos0-256", "floor", 0.25),
-    times("pipe10-qos1-256", "floor", 0.25),
-    times("fanout500-qos0", "floor", 0.55),
-    times("fanout500-qos1", "floor", 0.55),
-];
+pub fn bars() -> Vec<Bar> {
+    let bar = |scenario: &str, measure, target| Bar { scenario: scenario.to_owned(), measure, target };
+    let times = TIMES.iter().map(|(scenario, peer, target)| bar(scenario, Measure::PerCpuOf(peer), *target));
+    let others = OTHERS.iter().map(|(scenario, measure, target)| bar(scenario, *measure, *target));
+    let durable = Durable::matrix().into_iter().flat_map(|combination| {
+        let name = combination.name();
+        DURABLE.iter().map(move |(measure, target)| bar(&name, *measure, *target))
+    });
+    times.chain(durable).chain(others).collect()
+}
 
 impl Bar {
     /// The bar in words.
@@ -81,19 +117,29 @@ impl Bar {
             Measure::PerCpuOf(peer) => format!("at least {} x {peer} per server CPU-second", self.target),
             Measure::P99Of(peer) => format!("p99 at most {} x {peer}'s", self.target),
             Measure::AtMost(figure) => format!("{} at most {}", figure.replace('_', " "), self.target),
+            Measure::RateOfPeerOrDisk(peer) => format!(
+                "messages/s at least {} x the lesser of {peer}'s and half of in flight / fdatasync",
+                self.target
+            ),
+            Measure::CpuBeyond(peer) => {
+                format!("CPU per message at most {peer}'s + {} us", self.target)
+            }
+            Measure::ConfirmBeyond(peer) => {
+                format!("p50 to PUBACK at most {peer}'s + {} fdatasync", self.target)
+            }
         }
     }
 
     fn judge(&self, summary: &Summary) -> Verdict {
-        let subject = summary.cell(self.scenario, SUBJECT);
+        let subject = summary.cell(&self.scenario, SUBJECT);
         let p99 = |cell: &Cell| cell.median.p99_us;
         let (value, met) = match self.measure {
             Measure::PerCpuOf(peer) => {
-                let ratio = summary.ratio(self.scenario, SUBJECT, peer);
+                let ratio = summary.ratio(&self.scenario, SUBJECT, peer);
                 (ratio, ratio.map(|ratio| ratio >= self.target))
             }
             Measure::P99Of(peer) => {
-                let base = summary.cell(self.scenario, peer).and_then(p99);
+                let base = summary.cell(&self.scenario, peer).and_then(p99);
                 let ratio = subject.and_then(p99).zip(base).map(|(ours, theirs)| ours / theirs);
                 (ratio, ratio.map(|ratio| ratio <= self.target))
             }
@@ -101,16 +147,28 @@ impl Bar {
                 let value = subject.and_then(|cell| cell.median.extra.get(figure).copied());
                 (value, value.map(|value| value <= self.target))
             }
+            Measure::RateOfPeerOrDisk(peer) => {
+                let value = durability::rate_of_peer_or_disk(summary, &self.scenario, peer);
+                (value, value.map(|value| value >= self.target))
+            }
+            Measure::CpuBeyond(peer) => {
+                let value = durability::cpu_beyond(summary, &self.scenario, peer);
+                (value, value.map(|value| value <= self.target))
+            }
+            Measure::ConfirmBeyond(peer) => {
+                let value = durability::confirm_beyond(summary, &self.scenario, peer);
+                (value, value.map(|value| value <= self.target))
+            }
         };
         let clean = subject.is_some_and(Cell::is_clean);
-        Verdict { bar: *self, value, met: met.map(|met| met && clean) }
+        Verdict { bar: self.clone(), value, met: met.map(|met| met && clean) }
     }
 }
 
 /// Judges every bar whose scenario the subject ran.
 pub fn verdicts(summary: &Summary) -> Vec<Verdict> {
-    let ran = |bar: &&Bar| summary.cell(bar.scenario, SUBJECT).is_some();
-    BARS.iter().filter(ran).map(|bar| bar.judge(summary)).collect()
+    let ran = |bar: &Bar| summary.cell(&bar.scenario, SUBJECT).is_some();
+    bars().into_iter().filter(ran).map(|bar| bar.judge(summary)).collect()
 }
 
 #[cfg(test)]
@@ -151,8 +209,8 @@ mod tests {
     #[test]
     fn every_bar_is_about_a_scenario_that_exists() {
         let names: Vec<String> = crate::scenarios::all().iter().map(|s| s.name()).collect();
-        for bar in BARS {
-            assert!(names.iter().any(|name| name == bar.scenario), "{}", bar.scenario);
+        for bar in bars() {
+            assert!(names.contains(&bar.scenario), "{}", bar.scenario);
         }
     }
 }

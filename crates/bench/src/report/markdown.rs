@@ -1,9 +1,14 @@
 //! The benchmark page of the documentation.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::bars::verdicts;
-use super::results::Results;
-use super::summary::Summary;
-use super::terminal::{bar_row, extra_rows, row};
+use super::durability;
+use super::figures::or_dash;
+use super::results::{Results, ScenarioInfo};
+use super::summary::{Cell, Summary};
+use super::terminal::{bar_row, extra_rows, own_figures, row};
+use crate::scenarios::Section;
 
 /// A whole page, generated anew by each `make bench`.
 pub fn markdown(results: &Results) -> String {
@@ -17,9 +22,11 @@ pub fn markdown(results: &Results) -> String {
     } else {
         page += &table(&["scenario", "bar", "measured", "met"], &bars);
     }
-    page += "\n## Results\n";
-    for scenario in &results.scenarios {
-        let cells: Vec<_> = summary.cells().iter().filter(|cell| cell.scenario == scenario.name).collect();
+    if results.scenarios.iter().any(|scenario| scenario.section == Section::Cpu) {
+        page += "\n## Results\n";
+    }
+    for scenario in results.scenarios.iter().filter(|scenario| scenario.section == Section::Cpu) {
+        let cells = cells_of(&summary, scenario);
         page += &format!("\n### {}\n\n{}.\n\n", scenario.name, scenario.description);
         let rows: Vec<Vec<String>> = cells.iter().map(|cell| row(&summary, cell)[1..].to_vec()).collect();
         let header = [
@@ -43,7 +50,62 @@ pub fn markdown(results: &Results) -> String {
             page += &table(&["peer", "figure", "median"], &extras);
         }
     }
-    page
+    page + &durability_section(results, &summary)
+}
+
+fn cells_of<'a>(summary: &'a Summary, scenario: &ScenarioInfo) -> Vec<&'a Cell> {
+    summary.cells().iter().filter(|cell| cell.scenario == scenario.name).collect()
+}
+
+/// What is on disk: durable traffic in one table, then what is stored, a table of figures each.
+fn durability_section(results: &Results, summary: &Summary) -> String {
+    let durable = summary.cells().iter().filter(|cell| cell.section == Section::Durable);
+    let rows: Vec<Vec<String>> = durable.map(|cell| durability::row(summary, cell)).collect();
+    let stored = results.scenarios.iter().filter(|scenario| scenario.section == Section::Stored);
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text += &format!("\n### Confirmed when it is on disk\n\n{}\n\n", durability::TRAFFIC_PREFACE);
+        text += &table(durability::HEADER, &rows);
+    }
+    for scenario in stored {
+        let cells = cells_of(summary, scenario);
+        if !cells.is_empty() {
+            text += &format!("\n### {}\n\n{}.\n\n", scenario.name, scenario.description);
+            text += &figures_side_by_side(&cells);
+        }
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!("\n## Durability\n\n{}\n{text}", durability::preface())
+}
+
+/// A row for each figure that any of the cells has, a column for each peer.
+fn figures_side_by_side(cells: &[&Cell]) -> String {
+    let figures: Vec<BTreeMap<String, f64>> = cells.iter().map(|cell| stored_figures(cell)).collect();
+    let names: BTreeSet<&String> = figures.iter().flat_map(BTreeMap::keys).collect();
+    let mut rows: Vec<Vec<String>> = names
+        .into_iter()
+        .map(|name| {
+            let values = figures.iter().map(|of_peer| or_dash(of_peer.get(name).copied()));
+            [name.clone()].into_iter().chain(values).collect()
+        })
+        .collect();
+    let clean = cells.iter().map(|cell| cell.describe_clean());
+    rows.push(["clean runs".to_owned()].into_iter().chain(clean).collect());
+    let peers = cells.iter().map(|cell| cell.peer.as_str());
+    table(&["figure"].into_iter().chain(peers).collect::<Vec<_>>(), &rows)
+}
+
+/// A cell's own figures with the rate that its scenario is about.
+fn stored_figures(cell: &Cell) -> BTreeMap<String, f64> {
+    let mut figures: BTreeMap<String, f64> = own_figures(cell).into_iter().collect();
+    if cell.runs > 0 {
+        figures.insert("rate (messages per second)".to_owned(), cell.median.rate);
+        figures
+            .extend(cell.median.per_cpu_second.map(|rate| ("rate per server CPU-second".to_owned(), rate)));
+    }
+    figures
 }
 
 fn preface(results: &Results) -> String {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
 use crate::mqtt::wire::Version;
-use crate::scenarios::Sample;
+use crate::scenarios::{Sample, Section};
 
 /// A whole session: where, what, who, and every single run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct ScenarioInfo {
     pub name: String,
     /// What it does.
     pub description: String,
+    /// How its figures are shown.
+    #[serde(default)]
+    pub section: Section,
 }
 
 /// A peer's identity and settings.

@@ -2,8 +2,9 @@
 
 use super::figures::median;
 use super::results::{Results, Run};
+use crate::disk::DiskSpeed;
 use crate::engine::Tally;
-use crate::scenarios::Sample;
+use crate::scenarios::{Sample, Section};
 
 /// The medians of all of a session's runs.
 #[derive(Debug, Clone)]
@@ -18,28 +19,41 @@ pub struct Cell {
     pub scenario: String,
     /// Peer.
     pub peer: String,
+    /// How the scenario's figures are shown.
+    pub section: Section,
     /// The medians, field by field; counts of faults are summed.
     pub median: Sample,
     /// Runs with a sample.
     pub runs: usize,
     /// Runs without a fault.
     pub clean_runs: usize,
+    /// Runs beside which the disk was [`NOISE`] times faster or slower than it mostly was in the session.
+    pub noisy_runs: usize,
+    /// The disk beside the runs, by medians.
+    pub disk: Option<DiskSpeed>,
     /// Runs without a sample.
     pub failed: usize,
     /// Why the last of these failed.
     pub error: Option<String>,
 }
 
+/// Syncs a second that are so many times more or fewer than usual make a run noisy.
+pub const NOISE: f64 = 1.5;
+
 impl Summary {
     /// Summarises a session.
     pub fn of(results: &Results) -> Self {
+        let usual = usual_syncs(results);
         let mut cells = Vec::new();
         for scenario in &results.scenarios {
             for peer in &results.peers {
                 let belongs = |run: &&Run| run.scenario == scenario.name && run.peer == peer.name;
                 let runs: Vec<&Run> = results.runs.iter().filter(belongs).collect();
                 if !runs.is_empty() {
-                    cells.push(Cell::of(&scenario.name, &peer.name, &runs));
+                    let mut cell = Cell::of(&scenario.name, &peer.name, &runs);
+                    cell.section = scenario.section;
+                    cell.noisy_runs = runs.iter().filter(|run| is_noisy(run, usual)).count();
+                    cells.push(cell);
                 }
             }
         }
@@ -69,9 +83,12 @@ impl Cell {
         Cell {
             scenario: scenario.to_owned(),
             peer: peer.to_owned(),
+            section: Section::default(),
             median: median_sample(&samples),
             runs: samples.len(),
             clean_runs: samples.iter().filter(|sample| sample.clean).count(),
+            noisy_runs: 0,
+            disk: median_disk(&samples),
             failed: runs.len() - samples.len(),
             error: runs.iter().rev().find_map(|run| run.error.clone()),
         }
@@ -82,8 +99,13 @@ impl Cell {
         self.failed == 0 && self.runs > 0 && self.clean_runs == self.runs
     }
 
-    /// `3/3`, or what went wrong.
+    /// `3/3`, what went wrong, and how many runs the disk disturbed.
     pub fn describe_clean(&self) -> String {
+        let faults = self.describe_faults();
+        if self.noisy_runs == 0 { faults } else { format!("{faults}, {} noisy", self.noisy_runs) }
+    }
+
+    fn describe_faults(&self) -> String {
         let total = self.runs + self.failed;
         match (&self.error, self.is_clean()) {
             (_, true) => format!("{total}/{total}"),
@@ -93,6 +115,30 @@ impl Cell {
             (None, _) => format!("{}/{total} ({})", self.clean_runs, self.median.faults.describe()),
         }
     }
+}
+
+/// Syncs a second in the middle of all measurements of the disk.
+fn usual_syncs(results: &Results) -> Option<f64> {
+    let disks = results.runs.iter().filter_map(|run| run.sample.as_ref()?.disk);
+    median(disks.flat_map(|disk| [disk.before.per_second, disk.after.per_second]))
+}
+
+fn is_noisy(run: &Run, usual: Option<f64>) -> bool {
+    let disk = run.sample.as_ref().and_then(|sample| sample.disk);
+    let Some((disk, usual)) = disk.zip(usual) else { return false };
+    let off = |speed: DiskSpeed| speed.per_second > usual * NOISE || speed.per_second * NOISE < usual;
+    off(disk.before) || off(disk.after)
+}
+
+fn median_disk(samples: &[&Sample]) -> Option<DiskSpeed> {
+    let of = |field: fn(DiskSpeed) -> f64| {
+        median(samples.iter().filter_map(|sample| Some(field(sample.disk.as_ref()?.mean()))))
+    };
+    Some(DiskSpeed {
+        per_second: of(|disk| disk.per_second)?,
+        p50_us: of(|disk| disk.p50_us)?,
+        p99_us: of(|disk| disk.p99_us)?,
+    })
 }
 
 fn median_sample(samples: &[&Sample]) -> Sample {
@@ -116,6 +162,10 @@ fn median_sample(samples: &[&Sample]) -> Sample {
         p50_us: of(|s| s.p50_us),
         p99_us: of(|s| s.p99_us),
         p999_us: of(|s| s.p999_us),
+        confirm_p50_us: of(|s| s.confirm_p50_us),
+        confirm_p99_us: of(|s| s.confirm_p99_us),
+        // See `Cell::disk`.
+        disk: None,
         rss_before: bytes(|s| s.rss_before),
         rss_after: bytes(|s| s.rss_after),
         anonymous_before: bytes(|s| s.anonymous_before),
@@ -129,6 +179,7 @@ fn median_sample(samples: &[&Sample]) -> Sample {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::disk::DiskBeside;
     use crate::report::{PeerInfo, ScenarioInfo};
 
     /// A session with one run per given (scenario, peer, per CPU-second, p99).
@@ -136,8 +187,9 @@ pub(super) mod tests {
         let mut results = Results::default();
         for (scenario, peer, per_cpu, p99) in figures {
             if !results.scenarios.iter().any(|s| s.name == *scenario) {
-                let info = ScenarioInfo { name: (*scenario).to_owned(), description: "about".to_owned() };
-                results.scenarios.push(info);
+                let (name, description) = ((*scenario).to_owned(), "about".to_owned());
+                let section = Section::default();
+                results.scenarios.push(ScenarioInfo { name, description, section });
             }
             if !results.peers.iter().any(|p| p.name == *peer) {
                 let (name, version, settings) = ((*peer).to_owned(), "1".to_owned(), "as is".to_owned());
@@ -182,5 +234,20 @@ pub(super) mod tests {
         let cell = &summary.cells()[0];
         assert!(!cell.is_clean());
         assert_eq!(cell.describe_clean(), "2/3 (no answer)");
+    }
+
+    #[test]
+    fn a_run_beside_a_disk_that_swings_is_noisy() {
+        let mut results = results(&[("a", "x", 1.0, 1.0), ("a", "x", 1.0, 1.0), ("a", "x", 1.0, 1.0)]);
+        let speed = |per_second: f64| DiskSpeed { per_second, p50_us: 1e6 / per_second, p99_us: 1.0 };
+        for (run, after) in results.runs.iter_mut().zip([100.0, 120.0, 160.0]) {
+            if let Some(sample) = &mut run.sample {
+                sample.disk = Some(DiskBeside { before: speed(100.0), after: speed(after) });
+            }
+        }
+        let summary = Summary::of(&results);
+        let cell = &summary.cells()[0];
+        assert_eq!((cell.noisy_runs, cell.describe_clean().as_str()), (1, "3/3, 1 noisy"));
+        assert_eq!(cell.disk.map(|disk| disk.per_second), Some(110.0));
     }
 }

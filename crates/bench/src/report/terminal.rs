@@ -1,9 +1,11 @@
 //! Plain tables for a terminal.
 
 use super::bars::{Verdict, verdicts};
+use super::durability;
 use super::figures::{or_dash, percent, short};
 use super::results::{Results, Run};
 use super::summary::{Cell, Summary};
+use crate::scenarios::Section;
 
 /// One finished run in a line.
 pub fn progress_line(run: &Run, rounds: u32) -> String {
@@ -40,12 +42,21 @@ pub fn tables(results: &Results) -> String {
         "waited %",
         "clean",
     ];
-    let rows = summary.cells().iter().map(|cell| row(&summary, cell).to_vec()).collect::<Vec<_>>();
-    text += &aligned(&header, &rows);
-    let extras: Vec<Vec<String>> = summary.cells().iter().flat_map(extra_rows).collect();
+    let (durable, others): (Vec<_>, Vec<_>) =
+        summary.cells().iter().partition(|cell| cell.section == Section::Durable);
+    let rows = others.iter().map(|cell| row(&summary, cell).to_vec()).collect::<Vec<_>>();
+    if !rows.is_empty() {
+        text += &aligned(&header, &rows);
+    }
+    let extras: Vec<Vec<String>> = others.iter().flat_map(|cell| extra_rows(cell)).collect();
     if !extras.is_empty() {
         text.push('\n');
         text += &aligned(&["scenario", "peer", "figure", "median"], &extras);
+    }
+    if !durable.is_empty() {
+        text.push('\n');
+        let rows: Vec<Vec<String>> = durable.iter().map(|cell| durability::row(&summary, cell)).collect();
+        text += &aligned(durability::HEADER, &rows);
     }
     let bars = verdicts(&summary);
     if !bars.is_empty() {
@@ -91,10 +102,15 @@ pub(super) fn row(summary: &Summary, cell: &Cell) -> [String; 12] {
 
 /// The figures that only this scenario has; also used for Markdown.
 pub(super) fn extra_rows(cell: &Cell) -> Vec<Vec<String>> {
-    let row = |(name, value): (&String, &f64)| {
-        vec![cell.scenario.clone(), cell.peer.clone(), name.replace('_', " "), short(*value)]
-    };
-    cell.median.extra.iter().map(row).collect()
+    let row =
+        |(name, value): (String, f64)| vec![cell.scenario.clone(), cell.peer.clone(), name, short(value)];
+    own_figures(cell).into_iter().map(row).collect()
+}
+
+/// The names and values of these figures.
+pub(super) fn own_figures(cell: &Cell) -> Vec<(String, f64)> {
+    let own = cell.median.extra.iter().map(|(name, value)| (name.replace('_', " "), *value));
+    own.chain(durability::disk_figures(cell)).collect()
 }
 
 /// A bar's row; also used for Markdown.
@@ -105,7 +121,7 @@ pub(super) fn bar_row(verdict: &Verdict) -> Vec<String> {
         None => "not measured",
     };
     let value = verdict.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
-    vec![verdict.bar.scenario.to_owned(), verdict.bar.describe(), value, met.to_owned()]
+    vec![verdict.bar.scenario.clone(), verdict.bar.describe(), value, met.to_owned()]
 }
 
 /// Columns of equal width; those that hold figures are aligned to the right.

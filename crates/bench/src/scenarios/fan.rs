@@ -1,9 +1,9 @@
 //! Many publishers to one subscriber, and one publisher to many.
 
-use super::traffic::{SubscriberPlan, Traffic};
-use super::{Context, Sample, Scenario};
+use super::traffic::{Sessions, SubscriberPlan, Traffic};
+use super::{Context, RunError, Sample, Scenario};
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Expect, LoadError, Pace, StreamId};
+use crate::mqtt::{Expect, Pace, StreamId};
 use crate::peers::Server;
 
 /// Many publishers, each on its own topic, to one subscriber of all these topics.
@@ -37,7 +37,7 @@ impl Scenario for FanIn {
         self.publishers as usize + 1
     }
 
-    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError> {
         let topics: Vec<String> = (0..self.publishers).map(|at| format!("bench/in/{at}")).collect();
         let all = Expect::Range { first: StreamId(0), count: topics.len() };
         let traffic = Traffic {
@@ -47,8 +47,9 @@ impl Scenario for FanIn {
             qos: self.qos,
             size: self.size,
             pace: Pace::Window(self.window),
+            sessions: Sessions::Clean,
         };
-        traffic.run(context, server)
+        Ok(traffic.run(context, server)?)
     }
 }
 
@@ -83,7 +84,7 @@ impl Scenario for FanOut {
         self.subscribers as usize + 1
     }
 
-    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError> {
         let topic = || vec!["bench/out".to_owned()];
         let subscriber =
             |_| SubscriberPlan { filters: topic(), expect: Expect::Range { first: StreamId(0), count: 1 } };
@@ -94,7 +95,8 @@ impl Scenario for FanOut {
             qos: self.qos,
             size: self.size,
             pace: Pace::Window(self.window),
+            sessions: Sessions::Clean,
         };
-        traffic.run(context, server)
+        Ok(traffic.run(context, server)?)
     }
 }

@@ -1,7 +1,7 @@
 //! Ten thousand connections that do nothing.
 
-use super::{Context, SETTLE, Sample, Scenario, Window};
-use crate::mqtt::{Connect, Fleet, LoadError};
+use super::{Context, RunError, SETTLE, Sample, Scenario, Window};
+use crate::mqtt::{Connect, Fleet};
 use crate::peers::Server;
 
 /// Connects many clients with a bounded number under way, and looks at what they cost.
@@ -32,7 +32,7 @@ impl Scenario for Idle {
         self.connections + 1
     }
 
-    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError> {
         let connections = context.sized(self.connections);
         let mut fleet = Fleet::new(server.addr(), context.version, context.interrupt.clone())?;
         // What the first connection sets up belongs to the server, not to each connection.

@@ -1,9 +1,9 @@
 //! Latency at a rate far below saturation.
 
-use super::traffic::{SubscriberPlan, Traffic};
-use super::{Context, Sample, Scenario};
+use super::traffic::{Sessions, SubscriberPlan, Traffic};
+use super::{Context, RunError, Sample, Scenario};
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Expect, LoadError, Pace, StreamId};
+use crate::mqtt::{Expect, Pace, StreamId};
 use crate::peers::Server;
 
 /// One publisher at a fixed rate to one subscriber (open loop).
@@ -34,7 +34,7 @@ impl Scenario for Latency {
         2
     }
 
-    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError> {
         let topic = || vec!["bench/latency".to_owned()];
         let expect = Expect::Range { first: StreamId(0), count: 1 };
         let traffic = Traffic {
@@ -44,7 +44,8 @@ impl Scenario for Latency {
             qos: self.qos,
             size: self.size,
             pace: Pace::Rate(f64::from(self.rate)),
+            sessions: Sessions::Clean,
         };
-        traffic.run(context, server)
+        Ok(traffic.run(context, server)?)
     }
 }

@@ -2,31 +2,40 @@
 //!
 //! Names are stable, as results are compared over time. Every scenario gets a fresh server.
 
+mod backlog;
+mod durable;
 mod fan;
 mod idle;
 mod latency;
 mod offline;
 mod pipe;
+mod restart;
 mod retained;
+mod retained_on_disk;
 mod sample;
 mod traffic;
 mod wildcards;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::Interrupt;
 use crate::mqtt::LoadError;
 use crate::mqtt::wire::{Qos, Version};
-use crate::peers::{Need, Server};
+use crate::peers::{Need, PeerError, Server};
 
+pub use backlog::Backlog;
+pub use durable::{Durable, IN_FLIGHT};
 pub use fan::{FanIn, FanOut};
 pub use idle::Idle;
 pub use latency::Latency;
 pub use offline::Offline;
 pub use pipe::Pipe;
 pub use retained::Retained;
+pub use retained_on_disk::RetainedOnDisk;
 pub use sample::{Sample, Window};
-pub use traffic::{SubscriberPlan, Traffic};
+pub use traffic::{Sessions, SubscriberPlan, Traffic};
 pub use wildcards::Wildcards;
 
 /// What all runs of a session share.
@@ -51,6 +60,51 @@ impl Context {
     }
 }
 
+/// Why a run has no sample.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The server could not be started, stopped or started again.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The load could not be carried through.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The disk beside the run could not be measured.
+    #[error("measuring the disk: {0}")]
+    Disk(std::io::Error),
+    /// The limit of open files is too low.
+    #[error("does not fit: needs {needed} open files, the hard limit is {allowed} (ulimit -Hn)")]
+    OpenFiles {
+        /// How many it takes.
+        needed: u64,
+        /// How many there may be.
+        allowed: u64,
+    },
+}
+
+/// When a scenario is part of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suite {
+    /// Always.
+    Default,
+    /// When everything is asked for: more combinations of what others show already.
+    Full,
+    /// When long runs are asked for: minutes and gigabytes.
+    Long,
+}
+
+/// How a scenario's figures are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Section {
+    /// By what the server's CPU time yields.
+    #[default]
+    Cpu,
+    /// Durable traffic, beside what the disk can do.
+    Durable,
+    /// What is stored and survives, by figures of its own.
+    Stored,
+}
+
 /// One thing to measure.
 pub trait Scenario {
     /// Stable name, as in tables and on the command line.
@@ -64,6 +118,21 @@ pub trait Scenario {
         Need::Plain
     }
 
+    /// Which sessions it is part of.
+    fn suite(&self) -> Suite {
+        Suite::Default
+    }
+
+    /// How its figures are shown.
+    fn section(&self) -> Section {
+        Section::Cpu
+    }
+
+    /// How often it is repeated in a session of so many rounds.
+    fn rounds(&self, asked: u32) -> u32 {
+        asked
+    }
+
     /// How many connections it holds at once; both sides need as many open files, and a few more.
     fn connections(&self) -> usize;
 
@@ -72,7 +141,7 @@ pub trait Scenario {
     /// # Errors
     /// When the run could not be carried through; a run in which messages were lost is not an error but a
     /// sample that is not clean.
-    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError>;
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError>;
 }
 
 /// What a server does after the last message of a fixed amount of work is done within this.
@@ -103,6 +172,12 @@ pub fn all() -> Vec<Box<dyn Scenario>> {
     list.push(Box::new(Idle { connections: 10_000, at_once: 64 }));
     list.push(Box::new(Offline { messages: 50_000, size: 64 }));
     list.push(Box::new(Retained { topics: 100_000, size: 64 }));
+    for durable in Durable::matrix() {
+        list.push(Box::new(durable));
+    }
+    list.push(Box::new(Backlog { messages: 1_000_000, size: 1024, suite: Suite::Default }));
+    list.push(Box::new(Backlog { messages: 10_000_000, size: 100, suite: Suite::Long }));
+    list.push(Box::new(RetainedOnDisk { topics: 1_000_000, size: 1024 }));
     list
 }
 

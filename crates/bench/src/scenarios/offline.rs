@@ -1,6 +1,6 @@
 //! A persistent session that misses many messages and comes back for them.
 
-use super::{Context, SETTLE, Sample, Scenario, Window};
+use super::{Context, RunError, SETTLE, Sample, Scenario, Window};
 use crate::mqtt::wire::Qos;
 use crate::mqtt::{Connect, Expect, Fleet, LoadError, Pace, PublishTemplate, PublisherPlan, StreamId};
 use crate::peers::{Need, Server};
@@ -43,7 +43,7 @@ impl Scenario for Offline {
         3
     }
 
-    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError> {
         let stored = context.sized(self.messages) as u64;
         let before = server.usage();
         let mut fleet = Fleet::new(server.addr(), context.version, context.interrupt.clone())?;

@@ -1,9 +1,9 @@
 //! Pairs of one publisher and one subscriber, each pair on a topic of its own.
 
-use super::traffic::{SubscriberPlan, Traffic};
-use super::{Context, Sample, Scenario, payload_name};
+use super::traffic::{Sessions, SubscriberPlan, Traffic};
+use super::{Context, RunError, Sample, Scenario, payload_name};
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Expect, LoadError, Pace, StreamId};
+use crate::mqtt::{Expect, Pace, StreamId};
 use crate::peers::Server;
 
 /// A number of pipes side by side.
@@ -37,7 +37,7 @@ impl Scenario for Pipe {
         2 * self.pairs as usize
     }
 
-    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError> {
         let topic = |pair: u32| format!("bench/pipe/{pair}");
         let subscribers = (0..self.pairs).map(|pair| SubscriberPlan {
             filters: vec![topic(pair)],
@@ -50,7 +50,8 @@ impl Scenario for Pipe {
             qos: self.qos,
             size: self.size,
             pace: Pace::Window(self.window),
+            sessions: Sessions::Clean,
         };
-        traffic.run(context, server)
+        Ok(traffic.run(context, server)?)
     }
 }

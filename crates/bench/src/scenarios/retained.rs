@@ -1,8 +1,8 @@
 //! Many retained messages, stored and then replayed to a subscriber of `#`.
 
-use super::{Context, SETTLE, Sample, Scenario, Window};
+use super::{Context, RunError, SETTLE, Sample, Scenario, Window};
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Connect, Expect, Fleet, LoadError, Pace, PublishTemplate, PublisherPlan};
+use crate::mqtt::{Connect, Expect, Fleet, Pace, PublishTemplate, PublisherPlan};
 use crate::peers::{Need, Server};
 
 /// Retained messages on as many topics.
@@ -41,7 +41,7 @@ impl Scenario for Retained {
         2
     }
 
-    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError> {
         let topics = context.sized(self.topics);
         let mut fleet = Fleet::new(server.addr(), context.version, context.interrupt.clone())?;
         let publisher = fleet.connect_all(1, 1, |_| Connect::clean("retained-pub"))?[0];

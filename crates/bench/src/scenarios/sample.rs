@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::DiskBeside;
 use crate::engine::{Histogram, Tally};
 use crate::peers::{Server, Usage};
 
@@ -32,6 +33,15 @@ pub struct Sample {
     pub p99_us: Option<f64>,
     /// 99.9th percentile of latency, in microseconds.
     pub p999_us: Option<f64>,
+    /// Median time from PUBLISH to PUBACK at the publishers, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub confirm_p50_us: Option<f64>,
+    /// 99th percentile of the same, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub confirm_p99_us: Option<f64>,
+    /// The disk beside the run, if its data were there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub disk: Option<DiskBeside>,
     /// The server's resident memory before any client, in bytes.
     pub rss_before: Option<u64>,
     /// The server's resident memory after the window, in bytes.
@@ -53,6 +63,19 @@ impl Sample {
     pub fn waiting_share(&self) -> Option<f64> {
         let (ran, waited) = self.server_cpu_seconds.zip(self.server_waited_seconds)?;
         Some(waited / (ran + waited)).filter(|share| share.is_finite())
+    }
+
+    /// The server's CPU time for each message, in microseconds.
+    pub fn cpu_us_per_message(&self) -> Option<f64> {
+        self.per_cpu_second.map(|messages| 1e6 / messages)
+    }
+
+    /// Notes how long publishers waited for their confirmations.
+    pub fn set_confirm_latency(&mut self, latency: &Histogram) {
+        let us = |quantile| Some(latency.quantile(quantile) as f64 / 1000.0);
+        if latency.count() > 0 {
+            (self.confirm_p50_us, self.confirm_p99_us) = (us(0.5), us(0.99));
+        }
     }
 
     /// Notes latencies.

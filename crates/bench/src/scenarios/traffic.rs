@@ -22,6 +22,18 @@ pub struct Traffic {
     pub size: usize,
     /// How fast each publisher sends.
     pub pace: Pace,
+    /// What becomes of the subscribers' sessions.
+    pub sessions: Sessions,
+}
+
+/// What becomes of the subscribers' sessions when their connections end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sessions {
+    /// They end too.
+    Clean,
+    /// They stay, so what is confirmed to a publisher must be kept for them; the time until it is confirmed is
+    /// measured too.
+    Persistent,
 }
 
 /// One subscriber's filters and the streams they match.
@@ -44,6 +56,9 @@ impl Traffic {
     pub fn run(self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
         let before = server.usage();
         let mut fleet = Fleet::new(server.addr(), context.version, context.interrupt.clone())?;
+        if self.sessions == Sessions::Persistent {
+            fleet.time_confirms();
+        }
         self.connect(&mut fleet, context)?;
         fleet.start();
         fleet.run_for(context.warm_up)?;
@@ -52,6 +67,9 @@ impl Traffic {
         fleet.run_for(context.measured)?;
         let mut sample = window.end(server, fleet.load().deliveries());
         sample.set_latency(fleet.load().latency());
+        if let Some(confirms) = fleet.load().confirm_latency() {
+            sample.set_confirm_latency(confirms);
+        }
         sample.set_memory(before, server.usage());
         if fleet.load().lateness().count() > 0 {
             sample.set_extra("sent_late_p99_us", fleet.load().lateness().quantile(0.99) as f64 / 1000.0);
@@ -63,8 +81,9 @@ impl Traffic {
     }
 
     fn connect(self, fleet: &mut Fleet, context: &Context) -> Result<(), LoadError> {
-        let subscribers =
-            fleet.connect_all(self.subscribers.len(), AT_ONCE, |at| Connect::clean(format!("sub-{at}")))?;
+        let clean = self.sessions == Sessions::Clean;
+        let subscriber = |at| Connect { client_id: format!("sub-{at}"), clean };
+        let subscribers = fleet.connect_all(self.subscribers.len(), AT_ONCE, subscriber)?;
         for (client, plan) in subscribers.into_iter().zip(self.subscribers) {
             fleet.subscribe(client, &plan.filters, self.qos, &plan.expect);
         }

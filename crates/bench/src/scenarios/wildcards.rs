@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::traffic::{SubscriberPlan, Traffic};
-use super::{Context, Sample, Scenario};
+use super::traffic::{Sessions, SubscriberPlan, Traffic};
+use super::{Context, RunError, Sample, Scenario};
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Expect, LoadError, Pace, StreamId};
+use crate::mqtt::{Expect, Pace, StreamId};
 use crate::peers::{Need, Server};
 
 /// A fleet of devices, watched by subscribers with exact and wildcard filters.
@@ -54,7 +54,7 @@ impl Scenario for Wildcards {
         CONNECTIONS + PUBLISHERS
     }
 
-    fn run(&self, context: &Context, server: &Server) -> Result<Sample, LoadError> {
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError> {
         let devices = (context.sized(self.filters) / 4).max(PUBLISHERS);
         let topics = topics(devices);
         let traffic = Traffic {
@@ -67,8 +67,9 @@ impl Scenario for Wildcards {
             qos: self.qos,
             size: self.size,
             pace: Pace::Window(WINDOW),
+            sessions: Sessions::Clean,
         };
-        traffic.run(context, server)
+        Ok(traffic.run(context, server)?)
     }
 }
 
