@@ -53,6 +53,18 @@ pub enum PropertyEncoding {
     Mqtt5 = 1,
 }
 
+impl PropertyEncoding {
+    /// The encoding with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::None),
+            1 => Some(Self::Mqtt5),
+            _ => None,
+        }
+    }
+}
+
 /// Properties as the origin protocol encoded them.
 #[derive(Clone, Copy, Debug)]
 pub struct Properties<'a> {

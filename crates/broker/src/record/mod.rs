@@ -1,9 +1,16 @@
 //! The durable side of every state change: outcomes, to be replayed by the functions that live traffic uses.
 //!
+//! - [`codec`]: records as bytes.
+//! - [`message_record`]: the record of a message, which the others refer to.
+//!
 //! A record never says what was asked, only what happened: which sequence a message got, which entry was
 //! settled and why. So applying one consults no clock, routing, policy or configuration, and an unknown id is
 //! skipped. Each record has a kind, a version and a must-understand flag; a reader that meets an unknown kind
 //! with the flag set must stop, without it may skip.
+
+pub mod codec;
+mod fields;
+pub mod message_record;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -14,6 +21,9 @@ use crate::message::{Message, Qos};
 use crate::session::SessionId;
 use crate::shared_group::GroupId;
 use crate::will::Will;
+
+pub use codec::{Decoded, RecordError};
+pub use fields::Malformed;
 
 /// One change of durable state, addressed to its owner.
 #[derive(Debug)]
@@ -85,9 +95,38 @@ pub enum RecordKind {
     RetainedSet = 32,
     /// [`RetainedRecord::Cleared`].
     RetainedCleared = 33,
+    /// A message, which entries and retained values refer to by its place; no change by itself.
+    Message = 48,
 }
 
 impl RecordKind {
+    /// Every kind.
+    pub const ALL: [Self; 17] = [
+        Self::SessionOpened,
+        Self::SessionEnded,
+        Self::Subscribed,
+        Self::Unsubscribed,
+        Self::Received,
+        Self::Completed,
+        Self::WillChanged,
+        Self::Offline,
+        Self::Replayed,
+        Self::Enqueued,
+        Self::Settled,
+        Self::Released,
+        Self::GroupOpened,
+        Self::GroupEnded,
+        Self::RetainedSet,
+        Self::RetainedCleared,
+        Self::Message,
+    ];
+
+    /// The kind with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+
     /// Version of the record's layout.
     #[must_use]
     pub const fn version(self) -> u8 {
@@ -237,6 +276,23 @@ pub enum SettleReason {
     HandedOver = 6,
     /// It went back to the shared subscription.
     Returned = 7,
+}
+
+impl SettleReason {
+    /// The reason with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        let all = [
+            Self::Acknowledged,
+            Self::Expired,
+            Self::Overflow,
+            Self::Undeliverable,
+            Self::Denied,
+            Self::HandedOver,
+            Self::Returned,
+        ];
+        all.into_iter().find(|reason| *reason as u8 == number)
+    }
 }
 
 /// What happened in a queue.

@@ -1,0 +1,154 @@
+//! The record of a message: what queue entries and retained values refer to.
+//!
+//! ```text
+//! CRC32C of the rest, u32 little endian | vhost | publisher | arrived, UTC ms | flags u8 | encoding u8
+//! | expires, UTC ms, if flagged | topic | author's client identifier and user, if flagged | properties | payload
+//! ```
+//! Integers are LEB128; topic, author and properties come behind their length, the payload takes the rest. The
+//! checksum is the record's own, as it is read back without the batch around it, and moved without being decoded.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tercet_log::record::{RECORD_HEADER, RecordHeader, Records, write_record};
+
+use crate::body::Stored;
+use crate::message::{Author, Message, Payload, PropertyEncoding, Qos};
+use crate::record::fields::{Fields, Malformed, put_bytes, put_number};
+use crate::record::{RecordKind, codec};
+use crate::session::SessionId;
+
+/// Bytes of the checksum.
+const CHECKSUM: usize = 4;
+
+const QOS: u8 = 0b0000_0011;
+const RETAIN: u8 = 1 << 2;
+const SHARED: u8 = 1 << 3;
+const AUTHOR: u8 = 1 << 4;
+const AUTHOR_USER: u8 = 1 << 5;
+const EXPIRES: u8 = 1 << 6;
+
+/// Appends a message's record, frame included.
+pub fn write(out: &mut Vec<u8>, vhost: u64, message: &Message) {
+    let kind = RecordKind::Message;
+    let header = RecordHeader { kind: kind as u8, version: kind.version(), must_understand: true };
+    out.reserve(message.size() + 64);
+    write_record(out, header, |out| {
+        let start = out.len();
+        out.extend_from_slice(&[0; CHECKSUM]);
+        write_fields(out, vhost, message);
+        let crc = crc32c::crc32c(out.get(start + CHECKSUM..).unwrap_or_default());
+        if let Some(field) = out.get_mut(start..start + CHECKSUM) {
+            field.copy_from_slice(&crc.to_le_bytes());
+        }
+    });
+}
+
+fn write_fields(out: &mut Vec<u8>, vhost: u64, message: &Message) {
+    put_number(out, vhost);
+    put_number(out, message.publisher.0);
+    put_number(out, message.ingress_ms);
+    let mut flags = message.qos as u8;
+    let user = message.author.as_ref().and_then(|author| author.user.as_ref());
+    let set = [
+        (RETAIN, message.retain),
+        (SHARED, message.shared),
+        (AUTHOR, message.author.is_some()),
+        (AUTHOR_USER, user.is_some()),
+        (EXPIRES, message.expires_at_ms.is_some()),
+    ];
+    for (flag, on) in set {
+        flags |= if on { flag } else { 0 };
+    }
+    out.extend_from_slice(&[flags, message.encoding as u8]);
+    if let Some(at) = message.expires_at_ms {
+        put_number(out, at.get());
+    }
+    put_bytes(out, message.topic.as_bytes());
+    if let Some(author) = &message.author {
+        put_bytes(out, author.client_id.as_bytes());
+        user.iter().for_each(|user| put_bytes(out, user.as_bytes()));
+    }
+    put_bytes(out, &message.properties);
+    out.extend_from_slice(&message.payload);
+}
+
+/// The publisher of the message with this record body: all that recovery wants to know of it.
+///
+/// # Errors
+/// The body is malformed. Its checksum is not looked at.
+pub(crate) fn publisher(body: &[u8]) -> Result<(u64, SessionId), Malformed> {
+    let mut fields = Fields::new(body);
+    fields.take(CHECKSUM)?;
+    Ok((fields.number()?, SessionId(codec::count(&mut fields)?)))
+}
+
+/// Reads a message from its whole record, frame included, as `stored` names it.
+///
+/// # Errors
+/// The bytes are not the record of a message, or are not as they were written.
+pub fn read(bytes: &[u8], stored: &Stored) -> Result<Message, Malformed> {
+    let record = Records::new(bytes).next().ok_or(Malformed::Truncated)?.map_err(|_| Malformed::Truncated)?;
+    if record.header.kind != RecordKind::Message as u8
+        || record.header.version != RecordKind::Message.version()
+    {
+        return Err(Malformed::NoMeaning("the kind"));
+    }
+    if record.encoded_len() != bytes.len() {
+        return Err(Malformed::TrailingBytes);
+    }
+    let mut message = read_body(record.body)?;
+    message.shared = stored.shared;
+    message.stored = Mutex::new(Some(*stored));
+    Ok(message)
+}
+
+fn checked(body: &[u8]) -> Result<&[u8], Malformed> {
+    let (crc, rest) = body.split_first_chunk::<CHECKSUM>().ok_or(Malformed::Truncated)?;
+    if crc32c::crc32c(rest) == u32::from_le_bytes(*crc) { Ok(rest) } else { Err(Malformed::Checksum) }
+}
+
+/// Reads a message from the body of its record.
+///
+/// # Errors
+/// The body is malformed or its checksum is wrong.
+pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
+    let mut fields = Fields::new(checked(body)?);
+    let _vhost = fields.number()?;
+    let publisher = SessionId(codec::count(&mut fields)?);
+    let ingress_ms = fields.number()?;
+    let flags = fields.byte()?;
+    let encoding =
+        PropertyEncoding::from_number(fields.byte()?).ok_or(Malformed::NoMeaning("the encoding"))?;
+    let is = |flag: u8| flags & flag != 0;
+    let expires_at_ms = match is(EXPIRES) {
+        true => Some(NonZeroU64::new(fields.number()?).ok_or(Malformed::NoMeaning("the expiry"))?),
+        false => None,
+    };
+    let topic = Arc::from(fields.text()?);
+    let author = match is(AUTHOR) {
+        true => {
+            let client_id = Arc::from(fields.text()?);
+            let user = if is(AUTHOR_USER) { Some(Arc::from(fields.text()?)) } else { None };
+            Some(Arc::new(Author { user, client_id }))
+        }
+        false => None,
+    };
+    let properties = fields.bytes()?;
+    Ok(Message {
+        topic,
+        payload: Payload::copy_from(fields.rest()),
+        properties: if properties.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(properties) },
+        encoding,
+        qos: Qos::from_number(flags & QOS).ok_or(Malformed::NoMeaning("the QoS"))?,
+        retain: is(RETAIN),
+        publisher,
+        author,
+        ingress_ms,
+        expires_at_ms,
+        shared: is(SHARED),
+        stored: Mutex::new(None),
+    })
+}
