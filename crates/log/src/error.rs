@@ -49,6 +49,12 @@ pub enum LogError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A backup is being made: nothing may go away meanwhile. Try again later.
+    #[error("{} is being copied by a backup", path.display())]
+    BackupRunning {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Something durable is not as it was written.
     #[error(transparent)]
     Damaged(#[from] Damage),

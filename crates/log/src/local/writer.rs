@@ -1,0 +1,335 @@
+//! The path of a batch to the disk.
+//!
+//! One write and one sync per batch. A file whose write or sync has failed is left alone for ever, as nobody knows what
+//! of it is on the disk: the log goes on in a new segment that begins with the batch that failed, and the old one ends
+//! there. When space runs out nothing has happened, and the same batch can be tried again.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::log::{Durability, Shared};
+use super::metrics::Counters;
+use super::page::{PAGE, Page, PageKind};
+use super::scan::Tail;
+use super::segment::{Segment, error, name, position_after};
+use super::space::{NEXT, is_full};
+use crate::batch::{BATCH_HEADER, Batch};
+use crate::disk::File;
+use crate::engine::{Claim, Resolved};
+use crate::error::{AppendError, LogError};
+use crate::position::Position;
+
+/// Where the next batch goes.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    active: Option<Active>,
+    /// The claim in force, 0 without one.
+    epoch: u64,
+    next: Position,
+    number: u64,
+    /// Whether the active file must not be written to any more.
+    failed: bool,
+}
+
+#[derive(Debug)]
+struct Active {
+    file: Arc<dyn File>,
+    segment: Arc<Segment>,
+    salt: u64,
+}
+
+/// There is no new segment.
+enum NotBegun {
+    /// For want of space; nothing has changed.
+    Full(io::Error),
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotBegun {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::Full(error) } else { Self::Failed(error) }
+    }
+}
+
+impl NotBegun {
+    fn into_inner(self) -> io::Error {
+        match self {
+            Self::Full(error) | Self::Failed(error) => error,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn claim(&self) -> Result<Claim, LogError> {
+        let mut writer = self.writer.lock();
+        if writer.active.is_none() {
+            self.take_over(&mut writer)?;
+        }
+        let epoch = writer.epoch + 1;
+        let noted = match &writer.active {
+            Some(active) if !writer.failed && self.written_like_now(active) => note_claim(active, epoch),
+            _ => self
+                .begin_segment(&mut writer, 0, epoch)
+                .map_err(|source| error("begin a segment in", &self.dir, source.into_inner())),
+        };
+        writer.failed = noted.is_err();
+        noted?;
+        writer.epoch = epoch;
+        self.segments.write().end = Some(writer.next);
+        self.claimed();
+        self.note_use(&writer);
+        Ok(Claim { epoch, next: writer.next, last_number: writer.number })
+    }
+
+    /// Goes on where the last process has ended.
+    fn take_over(&self, writer: &mut Writer) -> Result<(), LogError> {
+        let tail = self.tail()?;
+        let last = self.segments.read().list.last().cloned();
+        if let Some(last) = last {
+            self.settle(&last, &tail)?;
+        }
+        (writer.next, writer.number, writer.epoch) = (tail.at, tail.number, tail.epoch);
+        let Some(segment) = self.segments.read().list.last().cloned() else { return Ok(()) };
+        let file = self.disk.open(&segment.path).map_err(|source| error("open", &segment.path, source))?;
+        writer.active = Some(Active { file, salt: segment.page()?.salt, segment });
+        // Unsynced batches behind the end would come to light again behind what is appended now.
+        writer.failed = tail.leftovers;
+        Ok(())
+    }
+
+    /// Makes durable, or takes away, what was written without syncing.
+    fn settle(&self, last: &Segment, tail: &Tail) -> Result<(), LogError> {
+        let sync = |segment: &Segment| {
+            let synced = self.disk.open(&segment.path).and_then(|file| file.sync());
+            synced.map_err(|source| error("sync", &segment.path, source))
+        };
+        if tail.leftovers {
+            self.cut(tail.at)?;
+        } else if last.page()?.without_sync {
+            let list = self.segments.read().list.clone();
+            list.iter().rev().take(2).try_for_each(|segment| sync(segment))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away all that is at `at` and behind it.
+    fn cut(&self, at: Position) -> Result<(), LogError> {
+        let mut segments = self.segments.write();
+        while let Some(last) = segments.list.last().filter(|last| last.first > at).cloned() {
+            self.disk.remove(&last.path).map_err(|source| error("remove", &last.path, source))?;
+            segments.list.pop();
+        }
+        self.disk.sync_dir(&self.dir).map_err(|source| error("sync", &self.dir, source))?;
+        let Some(last) = segments.list.last_mut() else { return Ok(()) };
+        let len = last.offset(at);
+        let cut = self.disk.open(&last.path).and_then(|file| {
+            file.truncate(len)?;
+            file.sync()
+        });
+        cut.map_err(|source| error("cut", &last.path, source))?;
+        *last = Arc::new(last.cut(len));
+        Ok(())
+    }
+
+    fn written_like_now(&self, active: &Active) -> bool {
+        let without_sync = active.segment.page().is_ok_and(|page| page.without_sync);
+        without_sync == (self.options.durability == Durability::Os)
+    }
+
+    pub(crate) fn append(&self, claim: &mut Claim, batch: &mut Batch) -> Result<Position, AppendError> {
+        let mut writer = self.writer.lock();
+        self.check(&writer, claim, batch)?;
+        if writer.failed {
+            return Err(AppendError::Unknown("an earlier failure is not resolved".into()));
+        }
+        let need = (BATCH_HEADER + batch.len()) as u64;
+        if !writer.fits(need) {
+            let epoch = writer.epoch;
+            self.begin_segment(&mut writer, need, epoch)
+                .map_err(|error| self.not_appended(&mut writer, error))?;
+        }
+        self.write(&mut writer, batch).map_err(|error| self.not_appended(&mut writer, error))?;
+        let position = writer.next;
+        writer.next = position_after(position, batch.len());
+        writer.number += 1;
+        (claim.next, claim.last_number) = (writer.next, writer.number);
+        self.segments.write().end = Some(writer.next);
+        Counters::add(&self.counters.batches, 1);
+        Counters::add(&self.counters.bytes, need);
+        self.note_use(&writer);
+        Ok(position)
+    }
+
+    fn check(&self, writer: &Writer, claim: &Claim, batch: &Batch) -> Result<(), AppendError> {
+        if claim.epoch != writer.epoch || claim.next != writer.next {
+            return Err(AppendError::Fenced);
+        }
+        if u32::try_from(batch.len()).is_err() {
+            return Err(AppendError::Full("a batch cannot be larger than 4 GiB".into()));
+        }
+        Ok(())
+    }
+
+    fn write(&self, writer: &mut Writer, batch: &mut Batch) -> Result<(), NotBegun> {
+        let Some(active) = &writer.active else {
+            return Err(NotBegun::Failed(io::ErrorKind::NotFound.into()));
+        };
+        let offset = active.segment.offset(writer.next);
+        let bytes = batch.seal(writer.epoch, writer.number + 1, writer.number, active.salt);
+        active.file.write_at(bytes, offset)?;
+        if self.options.durability == Durability::Fsync {
+            let begun = Instant::now();
+            // Whatever the reason: after a failed sync nobody knows what is on the disk.
+            active.file.sync().map_err(NotBegun::Failed)?;
+            self.counters.synced(begun.elapsed());
+        }
+        Ok(())
+    }
+
+    fn not_appended(&self, writer: &mut Writer, error: NotBegun) -> AppendError {
+        match error {
+            NotBegun::Full(error) => {
+                self.space.short(true);
+                AppendError::Full(error.to_string())
+            }
+            NotBegun::Failed(error) => {
+                Counters::add(&self.counters.failures, 1);
+                writer.failed = true;
+                AppendError::Unknown(error.to_string())
+            }
+        }
+    }
+
+    pub(crate) fn resolve(&self, claim: &mut Claim, batch: &mut Batch) -> Result<Resolved, AppendError> {
+        let mut writer = self.writer.lock();
+        self.check(&writer, claim, batch)?;
+        if writer.failed {
+            let need = (BATCH_HEADER + batch.len()) as u64;
+            let epoch = writer.epoch;
+            self.begin_segment(&mut writer, need, epoch)
+                .map_err(|error| self.not_appended(&mut writer, error))?;
+            self.note_use(&writer);
+        }
+        Ok(Resolved::NotThere)
+    }
+
+    /// Begins a new segment at the next position, for a batch of `need` bytes.
+    fn begin_segment(&self, writer: &mut Writer, need: u64, epoch: u64) -> Result<(), NotBegun> {
+        let page = Page {
+            kind: PageKind::Segment,
+            shard: self.shard,
+            first: if writer.next == Position::NONE { super::FIRST_POSITION } else { writer.next },
+            before: writer.number,
+            epoch,
+            salt: salt()?,
+            without_sync: self.options.durability == Durability::Os,
+        };
+        let (file, len) = self.next_file(need, &page).inspect_err(|_| {
+            // What is left of it is removed when the log is opened, if it cannot be now.
+            let _ = self.disk.remove(&self.dir.join(NEXT));
+        })?;
+        let path = self.dir.join(name(page.first));
+        // From here on nobody knows which name the file has after a crash.
+        let named =
+            self.disk.rename(&self.dir.join(NEXT), &path).and_then(|()| self.disk.sync_dir(&self.dir));
+        named.map_err(NotBegun::Failed)?;
+        Counters::add(&self.counters.other_bytes, PAGE);
+        self.files.forget(&path);
+        let segment = Arc::new(Segment::new(page, &self.dir, len));
+        self.segments.write().push(Arc::clone(&segment));
+        self.space.begun(&self.options, len);
+        let finished = writer.active.replace(Active { file, segment, salt: page.salt });
+        writer.next = page.first;
+        if let Some(finished) = finished.filter(|_| page.without_sync && !writer.failed) {
+            self.sync_finished(finished.file);
+        }
+        writer.failed = false;
+        Ok(())
+    }
+
+    /// A file with this first page, synced, and its length.
+    fn next_file(&self, need: u64, page: &Page) -> Result<(Arc<dyn File>, u64), NotBegun> {
+        let next = self.dir.join(NEXT);
+        let (file, len) = match self.take_spare(need + PAGE) {
+            Some(len) => {
+                Counters::add(&self.counters.prepared, 1);
+                (self.disk.open(&next)?, len)
+            }
+            None => {
+                Counters::add(&self.counters.unprepared, 1);
+                let file = self.disk.create(&next)?;
+                let len = self.allocate(&*file, need)?;
+                (file, len)
+            }
+        };
+        file.write_at(&page.encode(), 0)?;
+        file.sync()?;
+        Ok((file, len))
+    }
+
+    /// Allocates a segment of the size that is due or, when there is no space for that, of the least that will do.
+    fn allocate(&self, file: &dyn File, need: u64) -> io::Result<u64> {
+        let len = self.space.next_len(need);
+        let least = (need + PAGE).next_multiple_of(PAGE).max(self.options.smallest.min(len));
+        match file.allocate(len) {
+            Err(error) if is_full(&error) && least < len => {
+                file.allocate(least)?;
+                Ok(least)
+            }
+            other => {
+                other?;
+                self.space.short(false);
+                Ok(len)
+            }
+        }
+    }
+
+    fn sync_finished(&self, file: Arc<dyn File>) {
+        if self.options.background {
+            self.space.sync_later(file);
+        } else if let Err(error) = file.sync() {
+            tracing::warn!(%error, "a finished segment could not be synced");
+        }
+    }
+
+    /// Makes everything appended durable, where appending does not.
+    pub(crate) fn sync_all(&self) -> Result<(), LogError> {
+        if self.options.durability == Durability::Fsync {
+            return Ok(());
+        }
+        self.space.wait_for_syncs();
+        let writer = self.writer.lock();
+        let Some(active) = writer.active.as_ref().filter(|_| !writer.failed) else { return Ok(()) };
+        let (file, path) = (Arc::clone(&active.file), active.segment.path.clone());
+        drop(writer);
+        file.sync().map_err(|source| error("sync", &path, source))
+    }
+
+    fn note_use(&self, writer: &Writer) {
+        if let Some(active) = &writer.active {
+            let limit = active.segment.limit().number();
+            self.space.used(limit.saturating_sub(writer.next.number()), active.segment.len - PAGE);
+        }
+    }
+}
+
+/// Notes a claim in the segment's first page. With it becomes durable what a killed process has written last.
+fn note_claim(active: &Active, epoch: u64) -> Result<(), LogError> {
+    let (at, note) = active.segment.page()?.claim(epoch);
+    let noted = active.file.write_at(&note, at).and_then(|()| active.file.sync());
+    noted.map_err(|source| error("claim", &active.segment.path, source))
+}
+
+impl Writer {
+    fn fits(&self, need: u64) -> bool {
+        let end = self.next.number().saturating_add(need);
+        self.active.as_ref().is_some_and(|active| end <= active.segment.limit().number())
+    }
+}
+
+fn salt() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(u64::from_le_bytes(bytes))
+}
