@@ -8,7 +8,8 @@
 //! - [`engine`]: what a log has to be able to do ([`engine::ShardLog`], [`engine::Meta`], [`engine::Fabric`]).
 //! - [`group_commit`]: staging records, one sync for all who wait, and whether there is room for more.
 //! - [`disk`]: the few file operations that the local engine needs, so that tests can put a worse disk below it;
-//!   [`std_disk`] is the real one, [`sim`] one that fails, forgets and loses power.
+//!   [`std_disk`] is the real one.
+//! - `sim` (feature `sim`): that worse disk.
 //! - [`local`]: the engine that keeps the log in files of one machine.
 //!
 //! The crate knows no message and no queue: what records mean is their owner's affair.
@@ -23,5 +24,6 @@ pub mod group_commit;
 pub mod local;
 pub mod position;
 pub mod record;
+#[cfg(feature = "sim")]
 pub mod sim;
 pub mod std_disk;
