@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::metrics::Counters;
 use crate::outbox::ConnectionRef;
 use crate::shared_group::SharedGroup;
+use crate::undurable::Deferred;
 use crate::vhost::Policy;
 
 /// Collected while a batch runs, carried out by the reactor after it.
@@ -22,6 +23,9 @@ pub struct Effects {
     pub buffers: BufferPool,
     /// Counters of this batch.
     pub counters: Counters,
+    /// Who is owed a visit when the log has moved: call [`crate::vhost::Vhost::after_durable`] then. Not to be dropped:
+    /// they are on no other list.
+    pub deferred: Vec<Deferred>,
     /// The policy of the virtual host used last.
     pub(crate) policy: Option<Arc<Policy>>,
     /// Entries of shared groups that a member has settled or given back; worked off without a session lock.

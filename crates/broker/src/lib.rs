@@ -20,6 +20,7 @@
 //! - [`retained`], [`retained_replay`]: last values and their delivery with back-pressure.
 //! - [`record`], [`journal`]: the durable side of every change.
 //! - [`body`]: messages in memory, and messages that are only in the log.
+//! - [`undurable`]: what may not be handed out before the log has it.
 //! - [`outbox`], [`effects`]: the seam between the core and the faces.
 
 #![forbid(unsafe_code)]
@@ -47,5 +48,6 @@ pub mod route;
 pub mod session;
 pub mod shared_group;
 pub mod topic_tree;
+pub mod undurable;
 pub mod vhost;
 pub mod will;

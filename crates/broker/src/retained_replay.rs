@@ -68,7 +68,7 @@ impl SessionState {
     /// Replays one slice.
     pub(crate) fn replay_step(
         &mut self,
-        session: &Session,
+        session: &Arc<Session>,
         retained: &Retained,
         cx: &mut Context<'_>,
     ) -> Progress {
@@ -83,7 +83,7 @@ impl SessionState {
     fn replay_slice(
         &mut self,
         replay: &mut RetainedReplay,
-        session: &Session,
+        session: &Arc<Session>,
         retained: &Retained,
         cx: &mut Context<'_>,
     ) -> Progress {
@@ -115,7 +115,7 @@ impl SessionState {
         &mut self,
         message: &Arc<Message>,
         options: &SubscriptionOptions,
-        session: &Session,
+        session: &Arc<Session>,
         cx: &mut Context<'_>,
     ) -> bool {
         let subject = Subject { user: self.user.as_deref(), client_id: session.client_id() };

@@ -21,9 +21,10 @@ use crate::message::Qos;
 use crate::outbox::{CloseReason, Delivery, Drained, Outbox, Pushed};
 use crate::permission::{Action, Permissions, Subject};
 use crate::queue::{Queue, Stage};
-use crate::record::{Entry, QueueRecord, Record, SessionRecord, SettleReason};
+use crate::record::{Entry, GroupRecord, QueueRecord, Record, SessionRecord, SettleReason};
 use crate::retained_replay::RetainedReplay;
 use crate::shared_group::{GroupId, SharedGroup};
+use crate::undurable::{Deferred, Undurable};
 use crate::will::Will;
 
 /// Identifies a session; never reused.
@@ -98,6 +99,8 @@ pub(crate) struct SessionState {
     pub user: Option<Arc<str>>,
     pub outbox: Option<Box<dyn Outbox>>,
     pub queue: Queue,
+    /// What of the queue and of the releases waits for the log.
+    pub undurable: Option<Box<Undurable>>,
     /// QoS 2 publications taken over from the client and not yet released by it.
     pub received: VecDeque<u16>,
     pub subscriptions: Option<Box<HashMap<Arc<str>, SubscriptionOptions>>>,
@@ -207,6 +210,7 @@ impl SessionState {
             user,
             outbox: None,
             queue,
+            undurable: None,
             received: VecDeque::new(),
             subscriptions: None,
             groups: Vec::new(),
@@ -235,6 +239,7 @@ impl SessionState {
             SessionRecord::Ended => {
                 self.ended = true;
                 self.queue = Queue::default();
+                self.undurable = None;
                 self.loans = 0;
                 self.received = VecDeque::new();
                 self.subscriptions = None;
@@ -334,16 +339,72 @@ impl SessionState {
         });
     }
 
-    /// Whether one more delivery could be sent at once.
+    /// Whether one more delivery could be sent at once, or as soon as the log allows.
     pub(crate) fn has_credit(&self) -> bool {
-        self.queue.ready() == 0
+        let ready = self.queue.ready();
+        (ready == 0 || self.undurable.is_some())
             && !self.resuming
-            && self.in_flight < self.window
+            && usize::from(self.in_flight) + ready < usize::from(self.window)
             && self.outbox.as_ref().is_some_and(|outbox| outbox.has_room())
     }
 
+    /// Queued entries that wait for nothing but the log: the window has a place for each.
+    fn as_good_as_sent(&self) -> usize {
+        let online = self.outbox.as_ref().is_some_and(|outbox| outbox.has_room());
+        if self.undurable.is_none() || self.resuming || !online {
+            return 0;
+        }
+        usize::from(self.window.saturating_sub(self.in_flight)).min(self.queue.ready())
+    }
+
+    /// The first sequence that may not be handed out before the log has moved on.
+    pub(crate) fn undurable_from(&mut self, journal: Option<&dyn Journal>) -> u64 {
+        match (&mut self.undurable, journal) {
+            (Some(undurable), Some(journal)) => undurable.entries.limit(journal.durable()),
+            _ => u64::MAX,
+        }
+    }
+
+    /// What waits for the log, with the session on the list of those that are visited when it has moved.
+    fn defer(&mut self, session: &Arc<Session>, position: Position, effects: &mut Effects) -> &mut Undurable {
+        self.undurable.get_or_insert_with(|| {
+            effects.deferred.push(Deferred::session(session, position));
+            Box::default()
+        })
+    }
+
+    /// The log is durable up to `durable`: sends the releases and messages that waited for that. Returns the
+    /// position that the rest waits for.
+    pub(crate) fn log_moved(
+        &mut self,
+        session: &Arc<Session>,
+        durable: Position,
+        cx: &mut Context<'_>,
+    ) -> Option<Position> {
+        let undurable = self.undurable.as_mut()?;
+        undurable.entries.limit(durable);
+        while let Some(id) = undurable.pop_release(durable) {
+            // A connection that is still to be resumed gets all releases then.
+            if let Some(outbox) = self.outbox.as_mut().filter(|_| !self.resuming) {
+                outbox.release(id, cx.effects);
+            }
+        }
+        let next = undurable.next();
+        if next.is_none() {
+            self.undurable = None;
+        }
+        self.pump(session, cx);
+        self.report_credit(cx.effects);
+        if self.replay.is_some()
+            && let Some(outbox) = &mut self.outbox
+        {
+            outbox.wake(cx.effects);
+        }
+        next
+    }
+
     /// Puts a message at the end of the queue and sends what may be sent.
-    pub(crate) fn enqueue(&mut self, session: &Session, entry: Entry, cx: &mut Context<'_>) -> Position {
+    pub(crate) fn enqueue(&mut self, session: &Arc<Session>, entry: Entry, cx: &mut Context<'_>) -> Position {
         if self.ended || !self.make_room(session, &entry, cx) {
             return Position::NONE;
         }
@@ -351,27 +412,41 @@ impl SessionState {
     }
 
     /// Takes an entry of a shared subscription if it can be sent at once. `from` names the entry there if it is
-    /// handed over for good. Returns whether the record of this session says so.
+    /// handed over for good and recorded there; then what is recorded here settles it there, too. `None` if it is not taken.
     pub(crate) fn take_over(
         &mut self,
-        session: &Session,
+        session: &Arc<Session>,
         entry: Entry,
         from: Option<(GroupId, u64)>,
         cx: &mut Context<'_>,
-    ) -> Option<(Position, bool)> {
+    ) -> Option<Position> {
         if self.ended || !self.has_credit() {
             return None;
         }
-        let recorded = from.is_some() && self.is_durable() && entry.is_durable();
         self.loans += u32::from(entry.loan.is_some());
-        Some((self.append(session, entry, from, cx), recorded))
+        let transient = !self.is_durable() || !entry.is_durable();
+        if let Some((group, sequence)) = from.filter(|_| transient)
+            && let Some(journal) = cx.journal
+        {
+            // The entry is gone from the group before anybody sees it: after a crash it must not go to another member
+            // [MQTT-4.8.2-4].
+            let settled = QueueRecord::Settled { sequence, reason: SettleReason::HandedOver };
+            let position = journal.stage(&Record::Group(group, &GroupRecord::Queue(settled)));
+            let sequence = self.queue.next_sequence();
+            if position > journal.durable() {
+                self.defer(session, position, cx.effects).entries.note(sequence, position);
+            }
+            self.append(session, entry, None, cx);
+            return Some(position);
+        }
+        Some(self.append(session, entry, from, cx))
     }
 
     /// Like [`enqueue`](Self::enqueue), for what is bounded elsewhere: the replay of retained messages waits for
     /// the queue to run short, so its messages are never dropped for the queue's limits.
     pub(crate) fn enqueue_beyond_limits(
         &mut self,
-        session: &Session,
+        session: &Arc<Session>,
         entry: Entry,
         cx: &mut Context<'_>,
     ) -> Position {
@@ -380,7 +455,7 @@ impl SessionState {
 
     fn append(
         &mut self,
-        session: &Session,
+        session: &Arc<Session>,
         entry: Entry,
         from: Option<(GroupId, u64)>,
         cx: &mut Context<'_>,
@@ -388,6 +463,9 @@ impl SessionState {
         let sequence = self.queue.next_sequence();
         let record = SessionRecord::Queue(QueueRecord::Enqueued { sequence, entry, from });
         let (position, _) = self.commit(session.id, record, cx.journal);
+        if cx.journal.is_some_and(|journal| position > journal.durable()) {
+            self.defer(session, position, cx.effects).entries.note(sequence, position);
+        }
         self.pump(session, cx);
         position
     }
@@ -397,8 +475,9 @@ impl SessionState {
         // Nothing needs to go for what would not fit alone.
         let possible = size <= cx.limits.max_queued_bytes && cx.limits.max_queued_messages > 0;
         loop {
-            let fits = self.queue.ready() < cx.limits.max_queued_messages
-                && self.queue.ready_bytes() + size <= cx.limits.max_queued_bytes;
+            let ready = self.queue.ready() - self.as_good_as_sent();
+            let bytes = if ready == 0 { 0 } else { self.queue.ready_bytes() };
+            let fits = ready < cx.limits.max_queued_messages && bytes + size <= cx.limits.max_queued_bytes;
             if fits || self.has_credit() {
                 return true;
             }
@@ -414,13 +493,14 @@ impl SessionState {
     }
 
     /// Sends queued messages as long as the window and the output allow.
-    pub(crate) fn pump(&mut self, session: &Session, cx: &mut Context<'_>) {
-        if self.resuming {
+    pub(crate) fn pump(&mut self, session: &Arc<Session>, cx: &mut Context<'_>) {
+        if self.resuming || self.outbox.is_none() {
             return;
         }
+        let undurable_from = self.undurable_from(cx.journal);
         while self.in_flight < self.window && self.outbox.as_ref().is_some_and(|outbox| outbox.has_room()) {
             let Some(sequence) = self.queue.first_ready() else { break };
-            if sequence - self.queue.front_sequence() >= PACKET_IDS {
+            if sequence - self.queue.front_sequence() >= PACKET_IDS || sequence >= undurable_from {
                 break;
             }
             if self.queue.entry(sequence).is_some_and(|(entry, ..)| entry.body.message().is_none()) {
@@ -500,7 +580,7 @@ impl SessionState {
     /// nothing is known of are reported to `unknown`.
     pub(crate) fn acknowledge(
         &mut self,
-        session: &Session,
+        session: &Arc<Session>,
         acknowledgements: &[Acknowledgement],
         cx: &mut Context<'_>,
         mut unknown: impl FnMut(Unknown),
@@ -524,13 +604,12 @@ impl SessionState {
                     self.in_flight = self.in_flight.saturating_sub(1);
                 }
                 (Acknowledgement::Received(_), Qos::ExactlyOnce, _) => {
+                    let mut position = Position::NONE;
                     if stage == Stage::Sent {
                         let record = SessionRecord::Queue(QueueRecord::Released { sequence });
-                        self.commit(session.id, record, cx.journal);
+                        (position, _) = self.commit(session.id, record, cx.journal);
                     }
-                    if let Some(outbox) = &mut self.outbox {
-                        outbox.release(id, cx.effects);
-                    }
+                    self.release(session, id, position, cx);
                 }
                 // An acknowledgement of the wrong kind changes nothing.
                 _ => {}
@@ -538,6 +617,17 @@ impl SessionState {
         }
         self.pump(session, cx);
         self.report_credit(cx.effects);
+    }
+
+    /// Sends a release (PUBREL) once the log is durable up to `position`, and behind those that wait already.
+    fn release(&mut self, session: &Arc<Session>, id: u16, position: Position, cx: &mut Context<'_>) {
+        let last = self.undurable.as_ref().and_then(|undurable| undurable.releases.back());
+        let position = last.map_or(position, |(last, _)| position.max(*last));
+        if cx.journal.is_some_and(|journal| position > journal.durable()) || last.is_some() {
+            self.defer(session, position, cx.effects).releases.push_back((position, id));
+        } else if let Some(outbox) = &mut self.outbox {
+            outbox.release(id, cx.effects);
+        }
     }
 
     /// Lets shared subscriptions with a backlog know that this member can take more.
@@ -563,14 +653,15 @@ impl SessionState {
 
     /// Starts redelivery for a new connection: unreleased deliveries go out again, in order and marked as
     /// duplicates; for released ones the release is repeated [MQTT-4.4.0-1].
-    pub(crate) fn resume(&mut self, session: &Session, cx: &mut Context<'_>) {
+    pub(crate) fn resume(&mut self, session: &Arc<Session>, cx: &mut Context<'_>) {
         self.resuming = false;
         let released = self.queue.rewind();
         self.in_flight = u16::try_from(released.len()).unwrap_or(u16::MAX);
-        if let Some(outbox) = &mut self.outbox {
-            for sequence in released {
-                outbox.release(packet_id(sequence), cx.effects);
-            }
+        // If the records of some are not durable yet, all wait for these, so that their order is kept.
+        let waiting = self.undurable.as_mut().map(|undurable| std::mem::take(&mut undurable.releases));
+        let position = waiting.and_then(|waiting| waiting.back().map(|(position, _)| *position));
+        for sequence in released {
+            self.release(session, packet_id(sequence), position.unwrap_or_default(), cx);
         }
         self.pump(session, cx);
     }

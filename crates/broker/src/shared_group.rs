@@ -24,6 +24,7 @@ use crate::queue::Queue;
 use crate::record::{Entry, GroupRecord, Loan, OwnedRecord, QueueRecord, Record, SettleReason};
 use crate::route::Routing;
 use crate::session::{Context, Session, SessionId};
+use crate::undurable::{Deferred, Marks};
 
 /// Identifies a shared subscription; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +46,8 @@ struct GroupState {
     recorded: bool,
     turn: usize,
     queue: Queue,
+    /// What of the queue waits for the log, while the group is on the list of those that are visited when it has moved.
+    undurable: Option<Marks>,
 }
 
 struct Member {
@@ -231,16 +234,48 @@ impl SharedGroup {
         let sequence = state.queue.next_sequence();
         let record = QueueRecord::Enqueued { sequence, entry, from: None };
         let position = self.commit(&mut state, record, cx.journal);
+        if cx.journal.is_some_and(|journal| position > journal.durable()) {
+            self.defer(&mut state, position, cx).note(sequence, position);
+        }
         let handed = self.dispatch(&mut state, cx);
         (true, position.max(handed))
+    }
+
+    /// What waits for the log, with the group on the list of those that are visited when it has moved.
+    fn defer<'a>(
+        self: &Arc<Self>,
+        state: &'a mut GroupState,
+        position: Position,
+        cx: &mut Context<'_>,
+    ) -> &'a mut Marks {
+        state.undurable.get_or_insert_with(|| {
+            cx.effects.deferred.push(Deferred::group(self, position));
+            Marks::default()
+        })
+    }
+
+    /// The log is durable up to `durable`: hands out what waited for that. Returns the position that the rest waits for.
+    pub(crate) fn log_moved(self: &Arc<Self>, durable: Position, cx: &mut Context<'_>) -> Option<Position> {
+        let mut state = self.state.lock();
+        let undurable = state.undurable.as_mut()?;
+        undurable.limit(durable);
+        let next = undurable.next();
+        if next.is_none() {
+            state.undurable = None;
+        }
+        self.dispatch(&mut state, cx);
+        next
     }
 
     fn make_room(&self, state: &mut GroupState, entry: &Entry, cx: &mut Context<'_>) -> bool {
         let size = entry.body.size();
         let possible = size <= cx.limits.max_queued_bytes && cx.limits.max_queued_messages > 0;
-        while state.queue.ready() >= cx.limits.max_queued_messages
-            || state.queue.ready_bytes() + size > cx.limits.max_queued_bytes
-        {
+        loop {
+            let full = state.queue.ready() >= cx.limits.max_queued_messages
+                || state.queue.ready_bytes() + size > cx.limits.max_queued_bytes;
+            if !full || state.waits_for_log_only(cx) {
+                return true;
+            }
             cx.effects.counters.dropped_queue_full += 1;
             tracing::debug!(group = %self.name, ready = state.queue.ready(), "the queue is full");
             match (cx.limits.overflow, state.queue.first_ready()) {
@@ -250,7 +285,6 @@ impl SharedGroup {
                 _ => return false,
             }
         }
-        true
     }
 
     fn commit(&self, state: &mut GroupState, record: QueueRecord, journal: Option<&dyn Journal>) -> Position {
@@ -272,7 +306,13 @@ impl SharedGroup {
     /// Hands ready messages to members with credit. Returns the position of what members took over for good.
     fn dispatch(self: &Arc<Self>, state: &mut GroupState, cx: &mut Context<'_>) -> Position {
         let mut position = Position::NONE;
+        let undurable_from = state.undurable_from(cx.journal);
         while let Some(sequence) = state.queue.first_ready() {
+            if sequence >= undurable_from {
+                // Whoever has credit then gets it when the log has moved.
+                self.backlog.store(false, Relaxed);
+                break;
+            }
             // Set before members are looked at: one that gets credit after that sees it and comes back.
             self.backlog.store(true, Relaxed);
             let Some((entry, _, _)) = state.queue.entry(sequence) else { break };
@@ -290,7 +330,10 @@ impl SharedGroup {
                 }
                 break;
             };
-            position = position.max(self.hand_over(state, sequence, message, index, cx));
+            match self.hand_over(state, sequence, message, index, cx) {
+                Some(at) => position = position.max(at),
+                None => continue,
+            }
         }
         if state.queue.ready() == 0 {
             self.backlog.store(false, Relaxed);
@@ -298,7 +341,7 @@ impl SharedGroup {
         position
     }
 
-    /// Hands one message to a member. If the member has lost its credit meanwhile, nothing changes.
+    /// Hands one message to a member. `None` if the member has lost its credit meanwhile; then nothing has changed.
     fn hand_over(
         self: &Arc<Self>,
         state: &mut GroupState,
@@ -306,8 +349,8 @@ impl SharedGroup {
         message: Arc<Message>,
         index: usize,
         cx: &mut Context<'_>,
-    ) -> Position {
-        let Some(member) = state.members.get(index) else { return Position::NONE };
+    ) -> Option<Position> {
+        let member = state.members.get(index)?;
         let qos = message.qos.min(member.options.qos);
         let on_loan = qos == Qos::AtLeastOnce;
         let entry = Entry {
@@ -320,17 +363,15 @@ impl SharedGroup {
         let from = (state.recorded && !on_loan).then_some((self.id, sequence));
         let session = Arc::clone(&member.session);
         let taken = session.lock().take_over(&session, entry, from, cx);
-        let Some((position, recorded)) = taken else { return Position::NONE };
+        let position = taken?;
         if on_loan {
             state.queue.mark_sent(sequence);
-        } else if recorded {
-            // The member's record says it for both queues.
+        } else {
+            // Recorded by the member.
             let reason = SettleReason::HandedOver;
             state.apply(QueueRecord::Settled { sequence, reason }, cx.journal);
-        } else {
-            self.settle(state, sequence, SettleReason::HandedOver, cx);
         }
-        position
+        Some(position)
     }
 
     /// A member acknowledged an entry.
@@ -370,6 +411,21 @@ impl GroupState {
         {
             journal.release(&stored);
         }
+    }
+
+    /// The first sequence that may not be handed out before the log has moved on.
+    fn undurable_from(&mut self, journal: Option<&dyn Journal>) -> u64 {
+        match (&mut self.undurable, journal) {
+            (Some(undurable), Some(journal)) => undurable.limit(journal.durable()),
+            _ => u64::MAX,
+        }
+    }
+
+    /// Whether everything in the queue waits for nothing but the log, so that the queue is not the members' backlog.
+    fn waits_for_log_only(&mut self, cx: &Context<'_>) -> bool {
+        let undurable_from = self.undurable_from(cx.journal);
+        self.queue.first_ready().is_some_and(|first| first >= undurable_from)
+            && self.members.iter().any(|member| member.session.lock().has_credit())
     }
 
     /// The member that gets the next message: connected, with credit, allowed to receive it.

@@ -213,6 +213,20 @@ impl Vhost {
         progress == Progress::More
     }
 
+    /// The log has moved: hands out what waited for that, of everybody in [`Effects::deferred`] whose position it has
+    /// reached. Who still waits for something stays in the list.
+    pub fn after_durable(&self, now: Now, effects: &mut Effects) {
+        if effects.deferred.is_empty() {
+            return;
+        }
+        let durable = self.durable();
+        let mut deferred = std::mem::take(&mut effects.deferred);
+        self.with_context(now, effects, |cx| deferred.retain_mut(|next| next.visit(durable, cx)));
+        deferred.append(&mut effects.deferred);
+        effects.deferred = deferred;
+        self.work_off(now, effects);
+    }
+
     fn with_context<R>(&self, now: Now, effects: &mut Effects, act: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let policy = self.current_policy(effects);
         let result = act(&mut Context {

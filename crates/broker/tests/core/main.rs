@@ -20,4 +20,5 @@ mod retained;
 mod routing;
 mod sessions;
 mod shared;
+mod watermark;
 mod wills;

@@ -125,6 +125,7 @@ fn answers_wait_for_their_own_records() {
 #[test]
 fn nothing_counts_as_durable_before_the_log_says_so() {
     let mut world = World::default();
+    world.journal.hold();
     let (reader, opened) = world.connect_at(ConnectOptions::durable("reader"));
     assert!(opened > world.vhost.durable());
     world.journal.sync();

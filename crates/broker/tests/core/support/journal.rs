@@ -1,61 +1,109 @@
-//! A journal in memory, whose durable watermark moves when told. It stores no message, but counts who holds each.
+//! A journal in memory. What is staged is durable at once, unless it is told to hold its watermark until the next sync. It
+//! stores no message, but counts who holds each.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tercet_broker::body::{Body, Stored};
-use tercet_broker::journal::{Journal, Place, Position};
+use tercet_broker::journal::{Admission, Journal, Place, Position};
 use tercet_broker::message::Message;
 use tercet_broker::record::{GroupRecord, OwnedRecord, QueueRecord, Record, RetainedRecord, SessionRecord};
 
 #[derive(Default)]
 pub struct TestJournal {
-    inner: Mutex<Inner>,
+    state: Mutex<State>,
+    held: AtomicBool,
     durable: AtomicU64,
 }
 
 #[derive(Default)]
-struct Inner {
+struct State {
     records: Vec<OwnedRecord>,
+    /// For each record the position of its batch.
+    batches: Vec<u64>,
+    /// Position of the latest batch.
+    batch: u64,
+    admission: Option<Admission>,
     /// Holders by message's record, none of them 0.
     holders: HashMap<Place, usize>,
 }
 
+thread_local! {
+    /// How deep this thread is inside of [`Journal::together`], and whether it has staged anything there.
+    static TOGETHER: Cell<(u32, bool)> = const { Cell::new((0, false)) };
+}
+
 impl TestJournal {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
     /// Copies of all records so far.
     pub fn records(&self) -> Vec<OwnedRecord> {
-        self.inner.lock().unwrap().records.clone()
+        self.state().records.clone()
     }
 
     pub fn len(&self) -> usize {
-        self.inner.lock().unwrap().records.len()
+        self.state().records.len()
     }
 
     /// The position of the record staged last.
     pub fn last(&self) -> Position {
-        Position::new(self.len() as u64)
+        Position::new(self.state().batch)
+    }
+
+    /// From now on the watermark moves only by [`TestJournal::sync`].
+    pub fn hold(&self) {
+        self.sync();
+        self.held.store(true, Ordering::SeqCst);
     }
 
     /// Says that everything staged so far is durable.
     pub fn sync(&self) {
-        self.durable.store(self.len() as u64, Ordering::SeqCst);
+        self.durable.store(self.state().batch, Ordering::SeqCst);
+    }
+
+    /// Says that everything up to `position` is durable.
+    pub fn sync_to(&self, position: Position) {
+        self.durable.fetch_max(position.number(), Ordering::SeqCst);
+    }
+
+    #[allow(dead_code, reason = "for the tests of operations that are one batch")]
+    /// How many records each batch has that begins behind the first `from` records. What is staged together is one batch.
+    pub fn batches_behind(&self, from: usize) -> Vec<usize> {
+        let state = self.state();
+        let behind = state.batches.get(from..).unwrap_or_default();
+        behind.chunk_by(|a, b| a == b).map(<[u64]>::len).collect()
+    }
+
+    /// The records behind the first `from`, with their positions.
+    pub fn positions_behind(&self, from: usize) -> Vec<(OwnedRecord, Position)> {
+        let state = self.state();
+        let positions = state.batches.iter().map(|batch| Position::new(*batch));
+        state.records.iter().cloned().zip(positions).skip(from).collect()
+    }
+
+    #[allow(dead_code, reason = "for the tests of admission")]
+    pub fn set_admission(&self, admission: Admission) {
+        self.state().admission = Some(admission);
     }
 
     /// How many hold each message's record.
     pub fn holders(&self) -> HashMap<Place, usize> {
-        self.inner.lock().unwrap().holders.clone()
+        self.state().holders.clone()
     }
 }
 
 impl TestJournal {
     /// Learns of a holder that comes from an earlier log.
     pub fn adopt(&self, stored: Stored) {
-        *self.inner.lock().unwrap().holders.entry(stored.place()).or_default() += 1;
+        *self.state().holders.entry(stored.place()).or_default() += 1;
     }
 }
 
-impl Inner {
+impl State {
     fn hold(&mut self, message: &Arc<Message>) {
         let mut stored = message.stored.lock();
         let held = stored.and_then(|stored| self.holders.get_mut(&stored.place()));
@@ -78,7 +126,9 @@ impl Inner {
 
 impl Journal for TestJournal {
     fn stage(&self, record: &Record<'_>) -> Position {
-        let mut inner = self.inner.lock().unwrap();
+        let (depth, begun) = TOGETHER.get();
+        TOGETHER.set((depth, depth > 0));
+        let mut state = self.state();
         let body = match record {
             Record::Session(_, SessionRecord::Queue(QueueRecord::Enqueued { entry, .. }))
             | Record::Group(_, GroupRecord::Queue(QueueRecord::Enqueued { entry, .. })) => Some(&entry.body),
@@ -86,18 +136,29 @@ impl Journal for TestJournal {
             _ => None,
         };
         if let Some(Body::Memory(message)) = body {
-            inner.hold(message);
+            state.hold(message);
         }
-        inner.records.push(record.to_owned());
-        Position::new(inner.records.len() as u64)
+        state.batch += u64::from(!begun);
+        let batch = state.batch;
+        state.batches.push(batch);
+        state.records.push(record.to_owned());
+        Position::new(batch)
+    }
+
+    fn together(&self, operation: &mut dyn FnMut()) {
+        let (depth, begun) = TOGETHER.get();
+        TOGETHER.set((depth + 1, begun));
+        operation();
+        let (_, begun) = TOGETHER.get();
+        TOGETHER.set((depth, begun && depth > 0));
     }
 
     fn release(&self, stored: &Stored) {
-        let mut inner = self.inner.lock().unwrap();
-        let count = inner.holders.get_mut(&stored.place()).expect("nobody holds it");
+        let mut state = self.state();
+        let count = state.holders.get_mut(&stored.place()).expect("nobody holds it");
         *count -= 1;
         if *count == 0 {
-            inner.holders.remove(&stored.place());
+            state.holders.remove(&stored.place());
         }
     }
 
@@ -105,7 +166,18 @@ impl Journal for TestJournal {
         self.last()
     }
 
+    fn cut(&self) -> Place {
+        Place { batch: self.last(), offset: u32::MAX }
+    }
+
     fn durable(&self) -> Position {
-        Position::new(self.durable.load(Ordering::SeqCst))
+        match self.held.load(Ordering::SeqCst) {
+            true => Position::new(self.durable.load(Ordering::SeqCst)),
+            false => self.last(),
+        }
+    }
+
+    fn admission(&self) -> Admission {
+        self.state().admission.unwrap_or(Admission::Open)
     }
 }

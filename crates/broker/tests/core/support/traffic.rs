@@ -18,6 +18,8 @@ pub struct Traffic {
     pub clients: Vec<Option<Client>>,
     /// What was done, to be shown when a seed fails.
     pub done: Vec<String>,
+    /// Whether clients sometimes answer with the wrong packet, which leaves a message in flight for good.
+    pub mistakes: bool,
     unanswered: Vec<Vec<Acknowledgement>>,
     number: u32,
 }
@@ -44,6 +46,7 @@ impl Traffic {
             random,
             clients: CLIENTS.iter().map(|_| None).collect(),
             done: Vec::new(),
+            mistakes: true,
             unanswered: CLIENTS.iter().map(|_| Vec::new()).collect(),
             number: 0,
         }
@@ -179,13 +182,40 @@ impl Traffic {
         }
     }
 
+    /// Makes everything durable and lets every client answer all it is sent, until nothing more comes.
+    pub fn settle_everything(&mut self) {
+        loop {
+            self.world.sync();
+            let mut moved = false;
+            for who in 0..CLIENTS.len() {
+                let Some(client) = &self.clients[who] else { continue };
+                let pending = std::mem::take(&mut self.unanswered[who]);
+                moved |= !pending.is_empty();
+                self.world.acknowledge(client, &pending);
+                for got in client.take() {
+                    moved = true;
+                    let answer = match got {
+                        Got::Publish { qos: 1, id, .. } => Acknowledgement::Done(id),
+                        Got::Publish { qos: 2, id, .. } => Acknowledgement::Received(id),
+                        Got::Publish { .. } => continue,
+                        Got::Release(id) => Acknowledgement::Completed(id),
+                    };
+                    self.world.acknowledge(client, &[answer]);
+                }
+            }
+            if !moved && self.world.effects.deferred.is_empty() {
+                return;
+            }
+        }
+    }
+
     /// Answers some of what the client was sent, in order.
     fn answer(&mut self, who: usize) {
         let Some(client) = &self.clients[who] else { return };
         let pending = &mut self.unanswered[who];
         for got in client.take() {
             match got {
-                Got::Publish { qos: 1, id, .. } if self.random.one_in(12) => {
+                Got::Publish { qos: 1, id, .. } if self.mistakes && self.random.one_in(12) => {
                     pending.push(Acknowledgement::Received(id));
                 }
                 Got::Publish { qos: 1, id, .. } => pending.push(Acknowledgement::Done(id)),

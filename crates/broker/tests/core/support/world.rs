@@ -217,6 +217,7 @@ impl World {
     /// Does what a reactor does after a batch, until nothing is left to do.
     pub fn settle(&mut self) {
         loop {
+            self.vhost.after_durable(self.now, &mut self.effects);
             let mut wakes = std::mem::take(&mut self.effects.wakes);
             wakes.append(&mut self.stalled);
             if wakes.is_empty() {
@@ -248,6 +249,12 @@ impl World {
             }
         }
         true
+    }
+
+    /// The log is durable up to here, and everybody who waited for that is visited.
+    pub fn sync(&mut self) {
+        self.journal.sync();
+        self.settle();
     }
 
     /// The client stops or goes on reading.
