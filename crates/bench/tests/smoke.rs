@@ -10,9 +10,9 @@ use tercet_bench::driver::Session;
 use tercet_bench::engine::{EventLoop, Handler, Interrupt, LinkId, Outboxes};
 use tercet_bench::floor;
 use tercet_bench::mqtt::wire::{self, Qos, Version, kind};
-use tercet_bench::peers::{Floor, Peer, Server, Storage};
+use tercet_bench::peers::{Floor, Mosquitto, Peer, Server, Storage};
 use tercet_bench::report;
-use tercet_bench::scenarios::{Context, Durable, FanIn, FanOut, Latency, Pipe, Scenario};
+use tercet_bench::scenarios::{Backlog, Context, Durable, FanIn, FanOut, Latency, Pipe, Scenario, Suite};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -125,6 +125,19 @@ fn a_server_is_killed_stopped_and_started_again() {
     server.terminate().unwrap();
     server.restart().unwrap();
     assert!(pipe.run(&context(), &mut server).unwrap().clean && server.usage().is_some());
+}
+
+#[test]
+fn a_backlog_outlives_what_its_server_promises_to_survive() {
+    let data = std::env::temp_dir().join(format!("tercet-bench-smoke-{}", std::process::id()));
+    let backlog = Backlog { messages: 4000, size: 100, suite: Suite::Long };
+    let mut server = Mosquitto.start(Storage::Disk(&data)).unwrap();
+    let sample = backlog.run(&context(), &mut server).unwrap();
+    assert_eq!((sample.faults.describe().as_str(), sample.count), ("clean", 4000));
+    assert!(sample.extra["ready_after_stop_s"] > 0.0 && sample.extra["disk_drained_mib"] > 0.0);
+    drop(server);
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+    std::fs::remove_dir(&data).unwrap();
 }
 
 /// Forwards to the first subscriber, some messages twice and some after their successor.

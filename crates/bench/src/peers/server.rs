@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Promise;
-use super::usage::{Io, Usage};
+use super::usage::{Io, Threads, Usage, threads_of};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,11 @@ impl Server {
     /// What its current process has written and read; `None` when that is not known.
     pub fn io(&self) -> Option<Io> {
         Io::of(self.pid?)
+    }
+
+    /// What its threads have used; empty when the process is not known.
+    pub fn threads(&self) -> Threads {
+        self.pid.map(threads_of).unwrap_or_default()
     }
 
     /// The directory in which it keeps what must survive; `None` for one in memory or not ours.

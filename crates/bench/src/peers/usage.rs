@@ -1,5 +1,6 @@
 //! What a process has used, from `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 /// A process's CPU time and memory at one moment.
@@ -62,6 +63,30 @@ impl Io {
     }
 }
 
+/// CPU time in nanoseconds of a process's threads by name; those that differ only in a number are one.
+pub type Threads = BTreeMap<String, u64>;
+
+/// Looks at the threads alive; empty when the process does not exist.
+pub fn threads_of(pid: u32) -> Threads {
+    let mut threads = Threads::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let read = |file| fs::read_to_string(task.path().join(file)).ok();
+        // A thread that ended since the listing has neither.
+        let (Some(name), Some(ran)) = (read("comm"), read("schedstat")) else { continue };
+        let ran = ran.split_whitespace().next().and_then(|ran| ran.parse::<u64>().ok()).unwrap_or(0);
+        *threads.entry(without_number(name.trim()).to_owned()).or_default() += ran;
+    }
+    threads
+}
+
+/// `reactor` of `reactor-11`.
+fn without_number(name: &str) -> &str {
+    match name.rsplit_once('-') {
+        Some((name, number)) if number.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => name,
+    }
+}
+
 /// The larger of two accounts of the same time: `stat` has ticks of 10 ms and includes ended threads,
 /// `schedstat` has nanoseconds and only the threads alive.
 fn cpu_ns(pid: u32, scheduled: Option<Scheduled>) -> Option<u64> {
@@ -118,6 +143,15 @@ mod tests {
         assert_eq!(ticks(stat), Some(175));
         assert_eq!(ticks("42 (a) S 1"), None);
         assert_eq!(field("VmRSS:\t  12 kB\nRssAnon:\t    8 kB\n", "RssAnon:"), Some(8));
+    }
+
+    #[test]
+    fn threads_are_told_by_name_without_number() {
+        for (name, expected) in [("reactor-11", "reactor"), ("log-commit", "log-commit"), ("log", "log")] {
+            assert_eq!(without_number(name), expected);
+        }
+        assert!(threads_of(std::process::id()).values().sum::<u64>() > 0);
+        assert!(threads_of(u32::MAX).is_empty());
     }
 
     #[test]

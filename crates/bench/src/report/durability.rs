@@ -3,7 +3,7 @@
 use super::bars::{SUBJECT, TWIN};
 use super::figures::{or_dash, percent, short};
 use super::summary::{Cell, NOISE, Summary};
-use crate::scenarios::{IN_FLIGHT, Section};
+use crate::scenarios::{IN_FLIGHT, Section, WRITTEN};
 
 /// The columns of [`row`].
 pub(super) const HEADER: &[&str] = &[
@@ -19,6 +19,7 @@ pub(super) const HEADER: &[&str] = &[
     "p99 us",
     "per second",
     "in flight / fdatasync",
+    "written",
     "waited %",
     "clean",
 ];
@@ -30,7 +31,7 @@ pub(super) const TRAFFIC_PREFACE: &str = "Publishers of QoS 1, a topic each, to 
     CPU time per message and *extra CPU us* what `tercet` takes more of it than `tercet-memory`; `mosquitto` has \
     `persistence true`, and confirms what is in its memory. *PUBACK* is the time from PUBLISH to PUBACK at the \
     publishers; *in flight / fdatasync* is how many messages a second there would be if every full window took \
-    exactly one sync.";
+    exactly one sync; *written* is bytes sent to storage per byte of payload.";
 
 /// What all durable results have in common.
 pub(super) fn preface() -> String {
@@ -50,22 +51,32 @@ pub(super) fn row(summary: &Summary, cell: &Cell) -> Vec<String> {
         cell.peer.clone(),
         if cell.runs > 0 { short(cell.median.rate) } else { or_dash(None) },
         or_dash(cell.median.per_cpu_second),
-        cpu_us(cell.median.cpu_us_per_message()),
-        cpu_us(beyond),
+        figure(cell.median.cpu_us_per_message()),
+        figure(beyond),
         or_dash(cell.median.confirm_p50_us),
         or_dash(cell.median.confirm_p99_us),
         or_dash(disk.map(|disk| disk.p50_us)),
         or_dash(disk.map(|disk| disk.p99_us)),
         or_dash(disk.map(|disk| disk.per_second)),
         or_dash(in_flight_by_sync(cell)),
+        figure(cell.median.extra.get(WRITTEN).copied()),
         percent(cell.median.waiting_share()),
         cell.describe_clean(),
     ]
 }
 
-/// Differences of hundredths matter, also of costs above ten.
-fn cpu_us(value: Option<f64>) -> String {
+/// Differences of hundredths matter, also above ten.
+fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| or_dash(None), |value| format!("{value:.2}"))
+}
+
+/// Which threads of a server the CPU time of each message went to: scenario, peer, thread, microseconds.
+pub(super) fn thread_rows(cell: &Cell) -> Vec<Vec<String>> {
+    let messages = cell.median.count as f64;
+    let each = cell.median.thread_cpu_seconds.iter().map(|(name, cpu)| (name, cpu * 1e6 / messages));
+    let row =
+        |(name, us)| vec![cell.scenario.clone(), cell.peer.clone(), String::clone(name), figure(Some(us))];
+    each.filter(|(_, us)| *us >= 0.005 && us.is_finite()).map(row).collect()
 }
 
 /// The disk beside what is stored, as figures by name; durable traffic has columns for it.

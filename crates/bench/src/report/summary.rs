@@ -151,11 +151,17 @@ fn median_sample(samples: &[&Sample]) -> Sample {
         let value = median(samples.iter().filter_map(|sample| sample.extra.get(name)).copied())?;
         Some((name.clone(), value))
     });
+    let threads = samples.iter().flat_map(|sample| sample.thread_cpu_seconds.keys()).filter_map(|name| {
+        let of = |sample: &&Sample| sample.thread_cpu_seconds.get(name).copied();
+        Some((name.clone(), median(samples.iter().filter_map(of))?))
+    });
     Sample {
         count: of(|s| Some(s.count as f64)).unwrap_or(0.0) as u64,
         seconds: of(|s| Some(s.seconds)).unwrap_or(0.0),
         rate: of(|s| Some(s.rate)).unwrap_or(0.0),
         server_cpu_seconds: of(|s| s.server_cpu_seconds),
+        thread_cpu_seconds: threads.collect(),
+        written: bytes(|s| s.written),
         server_waited_seconds: of(|s| s.server_waited_seconds),
         per_cpu_second: of(|s| s.per_cpu_second),
         generator_cpu_seconds: of(|s| Some(s.generator_cpu_seconds)).unwrap_or(0.0),

@@ -57,6 +57,10 @@ pub fn tables(results: &Results) -> String {
         text.push('\n');
         let rows: Vec<Vec<String>> = durable.iter().map(|cell| durability::row(&summary, cell)).collect();
         text += &aligned(durability::HEADER, &rows);
+        text.push('\n');
+        let threads: Vec<Vec<String>> =
+            durable.iter().flat_map(|cell| durability::thread_rows(cell)).collect();
+        text += &aligned(&["scenario", "peer", "thread", "CPU us"], &threads);
     }
     let bars = verdicts(&summary);
     if !bars.is_empty() {

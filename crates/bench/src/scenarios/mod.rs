@@ -26,7 +26,7 @@ use crate::mqtt::wire::{Qos, Version};
 use crate::peers::{Need, PeerError, Server};
 
 pub use backlog::Backlog;
-pub use durable::{Durable, IN_FLIGHT};
+pub use durable::{Durable, IN_FLIGHT, WRITTEN};
 pub use fan::{FanIn, FanOut};
 pub use idle::Idle;
 pub use latency::Latency;

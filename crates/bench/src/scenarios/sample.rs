@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskBeside;
 use crate::engine::{Histogram, Tally};
-use crate::peers::{Server, Usage};
+use crate::peers::{Io, Server, Threads, Usage};
 
 /// What one run of one scenario against one peer showed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -22,6 +22,12 @@ pub struct Sample {
     pub server_cpu_seconds: Option<f64>,
     /// `count` per second of the server's CPU time: the key figure.
     pub per_cpu_second: Option<f64>,
+    /// Of this the CPU time of threads by name, in seconds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub thread_cpu_seconds: BTreeMap<String, f64>,
+    /// Bytes that the server sent to storage in the window; absent when its process is not ours to look at.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub written: Option<u64>,
     /// How long the server's threads waited for a core in the window, in seconds. Much of it means a busy
     /// machine, on which a server that batches does better per CPU-second than on a quiet one.
     pub server_waited_seconds: Option<f64>,
@@ -111,6 +117,8 @@ impl Sample {
 pub struct Window {
     began: Instant,
     server: Option<Usage>,
+    threads: Threads,
+    io: Option<Io>,
     generator: Option<Usage>,
     count: u64,
 }
@@ -119,7 +127,8 @@ impl Window {
     /// Begins a window in which `count` messages had been delivered before.
     pub fn begin(server: &Server, count: u64) -> Self {
         let generator = Usage::of(std::process::id());
-        Window { server: server.usage(), generator, began: Instant::now(), count }
+        let (threads, io) = (server.threads(), server.io());
+        Window { server: server.usage(), threads, io, generator, began: Instant::now(), count }
     }
 
     /// Ends it, with `count` delivered by now.
@@ -140,12 +149,20 @@ impl Window {
         let cpu = after.zip(self.server).map(|(after, before)| after.cpu_seconds_since(&before));
         let waited = after.zip(self.server).map(|(after, before)| after.waited_seconds_since(&before));
         let generator = Usage::of(std::process::id()).zip(self.generator);
+        let written =
+            server.io().zip(self.io).map(|(after, before)| after.written.saturating_sub(before.written));
+        let ran = |(name, after): (String, u64)| {
+            let before = self.threads.get(&name).copied().unwrap_or(0);
+            (name, after.saturating_sub(before) as f64 / 1e9)
+        };
         let count = count.saturating_sub(self.count);
         Sample {
             count,
             seconds,
             rate: count as f64 / seconds,
             server_cpu_seconds: cpu,
+            thread_cpu_seconds: server.threads().into_iter().map(ran).filter(|(_, ran)| *ran > 0.0).collect(),
+            written,
             server_waited_seconds: waited,
             per_cpu_second: cpu.filter(|cpu| *cpu > 0.0).map(|cpu| count as f64 / cpu),
             generator_cpu_seconds: generator.map_or(0.0, |(after, before)| after.cpu_seconds_since(&before)),
