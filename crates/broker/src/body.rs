@@ -73,6 +73,64 @@ impl Body {
     }
 }
 
+impl Body {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn as_ref(&self) -> BodyRef<'_> {
+        match self {
+            Self::Memory(message) => BodyRef::Memory(message),
+            Self::Log(stored) => BodyRef::Log(*stored),
+        }
+    }
+}
+
+/// A [`Body`] as it lies in a queue.
+#[derive(Clone, Copy, Debug)]
+pub enum BodyRef<'a> {
+    /// In memory.
+    Memory(&'a Arc<Message>),
+    /// In the log only.
+    Log(Stored),
+}
+
+impl<'a> BodyRef<'a> {
+    /// The message, if it is in memory.
+    #[must_use]
+    pub fn message(self) -> Option<&'a Arc<Message>> {
+        match self {
+            Self::Memory(message) => Some(message),
+            Self::Log(_) => None,
+        }
+    }
+
+    /// The message's record in the log, if it has one.
+    #[must_use]
+    pub fn stored(self) -> Option<Stored> {
+        match self {
+            Self::Memory(message) => *message.stored.lock(),
+            Self::Log(stored) => Some(stored),
+        }
+    }
+
+    /// What the message counts for against byte limits.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Self::Memory(message) => message.size(),
+            Self::Log(stored) => stored.size as usize,
+        }
+    }
+
+    /// A body of its own.
+    #[must_use]
+    pub fn to_body(self) -> Body {
+        match self {
+            Self::Memory(message) => Body::Memory(Arc::clone(message)),
+            Self::Log(stored) => Body::Log(stored),
+        }
+    }
+}
+
 impl From<Arc<Message>> for Body {
     fn from(message: Arc<Message>) -> Self {
         Self::Memory(message)

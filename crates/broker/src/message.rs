@@ -248,6 +248,15 @@ impl Message {
         self.topic.len() + self.payload.len() + self.properties.len()
     }
 
+    /// Bytes of memory that it takes up, an estimate: allocations are taken as large as they were asked for.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        /// Counts of the `Arc`s of message and topic, and what the allocator adds to each.
+        const COUNTS: usize = 64;
+        let payload = self.payload.shared().map_or(0, Bytes::len);
+        size_of::<Self>() + COUNTS + self.topic.len() + payload + self.properties.len()
+    }
+
     /// The properties, tagged with their encoding.
     #[must_use]
     pub fn properties(&self) -> Properties<'_> {

@@ -7,10 +7,21 @@
 //! - Memory follows the entries that are left, not the span of their sequences: where few are left among many
 //!   settled ones, they move to a table of their own (`stragglers`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod seldom;
+mod slot;
+mod slots;
+mod temperature;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::seldom::Seldom;
+use self::slot::Slot;
+use self::slots::Slots;
+use self::temperature::Temperature;
 use crate::body::Stored;
-use crate::record::{Entry, QueueRecord};
+use crate::record::{Entry, EntryRef, QueueRecord};
+
+pub use self::temperature::{Ahead, Reach};
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,36 +34,31 @@ pub enum Stage {
     Released,
 }
 
-#[derive(Debug)]
-struct Slot {
-    entry: Option<Entry>,
-    stage: Stage,
-    /// Handed out before.
-    redelivered: bool,
-}
-
 /// A queue of messages. See the module documentation.
 #[derive(Debug, Default)]
 pub struct Queue {
-    slots: VecDeque<Slot>,
+    slots: Slots,
     /// Sequence of the front slot.
     base: u64,
     /// Entries of `slots`.
     live: usize,
     /// Entries older than `base`, of which few were left; none of them settled.
-    stragglers: BTreeMap<u64, Slot>,
+    stragglers: Seldom<BTreeMap<u64, Slot>>,
     /// First sequence that was never handed out since the last rewind.
     next: u64,
     /// Ready entries below `next`.
-    returned: BTreeSet<u64>,
+    returned: Seldom<BTreeSet<u64>>,
     ready: usize,
     ready_bytes: usize,
     /// Entries below this sequence were recorded when they came.
     recorded_below: u64,
+    /// No entry from here on was ever handed out or released.
+    touched: u64,
+    /// Entries before this sequence count as handed out before.
+    redelivered: u64,
+    temperature: Temperature,
 }
 
-/// Capacity kept when the queue runs empty; more is given back.
-const KEPT_CAPACITY: usize = 1024;
 /// Slots from which on a queue of mostly settled ones is thinned out.
 const SPARSE: usize = 1024;
 
@@ -66,7 +72,7 @@ impl Queue {
     /// Sequence of the oldest entry that is not settled.
     #[must_use]
     pub fn front_sequence(&self) -> u64 {
-        self.stragglers.first_key_value().map_or(self.base, |(sequence, _)| *sequence)
+        self.stragglers.get().and_then(BTreeMap::first_key_value).map_or(self.base, |(sequence, _)| *sequence)
     }
 
     /// Entries waiting to be handed out.
@@ -84,7 +90,7 @@ impl Queue {
     /// Whether no entry is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.stragglers.is_empty()
+        self.slots.is_empty() && self.stragglers.get().is_none_or(BTreeMap::is_empty)
     }
 
     /// Says whether entries are recorded from now on. What was recorded before stays a holder of its message's
@@ -100,7 +106,8 @@ impl Queue {
 
     /// The messages' records that are held by the entries of this queue, one for each entry.
     pub(crate) fn held(&self) -> impl Iterator<Item = Stored> {
-        let holders = self.iter().filter(|(sequence, entry, _)| self.is_holder(*sequence, entry));
+        let recorded = self.iter().take_while(|(sequence, ..)| *sequence < self.recorded_below);
+        let holders = recorded.filter(|(_, entry, _)| entry.is_durable());
         holders.filter_map(|(_, entry, _)| entry.body.stored())
     }
 
@@ -127,80 +134,95 @@ impl Queue {
             self.base = sequence;
             self.next = self.next.max(sequence);
         } else {
-            let settled = || Slot { entry: None, stage: Stage::Sent, redelivered: false };
-            self.slots.extend((0..gap).map(|_| settled()));
+            (0..gap).for_each(|_| self.slots.push_back(Slot::Settled));
         }
         self.live += 1;
         self.ready += 1;
         self.ready_bytes += entry.body.size();
-        self.slots.push_back(Slot { entry: Some(entry), stage: Stage::Ready, redelivered: false });
+        self.temperature.comes(entry.body.message());
+        self.slots.push_back(Slot::new(entry));
     }
 
     fn settle(&mut self, sequence: u64) -> Option<Entry> {
         let slot = self.slot_mut(sequence)?;
-        let entry = slot.entry.take()?;
-        let was_ready = slot.stage == Stage::Ready;
-        slot.stage = Stage::Sent;
+        let was_ready = slot.is_ready();
+        let entry = slot.take()?;
+        self.temperature.goes(entry.body.message());
         if was_ready {
             self.ready -= 1;
             self.ready_bytes -= entry.body.size();
-            self.returned.remove(&sequence);
+            self.not_returned(sequence);
         }
         if sequence < self.base {
-            self.stragglers.remove(&sequence);
+            self.forget_straggler(sequence);
             return Some(entry);
         }
         self.live -= 1;
-        while self.slots.front().is_some_and(|slot| slot.entry.is_none()) {
+        self.drop_settled();
+        if self.slots.len() > SPARSE && self.live < self.slots.len() / 4 {
+            self.set_aside(self.slots.len() / 2);
+        }
+        Some(entry)
+    }
+
+    /// Drops settled slots at the front.
+    fn drop_settled(&mut self) {
+        while self.slots.get(0).is_some_and(Slot::is_settled) {
             self.slots.pop_front();
             self.base += 1;
         }
         self.next = self.next.max(self.base);
-        if self.slots.len() > SPARSE && self.live < self.slots.len() / 4 {
-            self.set_aside(self.slots.len() / 2);
-        }
-        if self.slots.is_empty() && self.slots.capacity() > KEPT_CAPACITY {
-            self.slots = VecDeque::new();
-        }
-        Some(entry)
     }
 
     /// Moves what is left of the first `slots` slots to the stragglers. As it halves a sparse queue, its cost per
     /// settled entry is constant.
     fn set_aside(&mut self, slots: usize) {
-        for slot in self.slots.drain(..slots.min(self.slots.len())) {
-            if slot.entry.is_some() {
+        for _ in 0..slots {
+            let Some(slot) = self.slots.pop_front() else { break };
+            if !slot.is_settled() {
                 self.live -= 1;
-                if slot.stage == Stage::Ready {
-                    self.returned.insert(self.base);
+                if slot.is_ready() {
+                    self.returned.get_or_make().insert(self.base);
                 }
-                self.stragglers.insert(self.base, slot);
+                self.stragglers.get_or_make().insert(self.base, slot);
             }
             self.base += 1;
         }
-        while self.slots.front().is_some_and(|slot| slot.entry.is_none()) {
-            self.slots.pop_front();
-            self.base += 1;
+        self.temperature.set_aside(self.base);
+        self.drop_settled();
+    }
+
+    /// Notes that an entry is not waiting to be handed out again.
+    fn not_returned(&mut self, sequence: u64) {
+        if let Some(returned) = self.returned.get_mut() {
+            returned.remove(&sequence);
         }
-        self.next = self.next.max(self.base);
+    }
+
+    fn forget_straggler(&mut self, sequence: u64) {
+        if let Some(stragglers) = self.stragglers.get_mut() {
+            stragglers.remove(&sequence);
+            if stragglers.is_empty() {
+                self.stragglers.clear();
+            }
+        }
     }
 
     fn release(&mut self, sequence: u64) {
-        let Some(slot) = self.slot_mut(sequence) else { return };
-        let Some(entry) = &slot.entry else { return };
-        let was_ready = slot.stage == Stage::Ready;
-        let size = entry.body.size();
-        slot.stage = Stage::Released;
+        let Some(slot) = self.slot_mut(sequence).filter(|slot| !slot.is_settled()) else { return };
+        let (was_ready, size) = (slot.is_ready(), slot.size());
+        slot.set_stage(Stage::Released);
         if was_ready {
             self.ready -= 1;
             self.ready_bytes -= size;
-            self.returned.remove(&sequence);
+            self.not_returned(sequence);
         }
+        self.touched = self.touched.max(sequence.saturating_add(1));
     }
 
     /// The first entry to hand out: returned ones first, then in order.
     pub fn first_ready(&mut self) -> Option<u64> {
-        if let Some(&sequence) = self.returned.first() {
+        if let Some(&sequence) = self.returned.get().and_then(BTreeSet::first) {
             return Some(sequence);
         }
         if self.ready == 0 {
@@ -208,7 +230,7 @@ impl Queue {
         }
         let end = self.next_sequence();
         while self.next < end {
-            if self.slot(self.next).is_some_and(|slot| slot.stage == Stage::Ready && slot.entry.is_some()) {
+            if self.slot(self.next).is_some_and(Slot::is_ready) {
                 return Some(self.next);
             }
             self.next += 1;
@@ -218,43 +240,41 @@ impl Queue {
 
     /// The entry with this sequence, with its stage and whether it was handed out before.
     #[must_use]
-    pub fn entry(&self, sequence: u64) -> Option<(&Entry, Stage, bool)> {
+    pub fn entry(&self, sequence: u64) -> Option<(EntryRef<'_>, Stage, bool)> {
         let slot = self.slot(sequence)?;
-        slot.entry.as_ref().map(|entry| (entry, slot.stage, slot.redelivered))
+        let redelivered = slot.is_redelivered() || sequence < self.redelivered;
+        slot.entry().map(|entry| (entry, slot.stage(), redelivered))
     }
 
     /// Marks a ready entry as handed out. Not a durable change: after a crash it is ready again.
     pub fn mark_sent(&mut self, sequence: u64) {
-        let Some(slot) = self.slot_mut(sequence) else { return };
-        if slot.stage != Stage::Ready {
-            return;
-        }
-        let size = slot.entry.as_ref().map_or(0, |entry| entry.body.size());
-        slot.stage = Stage::Sent;
-        slot.redelivered = true;
+        let Some(slot) = self.slot_mut(sequence).filter(|slot| slot.is_ready()) else { return };
+        let size = slot.size();
+        slot.set_stage(Stage::Sent);
+        slot.set_redelivered();
         self.ready -= 1;
         self.ready_bytes -= size;
+        self.touched = self.touched.max(sequence.saturating_add(1));
         if sequence == self.next {
             self.next += 1;
         } else {
-            self.returned.remove(&sequence);
+            self.not_returned(sequence);
         }
     }
 
     /// Puts an entry that was handed out back at its place.
     pub fn give_back(&mut self, sequence: u64) {
         let next = self.next;
-        let Some(slot) = self.slot_mut(sequence) else { return };
-        let Some(entry) = &slot.entry else { return };
-        if slot.stage != Stage::Sent {
+        let Some(slot) = self.slot_mut(sequence).filter(|slot| !slot.is_settled()) else { return };
+        if slot.stage() != Stage::Sent {
             return;
         }
-        let size = entry.body.size();
-        slot.stage = Stage::Ready;
+        let size = slot.size();
+        slot.set_stage(Stage::Ready);
         self.ready += 1;
         self.ready_bytes += size;
         if sequence < next {
-            self.returned.insert(sequence);
+            self.returned.get_or_make().insert(sequence);
         }
     }
 
@@ -264,56 +284,63 @@ impl Queue {
         let mut released = Vec::new();
         self.returned.clear();
         self.next = self.base;
-        let aside = self.stragglers.iter_mut().map(|(sequence, slot)| (*sequence, slot));
-        let dense = (self.base..).zip(self.slots.iter_mut());
-        for (sequence, slot) in aside.chain(dense) {
-            let Some(entry) = &slot.entry else { continue };
-            match slot.stage {
+        let touched = usize::try_from(self.touched.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let aside = self.stragglers.get_mut().into_iter().flatten().map(|(sequence, slot)| (*sequence, slot));
+        let dense = (self.base..).zip(self.slots.iter_mut(touched));
+        for (sequence, slot) in aside.chain(dense).filter(|(_, slot)| !slot.is_settled()) {
+            match slot.stage() {
                 Stage::Ready => {}
                 Stage::Released => {
                     released.push(sequence);
                     continue;
                 }
                 Stage::Sent => {
-                    slot.stage = Stage::Ready;
+                    slot.set_stage(Stage::Ready);
                     self.ready += 1;
-                    self.ready_bytes += entry.body.size();
+                    self.ready_bytes += slot.size();
                 }
             }
             if sequence < self.base {
-                self.returned.insert(sequence);
+                self.returned.get_or_make().insert(sequence);
             }
         }
+        self.touched = released.last().map_or(0, |last| last + 1);
         released
     }
 
     /// Notes that everything in the queue may have been handed out before. For a queue that comes from the log,
     /// where that is not recorded.
     pub(crate) fn mark_redelivered(&mut self) {
-        let aside = self.stragglers.values_mut();
-        for slot in aside.chain(self.slots.iter_mut()) {
-            slot.redelivered = true;
-        }
+        self.redelivered = self.next_sequence();
     }
 
     /// All entries that are not settled, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &Entry, Stage)> {
-        let aside = self.stragglers.iter().map(|(sequence, slot)| (*sequence, slot));
-        let dense = (self.base..).zip(self.slots.iter());
-        aside.chain(dense).filter_map(|(sequence, slot)| Some((sequence, slot.entry.as_ref()?, slot.stage)))
+    pub fn iter(&self) -> impl Iterator<Item = (u64, EntryRef<'_>, Stage)> {
+        self.entries_from(0)
+    }
+
+    /// The entries from a sequence on that are not settled, in order. A slice of a long queue costs no more than the
+    /// slice: `take` as many as wanted and go on behind the last one.
+    pub fn entries_from(&self, sequence: u64) -> impl Iterator<Item = (u64, EntryRef<'_>, Stage)> {
+        let aside = self.stragglers.get().into_iter().flat_map(move |table| table.range(sequence..));
+        let aside = aside.map(|(sequence, slot)| (*sequence, slot));
+        let start = sequence.max(self.base);
+        let skipped = usize::try_from(start - self.base).unwrap_or(usize::MAX);
+        let dense = (start..).zip(self.slots.iter_from(skipped));
+        aside.chain(dense).filter_map(|(sequence, slot)| Some((sequence, slot.entry()?, slot.stage())))
     }
 
     fn slot(&self, sequence: u64) -> Option<&Slot> {
         match sequence.checked_sub(self.base) {
             Some(index) => self.slots.get(usize::try_from(index).ok()?),
-            None => self.stragglers.get(&sequence),
+            None => self.stragglers.get()?.get(&sequence),
         }
     }
 
     fn slot_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
         match sequence.checked_sub(self.base) {
             Some(index) => self.slots.get_mut(usize::try_from(index).ok()?),
-            None => self.stragglers.get_mut(&sequence),
+            None => self.stragglers.get_mut()?.get_mut(&sequence),
         }
     }
 }

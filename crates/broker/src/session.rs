@@ -540,7 +540,7 @@ impl SessionState {
             retain: entry.retain,
             dup: redelivered && entry.qos > Qos::AtMostOnce,
             packet_id: if entry.qos == Qos::AtMostOnce { 0 } else { packet_id(sequence) },
-            subscription_ids: entry.ids.as_slice(),
+            subscription_ids: entry.ids,
             expiry: message.remaining_expiry(cx.now),
             fan_out: false,
         };

@@ -183,7 +183,7 @@ impl SharedGroup {
     fn records_of(&self, state: &GroupState) -> Vec<OwnedRecord> {
         let opened = GroupRecord::Opened { name: Arc::from(&*self.name), filter: Arc::clone(&self.filter) };
         let enqueued = state.queue.iter().map(|(sequence, entry, _)| {
-            GroupRecord::Queue(QueueRecord::Enqueued { sequence, entry: entry.clone(), from: None })
+            GroupRecord::Queue(QueueRecord::Enqueued { sequence, entry: entry.to_entry(), from: None })
         });
         std::iter::once(opened).chain(enqueued).map(|record| OwnedRecord::Group(self.id, record)).collect()
     }

@@ -15,7 +15,7 @@ pub mod message_record;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crate::body::Body;
+use crate::body::{Body, BodyRef};
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
 use crate::message::{Message, Qos};
 use crate::session::SessionId;
@@ -353,6 +353,41 @@ impl Entry {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.qos > Qos::AtMostOnce && self.loan.is_none()
+    }
+}
+
+/// An [`Entry`] as it lies in its queue.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryRef<'a> {
+    /// The message, or its place in the log.
+    pub body: BodyRef<'a>,
+    /// Subscription identifiers to send along.
+    pub ids: &'a [u32],
+    /// Where it came from, if it is on loan from a shared subscription.
+    pub loan: Option<&'a Loan>,
+    /// Effective guarantee.
+    pub qos: Qos,
+    /// Retain flag to send.
+    pub retain: bool,
+}
+
+impl EntryRef<'_> {
+    /// Whether the entry has to survive a restart, in a queue that does.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.qos > Qos::AtMostOnce && self.loan.is_none()
+    }
+
+    /// An entry of its own.
+    #[must_use]
+    pub fn to_entry(self) -> Entry {
+        Entry {
+            body: self.body.to_body(),
+            ids: self.ids.iter().fold(SubscriptionIds::None, |ids, id| ids.with(Some(*id))),
+            loan: self.loan.map(|loan| Box::new(loan.clone())),
+            qos: self.qos,
+            retain: self.retain,
+        }
     }
 }
 

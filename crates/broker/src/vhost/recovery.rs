@@ -254,7 +254,7 @@ impl Session {
             replay: state.replay.as_ref().is_some_and(|replay| replay.awaits(filter)),
         }));
         for (sequence, entry, stage) in state.queue.iter().filter(|(_, entry, _)| entry.is_durable()) {
-            let enqueued = QueueRecord::Enqueued { sequence, entry: entry.clone(), from: None };
+            let enqueued = QueueRecord::Enqueued { sequence, entry: entry.to_entry(), from: None };
             records.push(SessionRecord::Queue(enqueued));
             if stage == Stage::Released {
                 records.push(SessionRecord::Queue(QueueRecord::Released { sequence }));
