@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Histogram;
@@ -23,6 +24,10 @@ pub struct DiskSpeed {
     pub p50_us: f64,
     /// 99th percentile, in microseconds.
     pub p99_us: f64,
+    /// CPU time of one write and its sync, in microseconds: what a message that has a sync of its own costs at
+    /// least.
+    #[serde(default)]
+    pub cpu_us: f64,
 }
 
 /// The disk beside one run: just before and just after it.
@@ -42,6 +47,7 @@ impl DiskBeside {
             per_second: mean(|speed| speed.per_second),
             p50_us: mean(|speed| speed.p50_us),
             p99_us: mean(|speed| speed.p99_us),
+            cpu_us: mean(|speed| speed.cpu_us),
         }
     }
 }
@@ -62,7 +68,7 @@ impl DiskSpeed {
         file.write_all_at(&vec![0; FILE], 0)?;
         file.sync_all()?;
         let mut syncs = Histogram::default();
-        let began = Instant::now();
+        let (began, ran_before) = (Instant::now(), ran_us());
         while began.elapsed() < time || syncs.count() < 4 {
             let at = syncs.count() as usize * PAGE % FILE;
             let each = Instant::now();
@@ -70,10 +76,17 @@ impl DiskSpeed {
             file.sync_data()?;
             syncs.record(u64::try_from(each.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
+        let cpu_us = (ran_us() - ran_before) / syncs.count() as f64;
         let us = |quantile| syncs.quantile(quantile) as f64 / 1000.0;
         let per_second = syncs.count() as f64 / began.elapsed().as_secs_f64();
-        Ok(DiskSpeed { per_second, p50_us: us(0.5), p99_us: us(0.99) })
+        Ok(DiskSpeed { per_second, p50_us: us(0.5), p99_us: us(0.99), cpu_us })
     }
+}
+
+/// CPU time of this thread, in microseconds.
+fn ran_us() -> f64 {
+    let ran = clock_gettime(ClockId::ThreadCPUTime);
+    ran.tv_sec as f64 * 1e6 + ran.tv_nsec as f64 / 1e3
 }
 
 struct RemoveOnDrop(PathBuf);
@@ -92,7 +105,13 @@ mod tests {
     fn a_measured_disk_has_speed_and_nothing_stays() {
         let dir = std::env::temp_dir().join(format!("tercet-bench-disk-{}", std::process::id()));
         let speed = DiskSpeed::measure(&dir, Duration::ZERO).unwrap();
-        assert!(speed.per_second > 0.0 && speed.p50_us > 0.0 && speed.p99_us >= speed.p50_us, "{speed:?}");
+        assert!(
+            speed.per_second > 0.0
+                && speed.p50_us > 0.0
+                && speed.cpu_us > 0.0
+                && speed.p99_us >= speed.p50_us,
+            "{speed:?}"
+        );
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
         fs::remove_dir(&dir).unwrap();
         assert!(DiskSpeed::measure(Path::new("/dev/null"), Duration::ZERO).is_err());
@@ -100,8 +119,10 @@ mod tests {
 
     #[test]
     fn a_run_is_judged_by_the_disk_before_and_after() {
-        let speed = |p50_us| DiskSpeed { per_second: 1e6 / p50_us, p50_us, p99_us: 2.0 * p50_us };
+        let speed =
+            |p50_us| DiskSpeed { per_second: 1e6 / p50_us, p50_us, p99_us: 2.0 * p50_us, cpu_us: 20.0 };
         let beside = DiskBeside { before: speed(100.0), after: speed(200.0) };
-        assert_eq!(beside.mean(), DiskSpeed { per_second: 7500.0, p50_us: 150.0, p99_us: 300.0 });
+        let mean = DiskSpeed { per_second: 7500.0, p50_us: 150.0, p99_us: 300.0, cpu_us: 20.0 };
+        assert_eq!(beside.mean(), mean);
     }
 }

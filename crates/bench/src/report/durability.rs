@@ -18,6 +18,7 @@ pub(super) const HEADER: &[&str] = &[
     "fdatasync p50 us",
     "p99 us",
     "per second",
+    "its CPU us",
     "in flight / fdatasync",
     "written",
     "waited %",
@@ -37,7 +38,8 @@ pub(super) const TRAFFIC_PREFACE: &str = "Publishers of QoS 1, a topic each, to 
 pub(super) fn preface() -> String {
     format!(
         "The disk is measured beside every run, before its server is started and after it has ended: overwriting \
-         4 KiB of a file that has its blocks, and `fdatasync`, one after the other. A run beside which it did \
+         4 KiB of a file that has its blocks, and `fdatasync`, one after the other, by one thread; the CPU time of \
+         that is what a message costs at least that has a sync of its own (one publisher with window 1). A run beside which it did \
          {NOISE} times more or fewer syncs a second than in the middle of the session is called noisy."
     )
 }
@@ -58,6 +60,7 @@ pub(super) fn row(summary: &Summary, cell: &Cell) -> Vec<String> {
         or_dash(disk.map(|disk| disk.p50_us)),
         or_dash(disk.map(|disk| disk.p99_us)),
         or_dash(disk.map(|disk| disk.per_second)),
+        figure(disk.map(|disk| disk.cpu_us)),
         or_dash(in_flight_by_sync(cell)),
         figure(cell.median.extra.get(WRITTEN).copied()),
         percent(cell.median.waiting_share()),
@@ -86,6 +89,7 @@ pub(super) fn disk_figures(cell: &Cell) -> Vec<(String, f64)> {
         ("fdatasync p50 us", disk.p50_us),
         ("fdatasync p99 us", disk.p99_us),
         ("fdatasync per second", disk.per_second),
+        ("fdatasync cpu us", disk.cpu_us),
     ];
     figures.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
@@ -136,7 +140,7 @@ mod tests {
         let cells: Vec<_> = figures.iter().map(|(peer, _, cpu, _)| (SCENARIO, *peer, *cpu, 1.0)).collect();
         let mut results = results(&cells);
         results.scenarios[0].section = Section::Durable;
-        let speed = DiskSpeed { per_second: 10_000.0, p50_us: 100.0, p99_us: 200.0 };
+        let speed = DiskSpeed { per_second: 10_000.0, p50_us: 100.0, p99_us: 200.0, cpu_us: 20.0 };
         for (run, (_, rate, _, confirm)) in results.runs.iter_mut().zip(figures) {
             let sample = run.sample.as_mut().unwrap();
             sample.rate = *rate;

@@ -138,6 +138,7 @@ fn median_disk(samples: &[&Sample]) -> Option<DiskSpeed> {
         per_second: of(|disk| disk.per_second)?,
         p50_us: of(|disk| disk.p50_us)?,
         p99_us: of(|disk| disk.p99_us)?,
+        cpu_us: of(|disk| disk.cpu_us)?,
     })
 }
 
@@ -245,7 +246,8 @@ pub(super) mod tests {
     #[test]
     fn a_run_beside_a_disk_that_swings_is_noisy() {
         let mut results = results(&[("a", "x", 1.0, 1.0), ("a", "x", 1.0, 1.0), ("a", "x", 1.0, 1.0)]);
-        let speed = |per_second: f64| DiskSpeed { per_second, p50_us: 1e6 / per_second, p99_us: 1.0 };
+        let speed =
+            |per_second: f64| DiskSpeed { per_second, p50_us: 1e6 / per_second, p99_us: 1.0, cpu_us: 1.0 };
         for (run, after) in results.runs.iter_mut().zip([100.0, 120.0, 160.0]) {
             if let Some(sample) = &mut run.sample {
                 sample.disk = Some(DiskBeside { before: speed(100.0), after: speed(after) });
