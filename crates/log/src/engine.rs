@@ -125,7 +125,7 @@ pub enum Resolved {
 pub struct Extent {
     /// Its first position.
     pub first: Position,
-    /// The position behind its last batch.
+    /// The position behind its last batch, or a little more where what followed it is gone.
     pub end: Position,
     /// Bytes it takes up.
     pub bytes: u64,

@@ -1,5 +1,8 @@
 //! The engine on real files: kept against a model, cut short, damaged, trimmed.
 
+mod directory;
+mod faults;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
