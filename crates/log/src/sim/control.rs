@@ -71,8 +71,13 @@ impl Control {
         self.broken.insert(inode);
     }
 
+    /// A new process cannot know what failed before.
+    pub(super) fn forget_errors(&mut self) {
+        self.broken.clear();
+    }
+
     pub(super) fn check_sync(&mut self, inode: Inode, path: &Path) {
-        if self.broken.contains(&inode) && !self.is_off() {
+        if !self.is_off() && self.broken.remove(&inode) {
             self.violations.push(format!("{} was synced again after an error", path.display()));
         }
     }

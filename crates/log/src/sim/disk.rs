@@ -191,6 +191,11 @@ impl SimDisk {
         self.0.state.lock().control.violations.clone()
     }
 
+    /// The files are opened by another process from now on, which cannot know of errors before.
+    pub fn forget_errors(&self) {
+        self.0.state.lock().control.forget_errors();
+    }
+
     /// Files and their lengths, in order.
     #[must_use]
     pub fn files(&self) -> Vec<(PathBuf, u64)> {

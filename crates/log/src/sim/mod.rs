@@ -7,7 +7,7 @@
 //! ([`SimDisk::set_capacity`]), bits to turn over ([`SimDisk::flip`]), syncs to wait ([`SimDisk::hold_syncs`]).
 //!
 //! - [`disk`], [`open_file`]: the operations. [`control`]: what is done from outside, and watched.
-//! - [`chance`]: random numbers of a seed. [`fault`]: what goes wrong. [`history`]: a recorded run.
+//! - [`chance`]: random numbers of a seed. [`fault`]: what goes wrong. [`history`]: a recorded run. [`seeds`]: many runs.
 //! - [`content`], [`file`], [`tree`]: bytes, a file, the names: pure data, changed by [`tree::Step`]s alone.
 //!
 //! What it assumes of file systems: a sector is written whole or not at all; unsynced sectors reach the disk in any order or not
@@ -23,6 +23,7 @@ mod fault;
 mod file;
 mod history;
 mod open_file;
+mod seeds;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -31,3 +32,4 @@ pub use self::chance::Chance;
 pub use self::disk::{Counts, SimDisk};
 pub use self::fault::{Fault, Operation};
 pub use self::history::History;
+pub use self::seeds::for_each_seed;
