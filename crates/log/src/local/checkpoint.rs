@@ -13,7 +13,7 @@ use super::chain::{BODY, ChainReader, Found};
 use super::log::Shared;
 use super::metrics::Counters;
 use super::page::{NotAPage, PAGE, Page, PageKind};
-use super::segment::error;
+use super::segment::{create, error};
 use crate::batch::{BATCH_HEADER, Batch};
 use crate::disk::File;
 use crate::engine::{Checkpoint, CheckpointWriter, PartReader};
@@ -38,7 +38,7 @@ pub(crate) fn begin(shared: &Shared) -> Result<Box<dyn CheckpointWriter + '_>, L
     }
     let mut salt = [0; 8];
     let created = getrandom::fill(&mut salt).map_err(io::Error::other).and_then(|()| {
-        let file = shared.disk.create(&path)?;
+        let file = create(&*shared.disk, &path)?;
         let page = Page {
             kind: PageKind::Checkpoint,
             shard: shared.shard,

@@ -106,6 +106,8 @@ impl LocalLog {
         disk.create_dir(dir).map_err(|source| error("create", dir, source))?;
         let parent = dir.parent().unwrap_or(Path::new(""));
         disk.sync_dir(parent).map_err(|source| error("sync", parent, source))?;
+        // What a process has named that was killed before it could sync: a checkpoint is acted upon as soon as it is seen.
+        disk.sync_dir(dir).map_err(|source| error("sync", dir, source))?;
         remove_unfinished(&*disk, dir)?;
         let (list, spare) = find(&*disk, dir, shard)?;
         let space = Space::new(&options, list.last().map(|last| last.len), spare);

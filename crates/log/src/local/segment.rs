@@ -28,13 +28,15 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     /// Length of the file.
     pub(crate) len: u64,
+    /// Whether a write or sync of it has failed: the file must not be used again.
+    pub(crate) failed: bool,
     /// Its first page. One that is damaged matters only if batches are read from the segment.
     page: Result<Page, NotAPage>,
 }
 
 impl Segment {
     pub(crate) fn new(page: Page, dir: &Path, len: u64) -> Self {
-        Self { first: page.first, path: dir.join(name(page.first)), len, page: Ok(page) }
+        Self { first: page.first, path: dir.join(name(page.first)), len, failed: false, page: Ok(page) }
     }
 
     /// It, when its file has been cut to `len` bytes.
@@ -122,7 +124,18 @@ fn look_at(disk: &dyn Disk, dir: &Path, shard: u32, first: Position) -> Result<S
         let belongs = page.first == first && page.shard == shard;
         if belongs { Ok(page) } else { Err(NotAPage::Misplaced) }
     });
-    Ok(Segment { first, path, len, page })
+    Ok(Segment { first, path, len, failed: false, page })
+}
+
+/// Creates a file in the place of one that an attempt before may have left behind.
+pub(crate) fn create(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn File>> {
+    match disk.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(path)?;
+            disk.create(path)
+        }
+        result => result,
+    }
 }
 
 pub(crate) fn error(operation: &'static str, path: &Path, source: io::Error) -> LogError {
@@ -157,6 +170,13 @@ impl SegmentList {
             bytes: segment.len,
         };
         self.list.iter().enumerate().map(extent).collect()
+    }
+
+    /// A write or sync of the last segment has failed.
+    pub(crate) fn last_failed(&mut self) {
+        if let Some(last) = self.list.last_mut() {
+            *last = Arc::new(Segment { failed: true, ..Segment::clone(last) });
+        }
     }
 
     /// Adds the segment that is appended to from now on, in the place of one that begins where it does.

@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use super::log::{LocalOptions, Shared};
 use super::metrics::Counters;
 use super::page::PAGE;
-use super::segment::{SPARE, Segment, error};
+use super::segment::{SPARE, Segment, create, error};
 use crate::disk::File;
 use crate::error::LogError;
 
@@ -184,7 +184,7 @@ impl Shared {
             let mut state = self.space.state.lock();
             let fits =
                 (state.next..=state.next.saturating_mul(2).min(self.options.largest)).contains(&segment.len);
-            let keep = fits && self.space.spare_bytes() == 0 && !state.making;
+            let keep = fits && !segment.failed && self.space.spare_bytes() == 0 && !state.making;
             state.making |= keep;
             keep
         };
@@ -258,7 +258,7 @@ impl Shared {
 
     fn fill(&self, len: u64) -> io::Result<()> {
         let path = self.dir.join(UNFINISHED);
-        let filled = self.disk.create(&path).and_then(|file| {
+        let filled = create(&*self.disk, &path).and_then(|file| {
             file.allocate(len)?;
             let zeros = vec![0; PIECE.min(len as usize)];
             for at in (0..len).step_by(PIECE) {

@@ -12,7 +12,7 @@ use super::log::{Durability, Shared};
 use super::metrics::Counters;
 use super::page::{PAGE, Page, PageKind};
 use super::scan::Tail;
-use super::segment::{Segment, error, name, position_after};
+use super::segment::{Segment, create, error, name, position_after};
 use super::space::{NEXT, is_full};
 use crate::batch::{BATCH_HEADER, Batch};
 use crate::disk::File;
@@ -237,7 +237,13 @@ impl Shared {
         Counters::add(&self.counters.other_bytes, PAGE);
         self.files.forget(&path);
         let segment = Arc::new(Segment::new(page, &self.dir, len));
-        self.segments.write().push(Arc::clone(&segment));
+        {
+            let mut segments = self.segments.write();
+            if writer.failed {
+                segments.last_failed();
+            }
+            segments.push(Arc::clone(&segment));
+        }
         self.space.begun(&self.options, len);
         let finished = writer.active.replace(Active { file, segment, salt: page.salt });
         writer.next = page.first;
@@ -258,7 +264,7 @@ impl Shared {
             }
             None => {
                 Counters::add(&self.counters.unprepared, 1);
-                let file = self.disk.create(&next)?;
+                let file = create(&*self.disk, &next)?;
                 let len = self.allocate(&*file, need)?;
                 (file, len)
             }
