@@ -223,8 +223,11 @@ impl GroupCommit {
         Committer::start(self, listener)
     }
 
-    /// Runs `operation`; all it stages is one unit that becomes durable as a whole or not at all. May be nested. It must
-    /// not wait for anything to become durable: no batch is sealed before it returns.
+    /// Runs `operation`; all it stages is one unit that becomes durable as a whole or not at all. May be nested.
+    ///
+    /// It must not wait for anything to become durable: no batch is sealed before it returns. And it is to be entered
+    /// *before* any lock is taken that an operation inside may wait for, as entering waits while a batch is being sealed
+    /// and that waits for those who are inside.
     pub fn together<R>(&self, operation: impl FnOnce() -> R) -> R {
         let _inside = self.gate.enter();
         operation()
