@@ -19,7 +19,8 @@ use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::log::{Hold, LocalLog, LocalOptions};
+use super::log::{Durability, Hold, LocalLog, LocalOptions};
+use super::meta::{LocalMeta, META_DIR};
 use super::segment::error;
 use crate::disk::Disk;
 use crate::error::LogError;
@@ -104,6 +105,15 @@ impl DataDirectory {
     pub fn open_shard(&self, shard: u32, options: LocalOptions) -> Result<LocalLog, LogError> {
         let options = LocalOptions { hold: Some(self.hold()), ..options };
         LocalLog::open(self.disk(), &shard_dir(shard), shard, options)
+    }
+
+    /// Opens the metadata, or begins it.
+    ///
+    /// # Errors
+    /// As [`LocalMeta::open`].
+    pub fn open_meta(&self, durability: Durability) -> Result<LocalMeta, LogError> {
+        let options = LocalOptions { durability, hold: Some(self.hold()), ..LocalOptions::default() };
+        LocalMeta::open(self.disk(), Path::new(META_DIR), options)
     }
 
     pub(crate) fn hold(&self) -> Arc<dyn Hold> {

@@ -11,12 +11,15 @@
 //! - [`space`]: the one spare segment and the thread that prepares it.
 //! - [`chain`], [`scan`]: batches read in order; what is a torn end, and what is damage.
 //! - [`checkpoint`]: the file from which recovery begins.
+//! - [`meta`], [`fabric`]: metadata on the same engine, and a bus without peers.
 //! - [`metrics`]: what the engine has done so far.
 
 mod chain;
 mod checkpoint;
 mod data_directory;
+mod fabric;
 mod log;
+mod meta;
 mod metrics;
 mod page;
 mod scan;
@@ -27,6 +30,8 @@ mod tests;
 mod writer;
 
 pub use data_directory::DataDirectory;
+pub use fabric::LocalFabric;
 pub use log::{Durability, Hold, LocalLog, LocalOptions};
+pub use meta::{LocalMeta, META_DIR, META_SHARD};
 pub use metrics::{LogMetrics, SYNC_BUCKETS};
 pub use segment::FIRST_POSITION;
