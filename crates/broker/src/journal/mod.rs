@@ -1,9 +1,16 @@
 //! The seam to the log: records go in, positions come out, one watermark says what is durable.
+//!
+//! - [`LogJournal`]: the journal above a log.
+
+mod accounts;
+mod log_journal;
 
 pub use tercet_log::position::{Place, Position};
 
 use crate::body::Stored;
 use crate::record::Record;
+
+pub use log_journal::{LogJournal, ReadBackError};
 
 /// Where records go. Called under the lock of the state they change, so log order is queue order.
 ///

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tercet_log::record::{RECORD_HEADER, RecordHeader, Records, write_record};
+use tercet_log::record::{RecordHeader, Records, write_record};
 
 use crate::body::Stored;
 use crate::message::{Author, Message, Payload, PropertyEncoding, Qos};
