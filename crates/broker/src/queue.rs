@@ -104,6 +104,11 @@ impl Queue {
         sequence < self.recorded_below && entry.is_durable()
     }
 
+    /// Whether the durable entry with this sequence was recorded.
+    pub(crate) fn records(&self, sequence: u64) -> bool {
+        sequence < self.recorded_below
+    }
+
     /// The messages' records that are held by the entries of this queue, one for each entry.
     pub(crate) fn held(&self) -> impl Iterator<Item = Stored> {
         let recorded = self.iter().take_while(|(sequence, ..)| *sequence < self.recorded_below);
@@ -128,7 +133,23 @@ impl Queue {
 
     /// A sequence may leave a gap: what is not durable takes sequences without a record.
     fn enqueue(&mut self, sequence: u64, entry: Entry) {
-        let Some(gap) = sequence.checked_sub(self.next_sequence()) else { return };
+        if sequence < self.next_sequence() {
+            return;
+        }
+        self.advance_to(sequence);
+        self.live += 1;
+        self.ready += 1;
+        self.ready_bytes += entry.body.size();
+        self.temperature.comes(entry.body.message());
+        self.slots.push_back(Slot::new(entry));
+    }
+
+    /// Sees to it that no entry gets a sequence below this one any more.
+    pub(crate) fn advance_to(&mut self, sequence: u64) {
+        let gap = sequence.saturating_sub(self.next_sequence());
+        if gap == 0 {
+            return;
+        }
         if self.slots.is_empty() || gap > SPARSE as u64 {
             self.set_aside(self.slots.len());
             self.base = sequence;
@@ -136,11 +157,6 @@ impl Queue {
         } else {
             (0..gap).for_each(|_| self.slots.push_back(Slot::Settled));
         }
-        self.live += 1;
-        self.ready += 1;
-        self.ready_bytes += entry.body.size();
-        self.temperature.comes(entry.body.message());
-        self.slots.push_back(Slot::new(entry));
     }
 
     fn settle(&mut self, sequence: u64) -> Option<Entry> {
@@ -312,6 +328,13 @@ impl Queue {
     /// where that is not recorded.
     pub(crate) fn mark_redelivered(&mut self) {
         self.redelivered = self.next_sequence();
+    }
+
+    /// Notes that one entry may have been handed out before.
+    pub(crate) fn mark_entry_redelivered(&mut self, sequence: u64) {
+        if let Some(slot) = self.slot_mut(sequence).filter(|slot| !slot.is_settled()) {
+            slot.set_redelivered();
+        }
     }
 
     /// All entries that are not settled, oldest first.

@@ -17,6 +17,7 @@ use crate::filter;
 use crate::journal::{Journal, Position};
 use crate::limits::Limits;
 use crate::message::Message;
+use crate::record::checkpoint_record::RetainedSlice;
 use crate::record::{Record, RetainedRecord};
 
 /// The retained messages of a virtual host.
@@ -86,11 +87,6 @@ impl Retained {
         self.table.read().values.get(topic).and_then(|value| value.body.message().cloned())
     }
 
-    /// All messages in memory, in the order of their topics.
-    pub(crate) fn all(&self) -> Vec<Arc<Message>> {
-        self.table.read().values.values().filter_map(|value| value.body.message().cloned()).collect()
-    }
-
     /// Number of the latest change.
     pub(crate) fn version(&self) -> u64 {
         self.table.read().version
@@ -133,6 +129,41 @@ impl Retained {
         let table = self.table.read();
         let held = table.values.values().filter(|value| value.held);
         held.filter_map(|value| value.body.stored()).for_each(&mut look);
+    }
+
+    /// A copy of the recorded values behind `after`, looking at no more than `most` topics.
+    pub(crate) fn image(
+        &self,
+        after: Option<&Arc<str>>,
+        most: usize,
+        journal: &dyn Journal,
+    ) -> RetainedSlice {
+        let table = self.table.read();
+        let mut slice = RetainedSlice { cut: journal.cut(), last: None, values: Vec::new() };
+        let start = after.map_or(Bound::Unbounded, |topic| Bound::Excluded(&**topic));
+        let range = table.values.range::<str, _>((start, Bound::Unbounded));
+        for (scanned, (topic, value)) in range.enumerate() {
+            if let Some(stored) = value.body.stored().filter(|_| value.held) {
+                slice.values.push((Arc::clone(topic), stored, value.expires_at_ms));
+            }
+            if scanned + 1 >= most {
+                slice.last = Some(Arc::clone(topic));
+                break;
+            }
+        }
+        slice
+    }
+
+    /// The records that make up the recorded values, in the order of their topics.
+    pub(crate) fn records(&self) -> Vec<RetainedRecord> {
+        let table = self.table.read();
+        let held = table.values.iter().filter(|(_, value)| value.held);
+        held.map(|(topic, value)| RetainedRecord::Set {
+            topic: Arc::clone(topic),
+            body: value.body.clone(),
+            expires_at_ms: value.expires_at_ms,
+        })
+        .collect()
     }
 
     /// Up to `most` matching messages behind `after`, looking at no more than `scan` topics. Values changed

@@ -200,6 +200,24 @@ impl SharedGroup {
         self.backlog.store(state.queue.ready() > 0, Relaxed);
     }
 
+    /// Looks at the queue if it is recorded.
+    pub(crate) fn with_recorded_queue<R>(&self, look: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+        let mut state = self.state.lock();
+        state.recorded.then(|| look(&mut state.queue))
+    }
+
+    /// Looks at the queue, or moves what is in it.
+    pub(crate) fn with_queue(&self, look: &mut dyn FnMut(&mut Queue)) {
+        look(&mut self.state.lock().queue);
+    }
+
+    /// Changes the queue while it is being rebuilt.
+    pub(crate) fn restore_queue(&self, change: impl FnOnce(&mut Queue)) {
+        let mut state = self.state.lock();
+        change(&mut state.queue);
+        self.backlog.store(state.queue.ready() > 0, Relaxed);
+    }
+
     /// Marks a group that comes from the log.
     pub(crate) fn restored(&self) {
         let mut state = self.state.lock();

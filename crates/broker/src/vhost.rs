@@ -7,10 +7,16 @@
 //! - [`subscribing`]: subscribe and unsubscribe.
 //! - [`publishing`]: publish, acknowledge, QoS 2.
 //! - [`recovery`]: the virtual host from its records, and its records from the virtual host.
+//! - [`log_recovery`]: the virtual host from its log.
+//! - [`checkpoint`]: what spares recovery most of the log.
+//! - [`relocation`]: messages moved out of parts of the log that are mostly dead.
 
+pub mod checkpoint;
 pub mod connection;
+pub mod log_recovery;
 pub mod publishing;
 pub mod recovery;
+pub mod relocation;
 pub mod subscribing;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use crate::message::{Properties, PropertyEncoding, Publication, Qos};
 use crate::session::SessionId;
 
 /// The message published for a client that leaves without saying goodbye.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Will {
     /// Topic to publish to.
     pub topic: Arc<str>,

@@ -65,19 +65,19 @@ impl Accounts {
 
     /// The first holder of a record that was not held by anybody.
     pub(super) fn hold_first(&self, stored: &Stored) {
-        self.adopt(stored, 1);
-    }
-
-    /// Holders that come from the log.
-    pub(super) fn adopt(&self, stored: &Stored, holders: u32) {
         if stored.shared {
-            let shared = Shared { holders, len: stored.len };
-            self.shard(stored.place()).lock().shared.insert(stored.place(), shared);
+            self.adopt_shared(stored, 1);
         }
         self.add_live(stored.place().batch, u64::from(stored.len));
     }
 
-    /// Bytes of many records that are not shared, all of one part of the log.
+    /// Holders of a shared record that come from the log. Its bytes are added by [`Accounts::add_live`].
+    pub(super) fn adopt_shared(&self, stored: &Stored, holders: u32) {
+        let shared = Shared { holders, len: stored.len };
+        self.shard(stored.place()).lock().shared.insert(stored.place(), shared);
+    }
+
+    /// So many more bytes of a part of the log are held.
     pub(super) fn add_live(&self, batch: Position, bytes: u64) {
         *self.live.lock().entry(batch).or_default() += bytes;
     }

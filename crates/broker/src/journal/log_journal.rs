@@ -116,10 +116,18 @@ impl LogJournal {
     /// Reads many messages back, those that are neighbours in the log at once. Shows each with its index in `wanted`, in the
     /// order of the log. Blocks on the disk.
     pub fn read_run(&self, wanted: &[Stored], each: &mut dyn FnMut(usize, Result<Message, ReadBackError>)) {
+        self.read_records(wanted, &mut |index, place, record| {
+            let Some(stored) = wanted.get(index) else { return };
+            each(index, record.and_then(|record| decode(record, stored, place)));
+        });
+    }
+
+    /// The same for the records as they are, without a look at what they say.
+    pub(crate) fn read_records(&self, wanted: &[Stored], each: &mut EachRecord<'_>) {
         let mut order: Vec<(Place, usize)> =
             wanted.iter().enumerate().map(|(index, stored)| (self.current(stored).place(), index)).collect();
         order.sort_unstable();
-        let mut bytes = Vec::new();
+        let (mut bytes, mut single) = (Vec::new(), Vec::new());
         let mut rest = &order[..];
         while let Some(((first, _), _)) = rest.split_first() {
             let (count, length) = neighbours(rest, wanted);
@@ -128,16 +136,16 @@ impl LogJournal {
             bytes.clear();
             let whole = self.commit.read(*first, length, &mut bytes).is_ok();
             for (place, index) in run {
-                let Some(stored) = wanted.get(*index) else { continue };
+                let length = wanted.get(*index).map_or(0, |stored| stored.len as usize);
                 let start = (place.offset - first.offset) as usize;
-                let record = bytes.get(start..start + stored.len as usize).filter(|_| whole);
-                each(
-                    *index,
-                    match record {
-                        Some(record) => decode(record, stored, *place),
-                        None => self.read(stored),
-                    },
-                );
+                if let Some(record) = bytes.get(start..start + length).filter(|_| whole) {
+                    each(*index, *place, Ok(record));
+                    continue;
+                }
+                // One of them cannot be read: which one?
+                single.clear();
+                let read = self.commit.read(*place, length, &mut single);
+                each(*index, *place, read.map(|()| &single[..]).map_err(ReadBackError::from));
             }
         }
     }
@@ -147,12 +155,12 @@ impl LogJournal {
         self.accounts.current(stored)
     }
 
-    /// Takes over a record that this many hold in what was rebuilt from the log.
-    pub(crate) fn adopt(&self, stored: &Stored, holders: u32) {
-        self.accounts.adopt(stored, holders);
+    /// Takes over a shared record that this many hold in what was rebuilt from the log.
+    pub(crate) fn adopt_shared(&self, stored: &Stored, holders: u32) {
+        self.accounts.adopt_shared(stored, holders);
     }
 
-    /// Takes over records that are not shared: so many bytes of the part of the log that begins at `batch`.
+    /// Takes over the bytes that are held in the extent that begins at `batch`.
     pub(crate) fn adopt_bytes(&self, batch: Position, bytes: u64) {
         self.accounts.add_live(batch, bytes);
     }
@@ -203,6 +211,9 @@ impl LogJournal {
         stored
     }
 }
+
+/// Is shown a record with its index and its place.
+pub(crate) type EachRecord<'a> = dyn FnMut(usize, Place, Result<&[u8], ReadBackError>) + 'a;
 
 /// How many of the records at the beginning of `order` are read at once, and how many bytes that is: those of one batch with
 /// little between them.

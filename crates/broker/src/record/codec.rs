@@ -162,11 +162,11 @@ fn read_known(kind: RecordKind, body: &[u8], place: Place) -> Result<Decoded, Ma
     Ok(Decoded::Change(record))
 }
 
-fn check_vhost(number: u64) -> Result<(), Malformed> {
+pub(super) fn check_vhost(number: u64) -> Result<(), Malformed> {
     if number == DEFAULT_VHOST { Ok(()) } else { Err(Malformed::NoMeaning("the virtual host")) }
 }
 
-fn put_owner(out: &mut Vec<u8>, owner: u8, id: u64) {
+pub(super) fn put_owner(out: &mut Vec<u8>, owner: u8, id: u64) {
     out.push(owner);
     put_number(out, id);
 }
@@ -451,4 +451,4 @@ fn put_retained_record(out: &mut Vec<u8>, place: Place, record: &RetainedRecord,
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -105,6 +105,18 @@ pub fn read(bytes: &[u8], stored: &Stored) -> Result<Message, Malformed> {
     Ok(message)
 }
 
+/// Whether the bytes are the whole record of a message, with the checksum it was written with.
+pub(crate) fn is_intact(bytes: &[u8]) -> bool {
+    match Records::new(bytes).next() {
+        Some(Ok(record)) => {
+            record.header.kind == RecordKind::Message as u8
+                && record.encoded_len() == bytes.len()
+                && checked(record.body).is_ok()
+        }
+        _ => false,
+    }
+}
+
 fn checked(body: &[u8]) -> Result<&[u8], Malformed> {
     let (crc, rest) = body.split_first_chunk::<CHECKSUM>().ok_or(Malformed::Truncated)?;
     if crc32c::crc32c(rest) == u32::from_le_bytes(*crc) { Ok(rest) } else { Err(Malformed::Checksum) }

@@ -2,12 +2,14 @@
 //!
 //! - [`codec`]: records as bytes.
 //! - [`message_record`]: the record of a message, which the others refer to.
+//! - [`checkpoint_record`]: the records of a checkpoint, which are images instead of changes.
 //!
 //! A record never says what was asked, only what happened: which sequence a message got, which entry was
 //! settled and why. So applying one consults no clock, routing, policy or configuration, and an unknown id is
 //! skipped. Each record has a kind, a version and a must-understand flag; a reader that meets an unknown kind
 //! with the flag set must stop, without it may skip.
 
+pub mod checkpoint_record;
 pub mod codec;
 mod fields;
 pub mod message_record;
@@ -323,6 +325,16 @@ pub enum QueueRecord {
 }
 
 impl QueueRecord {
+    /// The sequence it is about.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        match self {
+            Self::Enqueued { sequence, .. }
+            | Self::Settled { sequence, .. }
+            | Self::Released { sequence } => *sequence,
+        }
+    }
+
     fn kind(&self) -> RecordKind {
         match self {
             Self::Enqueued { .. } => RecordKind::Enqueued,
@@ -378,12 +390,18 @@ impl EntryRef<'_> {
         self.qos > Qos::AtMostOnce && self.loan.is_none()
     }
 
+    /// The subscription identifiers, of their own.
+    #[must_use]
+    pub fn subscription_ids(&self) -> SubscriptionIds {
+        self.ids.iter().fold(SubscriptionIds::None, |ids, id| ids.with(Some(*id)))
+    }
+
     /// An entry of its own.
     #[must_use]
     pub fn to_entry(self) -> Entry {
         Entry {
             body: self.body.to_body(),
-            ids: self.ids.iter().fold(SubscriptionIds::None, |ids, id| ids.with(Some(*id))),
+            ids: self.subscription_ids(),
             loan: self.loan.map(|loan| Box::new(loan.clone())),
             qos: self.qos,
             retain: self.retain,

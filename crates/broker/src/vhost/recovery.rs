@@ -5,6 +5,9 @@
 //! [`Recovery::finish`], which turns the restart itself into what it is for the sessions: every connection is gone.
 //!
 //! The log may end anywhere; whatever prefix of it is left gives a consistent virtual host.
+//!
+//! A checkpoint may come before the log: its images are put in place ([`Recovery::load`]), and a record is applied to
+//! what an image shows only if it is not in the image already, which its place says.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,9 +18,12 @@ use hashbrown::{HashMap, HashSet};
 use crate::body::{Body, Stored};
 use crate::clock::Now;
 use crate::filter;
-use crate::message::Message;
-use crate::queue::Stage;
-use crate::record::{GroupRecord, OwnedRecord, QueueRecord, RetainedRecord, SessionRecord, SettleReason};
+use crate::journal::{Place, Position};
+use crate::queue::{Queue, Stage};
+use crate::record::checkpoint_record::{CheckpointRecord, Owner, QueueSlice, SessionImage, SliceEntry};
+use crate::record::{
+    Entry, GroupRecord, OwnedRecord, QueueRecord, RetainedRecord, SessionRecord, SettleReason,
+};
 use crate::route::Subscription;
 use crate::session::{Session, SessionId, SessionState};
 use crate::shared_group::{GroupId, SharedGroup};
@@ -27,11 +33,42 @@ use crate::vhost::subscribing::split_share;
 /// A virtual host while it is being rebuilt.
 pub struct Recovery<'a> {
     vhost: &'a Vhost,
-    sessions: HashMap<SessionId, Arc<Session>>,
-    groups: HashMap<GroupId, Arc<SharedGroup>>,
+    sessions: HashMap<SessionId, Restored<Session>>,
+    groups: HashMap<GroupId, Restored<SharedGroup>>,
+    /// Cuts of the slices of retained topics, by their last topics, in order.
+    retained: Vec<(Option<Arc<str>>, Place)>,
     last_session: u64,
     last_group: u64,
 }
+
+/// Something that is being rebuilt, and which records are in it already.
+struct Restored<T> {
+    object: Arc<T>,
+    /// Cut of the image; everything counts for what comes from records alone.
+    cut: Place,
+    /// Cuts of the slices of its queue, by the sequences behind them, in order.
+    slices: Vec<(u64, Place)>,
+}
+
+impl<T> Restored<T> {
+    fn new(object: Arc<T>, cut: Place) -> Self {
+        Self { object, cut, slices: Vec::new() }
+    }
+
+    /// Whether a record at `place` about this sequence of its queue is still to be applied.
+    fn awaits(&self, sequence: u64, place: Place) -> bool {
+        let slice = self.slices.partition_point(|(end, _)| *end <= sequence);
+        place >= self.slices.get(slice).map_or(self.cut, |(_, cut)| *cut)
+    }
+}
+
+/// Behind all cuts.
+const ALWAYS: Place = Place { batch: Position::new(u64::MAX), offset: u32::MAX };
+
+/// An image in a checkpoint does not fit to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the checkpoint contradicts itself: {0}")]
+pub struct Contradiction(&'static str);
 
 impl Vhost {
     /// Starts to rebuild the state from records. The virtual host must be new; serve clients after
@@ -42,6 +79,7 @@ impl Vhost {
             vhost: self,
             sessions: HashMap::new(),
             groups: HashMap::new(),
+            retained: Vec::new(),
             last_session: 0,
             last_group: 0,
         }
@@ -50,7 +88,7 @@ impl Vhost {
     /// The records that rebuild everything durable as it is now: what a log may be cut down to. Sessions and groups
     /// come in the order of their ids, retained values in that of their topics. Nothing may change meanwhile.
     #[must_use]
-    pub fn checkpoint(&self) -> Vec<OwnedRecord> {
+    pub fn durable_records(&self) -> Vec<OwnedRecord> {
         let mut records = Vec::new();
         let mut groups: Vec<_> = self.groups.lock().values().cloned().collect();
         groups.sort_unstable_by_key(|group| group.id());
@@ -64,9 +102,7 @@ impl Vhost {
                 session.records().into_iter().map(|record| OwnedRecord::Session(session.id(), record)),
             );
         }
-        let durable = |message: &Arc<Message>| message.publisher != SessionId::BROKER;
-        let retained = self.retained.all().into_iter().filter(durable);
-        records.extend(retained.map(|message| OwnedRecord::Retained(RetainedRecord::set(message))));
+        records.extend(self.retained.records().into_iter().map(OwnedRecord::Retained));
         records
     }
 }
@@ -88,48 +124,51 @@ impl Recovery<'_> {
     /// [`Recovery::finish`].
     pub fn for_each_holder(&self, mut look: impl FnMut(Stored)) {
         for session in self.sessions.values() {
-            session.lock().queue.held().for_each(&mut look);
+            session.object.lock().queue.held().for_each(&mut look);
         }
         for group in self.groups.values() {
-            group.for_each_held(&mut look);
+            group.object.for_each_held(&mut look);
         }
         self.vhost.retained.for_each_held(&mut look);
     }
 
     /// Applies the next record.
     pub fn apply(&mut self, record: OwnedRecord) {
+        self.apply_at(record, ALWAYS);
+    }
+
+    /// Applies the next record, which is at `place` of the log, unless an image shows it already.
+    pub fn apply_at(&mut self, record: OwnedRecord, place: Place) {
         match record {
-            OwnedRecord::Session(id, record) => self.apply_to_session(id, record),
-            OwnedRecord::Group(id, record) => self.apply_to_group(id, record),
-            OwnedRecord::Retained(record) => {
-                if let RetainedRecord::Set { body, .. } = &record {
-                    self.note_publisher(body);
-                }
-                self.vhost.retained.apply(record);
-            }
+            OwnedRecord::Session(id, record) => self.apply_to_session(id, record, place),
+            OwnedRecord::Group(id, record) => self.apply_to_group(id, record, place),
+            OwnedRecord::Retained(record) => self.apply_to_retained(record, place),
         }
     }
 
-    fn apply_to_session(&mut self, id: SessionId, record: SessionRecord) {
+    /// Notes who published a message: session ids are never used again, not even those of sessions that only published.
+    pub fn note_publisher(&mut self, publisher: SessionId) {
+        self.last_session = self.last_session.max(publisher.0);
+    }
+
+    fn note_publisher_of(&mut self, body: &Body) {
+        if let Body::Memory(message) = body {
+            self.note_publisher(message.publisher);
+        }
+    }
+
+    fn apply_to_session(&mut self, id: SessionId, record: SessionRecord, place: Place) {
         self.last_session = self.last_session.max(id.0);
+        if let SessionRecord::Queue(record) = record {
+            return self.apply_to_session_queue(id, record, place);
+        }
         if let SessionRecord::Opened { client_id, user, expiry } = &record
             && !self.sessions.contains_key(&id)
         {
-            let state = SessionState::new(*expiry, user.clone());
-            let session = Arc::new(Session::new(id, Arc::clone(client_id), state));
-            self.vhost.registry.shard(client_id).insert(Arc::clone(&session));
-            self.sessions.insert(id, session);
+            self.insert_session(id, Arc::clone(client_id), user.clone(), *expiry, Place::default());
         }
-        if let SessionRecord::Queue(QueueRecord::Enqueued { entry, from, .. }) = &record {
-            self.note_publisher(&entry.body);
-            if let Some((group, sequence)) = from
-                && let Some(group) = self.groups.get(group)
-            {
-                let (sequence, reason) = (*sequence, SettleReason::HandedOver);
-                group.apply(QueueRecord::Settled { sequence, reason });
-            }
-        }
-        let Some(session) = self.sessions.get(&id).cloned() else { return };
+        let Some(restored) = self.sessions.get(&id).filter(|restored| place >= restored.cut) else { return };
+        let session = Arc::clone(&restored.object);
         let ended = matches!(record, SessionRecord::Ended);
         let mut state = session.lock();
         if matches!(record, SessionRecord::Offline { .. }) {
@@ -144,33 +183,155 @@ impl Recovery<'_> {
         }
     }
 
-    fn apply_to_group(&mut self, id: GroupId, record: GroupRecord) {
+    fn apply_to_session_queue(&mut self, id: SessionId, record: QueueRecord, place: Place) {
+        if let QueueRecord::Enqueued { entry, from, .. } = &record {
+            self.note_publisher_of(&entry.body);
+            if let Some((group, sequence)) = from
+                && let Some(group) = self.groups.get(group)
+                && group.awaits(*sequence, place)
+            {
+                let (sequence, reason) = (*sequence, SettleReason::HandedOver);
+                group.object.apply(QueueRecord::Settled { sequence, reason });
+            }
+        }
+        let Some(restored) = self.sessions.get(&id) else { return };
+        if restored.awaits(record.sequence(), place) {
+            restored.object.lock().queue.apply(record);
+        }
+    }
+
+    fn insert_session(
+        &mut self,
+        id: SessionId,
+        client_id: Arc<str>,
+        user: Option<Arc<str>>,
+        expiry: u32,
+        cut: Place,
+    ) -> Arc<Session> {
+        let state = SessionState::new(expiry, user);
+        let session = Arc::new(Session::new(id, client_id, state));
+        self.vhost.registry.shard(session.client_id()).insert(Arc::clone(&session));
+        self.sessions.insert(id, Restored::new(Arc::clone(&session), cut));
+        session
+    }
+
+    fn apply_to_group(&mut self, id: GroupId, record: GroupRecord, place: Place) {
         self.last_group = self.last_group.max(id.0);
+        let known = self.groups.get(&id);
         match record {
             GroupRecord::Opened { name, filter } => {
-                let group = Arc::new(SharedGroup::new(id, &name, filter));
-                group.restored();
-                self.groups.insert(id, group);
+                if known.is_none_or(|group| place >= group.cut) {
+                    self.insert_group(id, &name, filter, Place::default());
+                }
             }
+            // With its images: what may follow builds it from the beginning.
             GroupRecord::Ended => {
-                self.groups.remove(&id);
+                if known.is_some_and(|group| place >= group.cut) {
+                    self.groups.remove(&id);
+                }
             }
             GroupRecord::Queue(record) => {
-                if let QueueRecord::Enqueued { entry, .. } = &record {
-                    self.note_publisher(&entry.body);
-                }
-                if let Some(group) = self.groups.get(&id) {
+                if let Some(group) = known.filter(|group| group.awaits(record.sequence(), place)) {
+                    let group = Arc::clone(&group.object);
+                    if let QueueRecord::Enqueued { entry, .. } = &record {
+                        self.note_publisher_of(&entry.body);
+                    }
                     group.apply(record);
                 }
             }
         }
     }
 
-    /// Session ids are never used again, not even those of sessions that only published.
-    fn note_publisher(&mut self, body: &Body) {
-        if let Body::Memory(message) = body {
-            self.last_session = self.last_session.max(message.publisher.0);
+    fn insert_group(&mut self, id: GroupId, name: &str, filter: Arc<str>, cut: Place) -> Arc<SharedGroup> {
+        let group = Arc::new(SharedGroup::new(id, name, filter));
+        group.restored();
+        self.groups.insert(id, Restored::new(Arc::clone(&group), cut));
+        group
+    }
+
+    fn apply_to_retained(&mut self, record: RetainedRecord, place: Place) {
+        let topic = match &record {
+            RetainedRecord::Set { topic, body, .. } => {
+                self.note_publisher_of(body);
+                topic
+            }
+            RetainedRecord::Cleared(topic) => topic,
+        };
+        let slice = self.retained.partition_point(|(last, _)| last.as_ref().is_some_and(|last| last < topic));
+        if self.retained.get(slice).is_none_or(|(_, cut)| place >= *cut) {
+            self.vhost.retained.apply(record);
         }
+    }
+
+    /// Puts the next image of a checkpoint in place. All of them come before the first record.
+    ///
+    /// # Errors
+    /// The image does not fit to those before it.
+    pub fn load(&mut self, image: CheckpointRecord) -> Result<(), Contradiction> {
+        match image {
+            CheckpointRecord::Begin { next_session, next_group } => {
+                self.last_session = self.last_session.max(next_session.saturating_sub(1));
+                self.last_group = self.last_group.max(next_group.saturating_sub(1));
+            }
+            CheckpointRecord::Session(image) => self.load_session(image),
+            CheckpointRecord::Group(image) => {
+                self.last_group = self.last_group.max(image.id.0);
+                let group = self.insert_group(image.id, &image.name, image.filter, image.cut);
+                group.restore_queue(|queue| queue.advance_to(image.next_sequence));
+            }
+            CheckpointRecord::Slice(slice) => return self.load_slice(slice),
+            CheckpointRecord::Retained(slice) => {
+                for (topic, stored, expires_at_ms) in slice.values {
+                    let body = Body::Log(stored);
+                    self.vhost.retained.apply(RetainedRecord::Set { topic, body, expires_at_ms });
+                }
+                let before = self.retained.last().map(|(last, _)| last);
+                if before
+                    .is_some_and(|before| before.is_none() || slice.last.is_some() && *before >= slice.last)
+                {
+                    return Err(Contradiction("slices of retained topics are out of order"));
+                }
+                self.retained.push((slice.last, slice.cut));
+            }
+            CheckpointRecord::End(_) | CheckpointRecord::Skipped => {}
+        }
+        Ok(())
+    }
+
+    fn load_session(&mut self, image: SessionImage) {
+        self.last_session = self.last_session.max(image.id.0);
+        let session = self.insert_session(image.id, image.client_id, image.user, image.expiry, image.cut);
+        let mut state = session.lock();
+        for (filter, options, replay) in image.subscriptions {
+            state.apply(SessionRecord::Subscribed { filter, options, replay });
+        }
+        for id in image.received {
+            state.apply(SessionRecord::Received(id));
+        }
+        state.will = image.will;
+        state.offline_at_ms = image.offline_at_ms;
+    }
+
+    fn load_slice(&mut self, slice: QueueSlice) -> Result<(), Contradiction> {
+        const ORPHAN: Contradiction = Contradiction("a slice of a queue has no owner");
+        let (end, cut) = (slice.end, slice.cut);
+        let slices = match slice.owner {
+            Owner::Session(id) => {
+                let restored = self.sessions.get_mut(&id).ok_or(ORPHAN)?;
+                fill(&mut restored.object.lock().queue, slice);
+                &mut restored.slices
+            }
+            Owner::Group(id) => {
+                let restored = self.groups.get_mut(&id).ok_or(ORPHAN)?;
+                restored.object.restore_queue(|queue| fill(queue, slice));
+                &mut restored.slices
+            }
+        };
+        if slices.last().is_some_and(|(last, _)| *last >= end) {
+            return Err(Contradiction("slices of a queue are out of order"));
+        }
+        slices.push((end, cut));
+        Ok(())
     }
 
     /// Ends the rebuilding: subscriptions take effect, and sessions that were connected are offline from `now` on.
@@ -182,7 +343,7 @@ impl Recovery<'_> {
         {
             let mut groups = vhost.groups.lock();
             for group in self.groups.values() {
-                vhost.add_group(&mut groups, group);
+                vhost.add_group(&mut groups, &group.object);
             }
         }
         let mut sessions = vhost.registry.all();
@@ -196,11 +357,27 @@ impl Recovery<'_> {
         let mut groups = vhost.groups.lock();
         for (id, group) in &self.groups {
             if !joined.contains(id) {
-                group.close(vhost.journal.as_deref());
-                vhost.drop_group(&mut groups, group);
+                group.object.close(vhost.journal.as_deref());
+                vhost.drop_group(&mut groups, &group.object);
             }
         }
     }
+}
+
+/// Puts the entries of a slice into the queue.
+fn fill(queue: &mut Queue, slice: QueueSlice) {
+    for entry in slice.entries {
+        let SliceEntry { sequence, stored, ids, qos, retain, released, redelivered } = entry;
+        let entry = Entry { body: Body::Log(stored), ids, loan: None, qos, retain };
+        queue.apply(QueueRecord::Enqueued { sequence, from: None, entry });
+        if released {
+            queue.apply(QueueRecord::Released { sequence });
+        }
+        if redelivered {
+            queue.mark_entry_redelivered(sequence);
+        }
+    }
+    queue.advance_to(slice.next_sequence);
 }
 
 impl Vhost {

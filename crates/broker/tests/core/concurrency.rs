@@ -172,7 +172,7 @@ fn clients_that_fight_over_their_sessions_leave_a_consistent_broker() {
     // The log tells the same as the memory, and everything can be taken down to nothing.
     let rebuilt = world.restarted(usize::MAX);
     let without_offline = |world: &World| {
-        let records = world.vhost.checkpoint();
+        let records = world.vhost.durable_records();
         let lines = records.iter().map(|record| format!("{record:?}"));
         lines.filter(|line| !line.contains("Offline {")).collect::<Vec<_>>()
     };
@@ -183,7 +183,7 @@ fn clients_that_fight_over_their_sessions_leave_a_consistent_broker() {
     }
     assert_eq!(world.vhost.sessions().len(), 0);
     assert_eq!(world.vhost.subscriptions(), 0);
-    assert!(world.vhost.checkpoint().is_empty());
+    assert!(world.vhost.durable_records().is_empty());
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_shared_subscription_served_by_many_threads_loses_and_repeats_nothing() {
         world
             .restarted(usize::MAX)
             .vhost
-            .checkpoint()
+            .durable_records()
             .iter()
             .all(|record| { !format!("{record:?}").contains("Enqueued") })
     );

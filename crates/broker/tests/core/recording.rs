@@ -226,5 +226,5 @@ fn the_brokers_own_retained_topics_are_not_recorded() {
     };
     world.vhost.publish_own(&publication, world.now, &mut world.effects);
     assert_eq!((world.vhost.retained().len(), world.journal.len()), (1, 0));
-    assert!(world.vhost.checkpoint().is_empty());
+    assert!(world.vhost.durable_records().is_empty());
 }

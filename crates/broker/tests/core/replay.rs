@@ -17,7 +17,7 @@ fn durable_state(world: &World) -> Vec<String> {
             lines.push(format!("{:?}", OwnedRecord::Session(id, offline)));
         }
     };
-    for record in world.vhost.checkpoint() {
+    for record in world.vhost.durable_records() {
         match &record {
             OwnedRecord::Session(_, SessionRecord::Offline { .. }) => online = None,
             OwnedRecord::Session(id, SessionRecord::Opened { expiry, .. }) => {
@@ -36,7 +36,8 @@ fn durable_state(world: &World) -> Vec<String> {
 fn assert_rebuilt(traffic: &Traffic, seed: u64) {
     let original = durable_state(&traffic.world);
     let rebuilt = traffic.world.restarted(usize::MAX);
-    let state: Vec<String> = rebuilt.vhost.checkpoint().iter().map(|record| format!("{record:?}")).collect();
+    let state: Vec<String> =
+        rebuilt.vhost.durable_records().iter().map(|record| format!("{record:?}")).collect();
     if original != state {
         let first =
             original.iter().zip(&state).position(|(a, b)| a != b).unwrap_or(original.len().min(state.len()));
@@ -97,7 +98,7 @@ fn a_rebuilt_broker_carries_on_like_the_original() {
             traffic.step();
         }
         let rebuilt = traffic.world.restarted(usize::MAX);
-        let records = rebuilt.vhost.checkpoint();
+        let records = rebuilt.vhost.durable_records();
         let mut traffic = Traffic::new(seed + 1_000_000);
         traffic.world = rebuilt;
         for _ in 0..50 {

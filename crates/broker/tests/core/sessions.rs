@@ -92,7 +92,7 @@ fn a_resume_that_wants_nothing_kept_still_delivers_what_was_kept_and_then_ends()
     assert_eq!(world.consume(&client), ["kept"]);
     world.disconnect(client, Ending::Abnormal);
     assert!(world.vhost.sessions().get("c").is_none());
-    assert_eq!(world.vhost.checkpoint().len(), 0);
+    assert_eq!(world.vhost.durable_records().len(), 0);
 }
 
 #[test]

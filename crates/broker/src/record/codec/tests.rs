@@ -10,19 +10,19 @@ use crate::message::{Author, Message, Payload};
 
 const PLACE: Place = Place { batch: Position::new(4096), offset: 500 };
 
-fn text() -> impl Strategy<Value = Arc<str>> {
+pub(in crate::record) fn text() -> impl Strategy<Value = Arc<str>> {
     "[a-z/#+ä]{0,12}".prop_map(Arc::from)
 }
 
-fn id() -> impl Strategy<Value = u64> {
+pub(in crate::record) fn id() -> impl Strategy<Value = u64> {
     prop_oneof![0_u64..200, 0_u64..1 << 62]
 }
 
-fn qos() -> impl Strategy<Value = Qos> {
+pub(in crate::record) fn qos() -> impl Strategy<Value = Qos> {
     prop_oneof![Just(Qos::AtMostOnce), Just(Qos::AtLeastOnce), Just(Qos::ExactlyOnce)]
 }
 
-fn options() -> impl Strategy<Value = SubscriptionOptions> {
+pub(in crate::record) fn options() -> impl Strategy<Value = SubscriptionOptions> {
     (qos(), any::<bool>(), any::<bool>(), any::<Option<u32>>()).prop_map(
         |(qos, no_local, retain_as_published, id)| SubscriptionOptions {
             qos,
@@ -37,7 +37,7 @@ fn bytes() -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from)
 }
 
-fn any_will() -> impl Strategy<Value = Will> {
+pub(in crate::record) fn any_will() -> impl Strategy<Value = Will> {
     (text(), bytes(), bytes(), qos(), any::<bool>(), any::<u32>(), any::<Option<u32>>()).prop_map(
         |(topic, payload, properties, qos, retain, delay, expiry)| Will {
             topic,
@@ -53,7 +53,7 @@ fn any_will() -> impl Strategy<Value = Will> {
 }
 
 /// Something before the record that refers to it, in its batch or an earlier one.
-fn any_stored() -> impl Strategy<Value = Stored> {
+pub(in crate::record) fn any_stored() -> impl Strategy<Value = Stored> {
     let place = prop_oneof![
         (0_u32..500).prop_map(|offset| Place { batch: PLACE.batch, offset }),
         (0_u64..4096, any::<u32>()).prop_map(|(batch, offset)| Place { batch: Position::new(batch), offset }),
@@ -62,7 +62,7 @@ fn any_stored() -> impl Strategy<Value = Stored> {
         .prop_map(|(place, len, size, shared)| Stored::new(place, len, size, shared))
 }
 
-fn any_ids() -> impl Strategy<Value = SubscriptionIds> {
+pub(in crate::record) fn any_ids() -> impl Strategy<Value = SubscriptionIds> {
     prop::collection::vec(any::<u32>(), 0..4)
         .prop_map(|ids| ids.into_iter().fold(SubscriptionIds::None, |ids, id| ids.with(Some(id))))
 }
@@ -106,7 +106,7 @@ fn session_record() -> impl Strategy<Value = SessionRecord> {
     ]
 }
 
-pub(crate) fn any_record() -> impl Strategy<Value = OwnedRecord> {
+fn any_record() -> impl Strategy<Value = OwnedRecord> {
     let group = prop_oneof![
         (text(), text()).prop_map(|(name, filter)| GroupRecord::Opened { name, filter }),
         Just(GroupRecord::Ended),

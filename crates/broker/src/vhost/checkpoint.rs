@@ -1,0 +1,246 @@
+//! A checkpoint of a virtual host, taken while everything goes on.
+//!
+//! Every object (a session, a slice of a queue, a group, a slice of the retained topics) is copied under its own lock,
+//! together with its *cut*: the place of the next record. What happens to it later has its record at or behind the cut and
+//! is replayed; what happened before is in the copy. No lock is held while something is written.
+//!
+//! The checkpoint is put in force only when the log is durable up to the greatest cut: otherwise a copy could show what a
+//! crash has undone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tercet_log::batch::Batch;
+use tercet_log::engine::CheckpointWriter;
+use tercet_log::error::LogError;
+use tercet_log::position::{Place, Position};
+
+use crate::journal::{Journal, LogJournal};
+use crate::queue::{Queue, Stage};
+use crate::record::checkpoint_record::{
+    CheckpointRecord, GroupImage, Owner, QueueSlice, SessionImage, SliceEntry,
+};
+use crate::session::{Session, SessionState};
+use crate::shared_group::SharedGroup;
+use crate::vhost::Vhost;
+
+/// Queue entries, or retained topics, that are copied under one hold of their lock.
+const SLICE: usize = 4096;
+/// Bytes of a part.
+const PART: usize = 256 << 10;
+
+/// A checkpoint that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpointed {
+    /// Where replay begins.
+    pub replay_from: Position,
+    /// Its records.
+    pub images: u64,
+    /// The extents that nothing needs any more, by their first positions: they end before `replay_from`, and nobody held
+    /// a message in them when the checkpoint was begun. Only these may be trimmed: another one may have died since, but this
+    /// checkpoint still refers to it.
+    pub dead: Vec<Position>,
+}
+
+/// The log cannot be kept up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeepError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// It does not become durable.
+    #[error("the log takes no more records at present")]
+    NotDurable,
+}
+
+impl Vhost {
+    /// Writes a checkpoint of everything durable and puts it in force. Blocks on the disk, and for up to `patience` until
+    /// what was staged meanwhile is durable. One at a time.
+    ///
+    /// # Errors
+    /// The earlier checkpoint, if there is one, stays in force.
+    pub fn checkpoint(&self, journal: &LogJournal, patience: Duration) -> Result<Checkpointed, KeepError> {
+        let commit = journal.group_commit();
+        let log = commit.log();
+        let replay_from = commit.cut().batch;
+        let dead = dead_extents(journal, replay_from);
+        let mut walk = Walk { journal, writer: log.begin_checkpoint()?, part: Batch::default(), images: 0 };
+        self.walk(&mut walk)?;
+        let Walk { writer, images, .. } = walk;
+        commit.flush();
+        if !commit.wait_durable(commit.staged(), patience) {
+            return Err(KeepError::NotDurable);
+        }
+        writer.commit(replay_from)?;
+        Ok(Checkpointed { replay_from, images, dead })
+    }
+
+    fn walk(&self, walk: &mut Walk<'_>) -> Result<(), LogError> {
+        walk.put(&CheckpointRecord::Begin {
+            next_session: self.next_session.load(Relaxed),
+            next_group: self.next_group.load(Relaxed),
+        })?;
+        for group in self.shared_groups() {
+            walk.put_group(&group)?;
+        }
+        let mut result = Ok(());
+        self.registry.for_each(|session| {
+            if result.is_ok() {
+                result = walk.put_session(session);
+            }
+        });
+        result?;
+        let mut after = None;
+        loop {
+            let mut slice = self.retained.image(after.as_ref(), SLICE, walk.journal);
+            for (_, stored, _) in &mut slice.values {
+                *stored = walk.journal.current(stored);
+            }
+            after = slice.last.clone();
+            walk.put(&CheckpointRecord::Retained(slice))?;
+            if after.is_none() {
+                break;
+            }
+        }
+        walk.put(&CheckpointRecord::End(walk.images))?;
+        walk.write_part()
+    }
+}
+
+/// The extents before `replay_from` in which nobody holds a message.
+fn dead_extents(journal: &LogJournal, replay_from: Position) -> Vec<Position> {
+    let extents = journal.group_commit().log().extents();
+    let live = journal.live(&extents);
+    let extents = extents.iter().zip(live);
+    let dead = extents.filter(|(extent, live)| *live == 0 && extent.end <= replay_from);
+    dead.map(|(extent, _)| extent.first).collect()
+}
+
+/// A checkpoint being written.
+struct Walk<'a> {
+    journal: &'a LogJournal,
+    writer: Box<dyn CheckpointWriter + 'a>,
+    part: Batch,
+    images: u64,
+}
+
+impl Walk<'_> {
+    fn put(&mut self, image: &CheckpointRecord) -> Result<(), LogError> {
+        image.write(self.part.out());
+        self.images += 1;
+        if self.part.len() >= PART { self.write_part() } else { Ok(()) }
+    }
+
+    fn write_part(&mut self) -> Result<(), LogError> {
+        if !self.part.is_empty() {
+            self.writer.write(&mut self.part)?;
+            self.part.clear(4 * PART);
+        }
+        Ok(())
+    }
+
+    fn put_session(&mut self, session: &Arc<Session>) -> Result<(), LogError> {
+        let owner = Owner::Session(session.id());
+        self.put_queue(&mut |from, journal| {
+            let state = session.lock();
+            if !state.is_durable() || state.ended {
+                return None;
+            }
+            let cut = journal.cut();
+            let image = (from == 0).then(|| CheckpointRecord::Session(session.image(&state, cut)));
+            Some((image, slice(&state.queue, owner, from, cut)))
+        })
+    }
+
+    fn put_group(&mut self, group: &Arc<SharedGroup>) -> Result<(), LogError> {
+        let owner = Owner::Group(group.id());
+        self.put_queue(&mut |from, journal| {
+            group.with_recorded_queue(|queue| {
+                let cut = journal.cut();
+                let image = (from == 0).then(|| {
+                    CheckpointRecord::Group(GroupImage {
+                        id: group.id(),
+                        cut,
+                        name: Arc::from(group.name()),
+                        filter: Arc::clone(group.filter()),
+                        next_sequence: queue.next_sequence(),
+                    })
+                });
+                (image, slice(queue, owner, from, cut))
+            })
+        })
+    }
+
+    /// Puts the owner's image, then its queue slice by slice. `copy` takes the lock and returns the image (the first
+    /// time) and the slice that begins with a sequence; `None` if the owner is not durable any more.
+    fn put_queue(&mut self, copy: &mut Copy<'_>) -> Result<(), LogError> {
+        let mut from = 0;
+        while let Some((image, mut slice)) = copy(from, self.journal) {
+            if let Some(image) = image {
+                self.put(&image)?;
+                if slice.entries.is_empty() && slice.end == u64::MAX {
+                    // The image says it all.
+                    return Ok(());
+                }
+            }
+            for entry in &mut slice.entries {
+                entry.stored = self.journal.current(&entry.stored);
+            }
+            from = slice.end;
+            self.put(&CheckpointRecord::Slice(slice))?;
+            if from == u64::MAX {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+type Copy<'a> = dyn FnMut(u64, &LogJournal) -> Option<(Option<CheckpointRecord>, QueueSlice)> + 'a;
+
+/// A copy of the recorded entries with sequences from `from` on, a slice at most.
+fn slice(queue: &Queue, owner: Owner, from: u64, cut: Place) -> QueueSlice {
+    let mut entries = Vec::new();
+    let mut end = u64::MAX;
+    let all = queue.entries_from(from).take_while(|(sequence, ..)| queue.records(*sequence));
+    for (looked_at, (sequence, entry, stage)) in all.enumerate() {
+        if looked_at == SLICE {
+            end = sequence;
+            break;
+        }
+        let Some(stored) = entry.body.stored().filter(|_| entry.is_durable()) else { continue };
+        entries.push(SliceEntry {
+            sequence,
+            stored,
+            ids: entry.subscription_ids(),
+            qos: entry.qos,
+            retain: entry.retain,
+            released: stage == Stage::Released,
+            redelivered: queue.entry(sequence).is_some_and(|(.., redelivered)| redelivered),
+        });
+    }
+    QueueSlice { owner, cut, end, next_sequence: queue.next_sequence(), entries }
+}
+
+impl Session {
+    fn image(&self, state: &SessionState, cut: Place) -> SessionImage {
+        let awaits = |filter: &str| state.replay.as_ref().is_some_and(|replay| replay.awaits(filter));
+        let subscriptions = state.subscriptions.iter().flat_map(|subscriptions| subscriptions.iter());
+        SessionImage {
+            id: self.id(),
+            cut,
+            client_id: Arc::clone(self.client_id()),
+            user: state.user.clone(),
+            expiry: state.expiry,
+            offline_at_ms: state.offline_at_ms,
+            next_sequence: state.queue.next_sequence(),
+            subscriptions: subscriptions
+                .map(|(filter, options)| (Arc::clone(filter), *options, awaits(filter)))
+                .collect(),
+            received: state.received.iter().copied().collect(),
+            will: state.will.clone(),
+        }
+    }
+}
