@@ -10,7 +10,8 @@
 //! - [`disk`]: the few file operations that the local engine needs, so that tests can put a worse disk below it;
 //!   [`std_disk`] is the real one.
 //! - `sim` (feature `sim`): that worse disk.
-//! - [`local`]: the engine that keeps the log in files of one machine.
+//! - [`local`]: the engine that keeps the log in files of one machine; [`inspect`] looks at them from outside:
+//!   check, repair, backup.
 //!
 //! The crate knows no message and no queue: what records mean is their owner's affair.
 
@@ -21,6 +22,7 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod group_commit;
+pub mod inspect;
 pub mod local;
 pub mod position;
 pub mod record;

@@ -32,8 +32,14 @@ impl StdDisk {
 
 impl Disk for StdDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).open(self.root.join(path))?;
-        Ok(Arc::new(StdFile(file)))
+        let path = self.root.join(path);
+        match fs::OpenOptions::new().read(true).write(true).open(&path) {
+            // A backup may lie where nobody can write. Writing to the file fails then.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Ok(Arc::new(StdFile(fs::File::open(&path)?)))
+            }
+            file => Ok(Arc::new(StdFile(file?))),
+        }
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {

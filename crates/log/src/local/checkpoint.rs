@@ -5,7 +5,7 @@
 //! another name and renamed when it is whole and synced, so there is always one whole checkpoint, or none.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,7 +15,7 @@ use super::metrics::Counters;
 use super::page::{NotAPage, PAGE, Page, PageKind};
 use super::segment::{create, error};
 use crate::batch::{BATCH_HEADER, Batch};
-use crate::disk::File;
+use crate::disk::{Disk, File};
 use crate::engine::{Checkpoint, CheckpointWriter, PartReader};
 use crate::error::{Damage, LogError};
 use crate::position::Position;
@@ -120,26 +120,15 @@ impl Drop for Writing<'_> {
     }
 }
 
-/// The checkpoint in force.
-pub(crate) fn open(shared: &Shared) -> Result<Option<Checkpoint<'static>>, LogError> {
-    let Some(file) = find(shared)? else { return Ok(None) };
-    let reader = ChainReader::new(Arc::clone(&file.file), file.salt, BODY, file.commit_at);
-    let Commit { parts, replay_from } = file.commit;
-    let parts = Parts { path: file.path, reader: Some(reader), left: parts, number: 0, replay_from };
-    Ok(Some(Checkpoint { replay_from, parts: Box::new(parts) }))
-}
-
-/// Where the log is to be read from, by the checkpoint in force.
-pub(crate) fn replay_from(shared: &Shared) -> Result<Option<Position>, LogError> {
-    Ok(find(shared)?.map(|file| file.commit.replay_from))
-}
-
+#[derive(Debug)]
 struct Commit {
     parts: u64,
     replay_from: Position,
 }
 
-struct Committed {
+/// A checkpoint whose beginning and end are as they were written.
+#[derive(Debug)]
+pub(crate) struct Committed {
     path: PathBuf,
     file: Arc<dyn File>,
     salt: u64,
@@ -147,9 +136,33 @@ struct Committed {
     commit: Commit,
 }
 
-fn find(shared: &Shared) -> Result<Option<Committed>, LogError> {
-    let path = shared.dir.join(CHECKPOINT);
-    let file = match shared.disk.open(&path) {
+impl Committed {
+    /// Where the log is to be read from.
+    pub(crate) fn replay_from(&self) -> Position {
+        self.commit.replay_from
+    }
+
+    pub(crate) fn parts(&self) -> u64 {
+        self.commit.parts
+    }
+
+    /// Length of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.commit_at + COMMIT_BYTES
+    }
+
+    pub(crate) fn read(self) -> Checkpoint<'static> {
+        let reader = ChainReader::new(self.file, self.salt, BODY, self.commit_at);
+        let Commit { parts, replay_from } = self.commit;
+        let parts = Parts { path: self.path, reader: Some(reader), left: parts, number: 0, replay_from };
+        Checkpoint { replay_from, parts: Box::new(parts) }
+    }
+}
+
+/// The checkpoint in force in the directory of a log.
+pub(crate) fn find(disk: &dyn Disk, dir: &Path, shard: u32) -> Result<Option<Committed>, LogError> {
+    let path = dir.join(CHECKPOINT);
+    let file = match disk.open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(error("open", &path, source)),
@@ -159,7 +172,7 @@ fn find(shared: &Shared) -> Result<Option<Committed>, LogError> {
     let read = file.read_at(&mut page, 0).map_err(failed)?;
     page.truncate(read);
     let page = match Page::decode(PageKind::Checkpoint, &page) {
-        Ok(page) if page.shard == shared.shard => page,
+        Ok(page) if page.shard == shard => page,
         Ok(_) => return Err(damage(path, 0, Position::NONE, NotAPage::Misplaced.to_string()).into()),
         Err(NotAPage::Newer(found)) => {
             return Err(LogError::NewerFormat { path, found, supported: super::page::FORMAT });

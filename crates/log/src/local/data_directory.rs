@@ -20,7 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::log::{Durability, Hold, LocalLog, LocalOptions};
-use super::meta::{LocalMeta, META_DIR};
+use super::meta::{LocalMeta, META_DIR, META_SHARD};
 use super::segment::error;
 use crate::disk::Disk;
 use crate::error::LogError;
@@ -98,6 +98,14 @@ impl DataDirectory {
         Arc::clone(&self.disk) as Arc<dyn Disk>
     }
 
+    /// The logs in it: their directories on [`DataDirectory::disk`], and the numbers of their shards, metadata first.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn logs(&self) -> Result<Vec<(PathBuf, u32)>, LogError> {
+        logs_in(&self.path)
+    }
+
     /// Opens the log of a shard, or begins it. `options.hold` is set to the backups of this directory.
     ///
     /// # Errors
@@ -121,6 +129,21 @@ impl DataDirectory {
     }
 }
 
+/// The logs in a data directory: where they are in it, and which shards.
+pub(crate) fn logs_in(path: &Path) -> Result<Vec<(PathBuf, u32)>, LogError> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(path).map_err(|source| error("list", path, source))? {
+        let name = entry.map_err(|source| error("list", path, source))?.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix("shard-").and_then(|number| number.parse().ok());
+        let shard = if name == META_DIR { Some(META_SHARD) } else { number };
+        logs.extend(shard.map(|shard| (PathBuf::from(&*name), shard)));
+    }
+    // Metadata first: shards may rely on it.
+    logs.sort_unstable_by_key(|(_, shard)| shard.wrapping_add(1));
+    Ok(logs)
+}
+
 /// The directory of a shard in the data directory.
 pub(crate) fn shard_dir(shard: u32) -> PathBuf {
     PathBuf::from(format!("shard-{shard}"))
@@ -135,7 +158,7 @@ fn create(path: &Path) -> Result<(), LogError> {
 }
 
 /// Whether the directory is one of ours, of a format that is known. False for one that is as good as empty.
-fn read_format(path: &Path) -> Result<bool, LogError> {
+pub(crate) fn read_format(path: &Path) -> Result<bool, LogError> {
     let file = path.join(FORMAT);
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
@@ -169,7 +192,7 @@ fn not_ours(path: &Path, reason: &str) -> LogError {
     LogError::NotADataDirectory { path: path.to_path_buf(), reason: reason.to_owned() }
 }
 
-fn write_format(path: &Path) -> io::Result<()> {
+pub(crate) fn write_format(path: &Path) -> io::Result<()> {
     let temporary = path.join(format!("{FORMAT}.tmp"));
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
@@ -179,7 +202,7 @@ fn write_format(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
-fn open_lock(path: &Path) -> io::Result<fs::File> {
+pub(crate) fn open_lock(path: &Path) -> io::Result<fs::File> {
     fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 

@@ -10,14 +10,14 @@ use parking_lot::{Mutex, RwLock};
 
 use super::checkpoint;
 use super::metrics::{Counters, LogMetrics};
-use super::scan::{Scan, Tail};
+use super::scan::{Scan, Tail, nothing_at};
 use super::segment::{FIRST_POSITION, OpenFiles, SegmentList, error, find, position_after};
 use super::space::{self, Space};
 use super::writer::Writer;
 use crate::batch::{BATCH_HEADER, Batch};
 use crate::disk::Disk;
 use crate::engine::{BatchReader, Batches, Checkpoint, CheckpointWriter, Claim, Extent, Resolved, ShardLog};
-use crate::error::{AppendError, Damage, LogError};
+use crate::error::{AppendError, LogError};
 use crate::position::Position;
 
 /// What has to happen to a batch before it is confirmed.
@@ -204,7 +204,9 @@ impl ShardLog for LocalLog {
     }
 
     fn checkpoint(&self) -> Result<Option<Checkpoint<'_>>, LogError> {
-        checkpoint::open(&self.shared)
+        let shared = &self.shared;
+        let committed = checkpoint::find(&*shared.disk, &shared.dir, shared.shard)?;
+        Ok(committed.map(|committed| committed.read()))
     }
 }
 
@@ -214,7 +216,8 @@ impl Shared {
         if let Some(tail) = *self.tail.lock() {
             return Ok(tail);
         }
-        let from = checkpoint::replay_from(self)?.unwrap_or(Position::NONE);
+        let committed = checkpoint::find(&*self.disk, &self.dir, self.shard)?;
+        let from = committed.map_or(Position::NONE, |committed| committed.replay_from());
         let mut scan = self.scan(from)?;
         while scan.step()?.is_some() {}
         // Without a segment there is nothing to scan.
@@ -228,44 +231,19 @@ impl Shared {
     }
 
     fn scan(&self, from: Position) -> Result<Scan, LogError> {
-        let segments = self.segments.read();
-        let first = segments.list.first().map_or(FIRST_POSITION, |first| first.first);
-        let from = if from == Position::NONE { first } else { from };
-        let index = match segments.index_of(from) {
-            Some(index) => index,
-            None if segments.list.is_empty() && from == FIRST_POSITION => 0,
-            None => return Err(self.nothing_at(from).into()),
-        };
-        if segments.end.is_some_and(|end| from > end) {
-            return Err(self.nothing_at(from).into());
-        }
-        let list = segments.list.get(index..).unwrap_or_default().to_vec();
-        if list.first().is_some_and(|segment| from > segment.limit()) {
-            return Err(self.nothing_at(from).into());
-        }
-        Ok(Scan::new(Arc::clone(&self.disk), list, from, segments.end))
-    }
-
-    fn nothing_at(&self, from: Position) -> Damage {
-        Damage {
-            path: self.dir.clone(),
-            offset: 0,
-            position: from,
-            reason: format!("no segment has position {from}"),
-            affected: "what was recorded there and later is missing".into(),
-        }
+        Scan::of(&self.disk, &self.dir, &self.segments.read(), from)
     }
 
     fn get(&self, batch: Position, offset: u32, length: usize, into: &mut Vec<u8>) -> Result<(), LogError> {
         let (segment, end) = {
             let segments = self.segments.read();
-            let index = segments.index_of(batch).ok_or_else(|| self.nothing_at(batch))?;
-            let segment = segments.list.get(index).ok_or_else(|| self.nothing_at(batch))?;
+            let index = segments.index_of(batch).ok_or_else(|| nothing_at(&self.dir, batch))?;
+            let segment = segments.list.get(index).ok_or_else(|| nothing_at(&self.dir, batch))?;
             (Arc::clone(segment), segments.end_of(index))
         };
         let skipped = BATCH_HEADER as u64 + u64::from(offset);
         if batch.number().saturating_add(skipped).saturating_add(length as u64) > end.number() {
-            return Err(self.nothing_at(batch).into());
+            return Err(nothing_at(&self.dir, batch).into());
         }
         let start = into.len();
         into.resize(start + length, 0);

@@ -14,16 +14,16 @@
 //! - [`meta`], [`fabric`]: metadata on the same engine, and a bus without peers.
 //! - [`metrics`]: what the engine has done so far.
 
-mod chain;
-mod checkpoint;
-mod data_directory;
+pub(crate) mod chain;
+pub(crate) mod checkpoint;
+pub(crate) mod data_directory;
 mod fabric;
 mod log;
 mod meta;
 mod metrics;
-mod page;
-mod scan;
-mod segment;
+pub(crate) mod page;
+pub(crate) mod scan;
+pub(crate) mod segment;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -35,3 +35,4 @@ pub use log::{Durability, Hold, LocalLog, LocalOptions};
 pub use meta::{LocalMeta, META_DIR, META_SHARD};
 pub use metrics::{LogMetrics, SYNC_BUCKETS};
 pub use segment::FIRST_POSITION;
+pub(crate) use writer::empty_segment;

@@ -6,11 +6,12 @@
 //! mildly: a power cut may have taken anything from the last two of them, so the first bad batch there is the end.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::chain::{BODY, ChainReader, Found};
 use super::page::Page;
-use super::segment::{Segment, error, position_after};
+use super::segment::{FIRST_POSITION, Segment, SegmentList, error, position_after};
 use crate::batch::BatchHeader;
 use crate::disk::Disk;
 use crate::error::{Damage, LogError};
@@ -48,25 +49,36 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    /// From `from` on, in `segments`, the first of which holds it; to `end` or, without it, to wherever the log ends.
-    pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        segments: Vec<Arc<Segment>>,
+    /// The log in `dir` from `from` on, to its end as far as that is known.
+    pub(crate) fn of(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        segments: &SegmentList,
         from: Position,
-        end: Option<Position>,
-    ) -> Self {
-        Self {
-            disk,
-            segments,
+    ) -> Result<Self, LogError> {
+        let first = segments.list.first().map_or(FIRST_POSITION, |first| first.first);
+        let from = if from == Position::NONE { first } else { from };
+        let list = match segments.index_of(from) {
+            Some(index) => segments.list.get(index..).unwrap_or_default().to_vec(),
+            None if segments.list.is_empty() && from == FIRST_POSITION => Vec::new(),
+            None => return Err(nothing_at(dir, from).into()),
+        };
+        let behind_end = segments.end.is_some_and(|end| from > end);
+        if behind_end || list.first().is_some_and(|segment| from > segment.limit()) {
+            return Err(nothing_at(dir, from).into());
+        }
+        Ok(Self {
+            disk: Arc::clone(disk),
+            segments: list,
             index: 0,
             reader: None,
             at: from,
             number: None,
             epoch: 0,
-            end,
+            end: segments.end,
             payload: 0..0,
             tail: None,
-        }
+        })
     }
 
     /// The position of the next batch.
@@ -105,6 +117,11 @@ impl Scan {
     /// The payload of the batch that [`Scan::step`] has moved over.
     pub(crate) fn payload(&self) -> &[u8] {
         self.reader.as_ref().map(|(reader, _)| reader.bytes(&self.payload)).unwrap_or_default()
+    }
+
+    /// Number of that batch.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.number
     }
 
     /// The end of the log, if the scan has come there without knowing it before.
@@ -219,6 +236,17 @@ impl Scan {
             let position = Position::new(segment.first.number() + (at - BODY));
             return Err(damage(segment, at, position, reason).into());
         }
+    }
+}
+
+/// What is wrong if no segment holds `position`.
+pub(crate) fn nothing_at(dir: &Path, position: Position) -> Damage {
+    Damage {
+        path: dir.to_path_buf(),
+        offset: 0,
+        position,
+        reason: format!("no segment has position {position}"),
+        affected: "what was recorded there and later is missing".into(),
     }
 }
 

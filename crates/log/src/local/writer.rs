@@ -5,6 +5,7 @@
 //! there. When space runs out nothing has happened, and the same batch can be tried again.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use super::scan::Tail;
 use super::segment::{Segment, create, error, name, position_after};
 use super::space::{NEXT, is_full};
 use crate::batch::{BATCH_HEADER, Batch};
-use crate::disk::File;
+use crate::disk::{Disk, File};
 use crate::engine::{Claim, Resolved};
 use crate::error::{AppendError, LogError};
 use crate::position::Position;
@@ -318,6 +319,30 @@ impl Shared {
             self.space.used(limit.saturating_sub(writer.next.number()), active.segment.len - PAGE);
         }
     }
+}
+
+/// Puts a segment without batches, and without room for any, in the log: the log goes on at `first`, behind the batch
+/// `before`.
+pub(crate) fn empty_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    shard: u32,
+    first: Position,
+    before: u64,
+    epoch: u64,
+) -> Result<(), LogError> {
+    let path = dir.join(name(first));
+    let put = || {
+        let page =
+            Page { kind: PageKind::Segment, shard, first, before, epoch, salt: salt()?, without_sync: false };
+        let next = dir.join(NEXT);
+        let file = disk.create(&next)?;
+        file.write_at(&page.encode(), 0)?;
+        file.sync()?;
+        disk.rename(&next, &path)?;
+        disk.sync_dir(dir)
+    };
+    put().map_err(|source| error("create", &path, source))
 }
 
 /// Notes a claim in the segment's first page. With it becomes durable what a killed process has written last.
