@@ -221,7 +221,7 @@ impl Shared {
         let mut scan = self.scan(from)?;
         while scan.step()?.is_some() {}
         // Without a segment there is nothing to scan.
-        let fresh = Tail { at: FIRST_POSITION, number: 0, epoch: 0, leftovers: false };
+        let fresh = Tail { at: FIRST_POSITION, last: None, number: 0, epoch: 0, leftovers: false };
         Ok(scan.tail().unwrap_or(fresh))
     }
 

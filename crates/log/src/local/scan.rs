@@ -22,6 +22,8 @@ use crate::position::Position;
 pub(crate) struct Tail {
     /// Behind the last batch.
     pub(crate) at: Position,
+    /// Where the last batch begins, if it is in the last segment.
+    pub(crate) last: Option<Position>,
     /// Number of the last batch.
     pub(crate) number: u64,
     /// The latest epoch seen.
@@ -39,7 +41,8 @@ pub(crate) struct Scan {
     index: usize,
     reader: Option<(ChainReader, Page)>,
     at: Position,
-    /// Number of the last batch, if one was seen.
+    /// Where the last batch begins and its number, if one was seen.
+    last: Option<Position>,
     number: Option<u64>,
     epoch: u64,
     /// Where to end, if it is known.
@@ -73,6 +76,7 @@ impl Scan {
             index: 0,
             reader: None,
             at: from,
+            last: None,
             number: None,
             epoch: 0,
             end: segments.end,
@@ -100,6 +104,7 @@ impl Scan {
                         self.at = position_after(position, payload.len());
                         (self.payload, self.number, self.epoch) =
                             (payload, Some(header.number), header.epoch);
+                        self.last = Some(position);
                         return Ok(Some(position));
                     }
                     Some(misfit) => self.broken(&segment, &page, &misfit)?,
@@ -210,7 +215,8 @@ impl Scan {
             None => self.number_before(segment, page)?,
         };
         let epoch = self.epoch.max(page.epoch);
-        self.tail = Some(Tail { at: self.at, number, epoch, leftovers });
+        let last = self.last.filter(|last| *last >= segment.first);
+        self.tail = Some(Tail { at: self.at, last, number, epoch, leftovers });
         Ok(())
     }
 
@@ -225,6 +231,7 @@ impl Scan {
             let reason = match reader.next().map_err(|source| error("read", &segment.path, source))? {
                 Found::Batch(header, _) if header.previous == number => {
                     (number, self.epoch) = (header.number, self.epoch.max(header.epoch));
+                    self.last = Some(Position::new(segment.first.number() + (at - BODY)));
                     continue;
                 }
                 Found::Limit => return Ok(number),

@@ -15,7 +15,7 @@ use super::page::{PAGE, Page, PageKind};
 use super::scan::Tail;
 use super::segment::{Segment, create, error, name, position_after};
 use super::space::{NEXT, is_full};
-use crate::batch::{BATCH_HEADER, Batch};
+use crate::batch::{BATCH_HEADER, Batch, BatchHeader};
 use crate::disk::{Disk, File};
 use crate::engine::{Claim, Resolved};
 use crate::error::{AppendError, LogError};
@@ -31,6 +31,18 @@ pub(crate) struct Writer {
     number: u64,
     /// Whether the active file must not be written to any more.
     failed: bool,
+    /// The last batch of the process before, until this one has claimed the log.
+    inherited: Option<Inherited>,
+}
+
+/// The last batch that another process has written. That process may have ended before the batch was synced, or after
+/// a sync had failed: then the system takes the batch for clean though it is not on the disk, and syncing the file again does
+/// not help. So it is written again; all batches before it had been confirmed when it was written.
+#[derive(Debug)]
+struct Inherited {
+    position: Position,
+    /// As it is in the file.
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -69,13 +81,16 @@ impl Shared {
         }
         let epoch = writer.epoch + 1;
         let noted = match &writer.active {
-            Some(active) if !writer.failed && self.written_like_now(active) => note_claim(active, epoch),
+            Some(active) if !writer.failed && self.written_like_now(active) => {
+                note_claim(active, epoch, writer.inherited.as_ref())
+            }
             _ => self
                 .begin_segment(&mut writer, 0, epoch)
                 .map_err(|source| error("begin a segment in", &self.dir, source.into_inner())),
         };
         writer.failed = noted.is_err();
         noted?;
+        writer.inherited = None;
         writer.epoch = epoch;
         self.segments.write().end = Some(writer.next);
         self.claimed();
@@ -93,6 +108,13 @@ impl Shared {
         (writer.next, writer.number, writer.epoch) = (tail.at, tail.number, tail.epoch);
         let Some(segment) = self.segments.read().list.last().cloned() else { return Ok(()) };
         let file = self.disk.open(&segment.path).map_err(|source| error("open", &segment.path, source))?;
+        writer.inherited = match tail.last {
+            // What was written without syncing has just been settled.
+            Some(last) if !segment.page()?.without_sync => {
+                Some(Inherited::read(&*file, &segment, last, tail.at)?)
+            }
+            _ => None,
+        };
         writer.active = Some(Active { file, salt: segment.page()?.salt, segment });
         // Unsynced batches behind the end would come to light again behind what is appended now.
         writer.failed = tail.leftovers;
@@ -215,18 +237,21 @@ impl Shared {
         Ok(Resolved::NotThere)
     }
 
-    /// Begins a new segment at the next position, for a batch of `need` bytes.
+    /// Begins a new segment at the next position, for a batch of `need` bytes; or with the batch that was inherited.
     fn begin_segment(&self, writer: &mut Writer, need: u64, epoch: u64) -> Result<(), NotBegun> {
+        let next = if writer.next == Position::NONE { super::FIRST_POSITION } else { writer.next };
+        let inherited = writer.inherited.as_ref();
         let page = Page {
             kind: PageKind::Segment,
             shard: self.shard,
-            first: if writer.next == Position::NONE { super::FIRST_POSITION } else { writer.next },
-            before: writer.number,
+            first: inherited.map_or(next, |inherited| inherited.position),
+            before: writer.number - u64::from(inherited.is_some()),
             epoch,
             salt: salt()?,
             without_sync: self.options.durability == Durability::Os,
         };
-        let (file, len) = self.next_file(need, &page).inspect_err(|_| {
+        let content = inherited.map(|inherited| inherited.sealed_for(&page)).unwrap_or_default();
+        let (file, len) = self.next_file(need, &page, &content).inspect_err(|_| {
             // What is left of it is removed when the log is opened, if it cannot be now.
             let _ = self.disk.remove(&self.dir.join(NEXT));
         })?;
@@ -247,7 +272,8 @@ impl Shared {
         }
         self.space.begun(&self.options, len);
         let finished = writer.active.replace(Active { file, segment, salt: page.salt });
-        writer.next = page.first;
+        writer.next = next;
+        writer.inherited = None;
         if let Some(finished) = finished.filter(|_| page.without_sync && !writer.failed) {
             self.sync_finished(finished.file);
         }
@@ -255,8 +281,9 @@ impl Shared {
         Ok(())
     }
 
-    /// A file with this first page, synced, and its length.
-    fn next_file(&self, need: u64, page: &Page) -> Result<(Arc<dyn File>, u64), NotBegun> {
+    /// A file with this first page and this behind it, synced, with room for `need` bytes more; and its length.
+    fn next_file(&self, need: u64, page: &Page, content: &[u8]) -> Result<(Arc<dyn File>, u64), NotBegun> {
+        let need = (content.len() as u64).next_multiple_of(8) + need;
         let next = self.dir.join(NEXT);
         let (file, len) = match self.take_spare(need + PAGE) {
             Some(len) => {
@@ -271,6 +298,9 @@ impl Shared {
             }
         };
         file.write_at(&page.encode(), 0)?;
+        if !content.is_empty() {
+            file.write_at(content, PAGE)?;
+        }
         file.sync()?;
         Ok((file, len))
     }
@@ -346,10 +376,32 @@ pub(crate) fn empty_segment(
 }
 
 /// Notes a claim in the segment's first page. With it becomes durable what a killed process has written last.
-fn note_claim(active: &Active, epoch: u64) -> Result<(), LogError> {
+fn note_claim(active: &Active, epoch: u64, inherited: Option<&Inherited>) -> Result<(), LogError> {
     let (at, note) = active.segment.page()?.claim(epoch);
-    let noted = active.file.write_at(&note, at).and_then(|()| active.file.sync());
+    let rewritten = inherited.map_or(Ok(()), |inherited| {
+        active.file.write_at(&inherited.bytes, active.segment.offset(inherited.position))
+    });
+    let noted = rewritten.and_then(|()| active.file.write_at(&note, at)).and_then(|()| active.file.sync());
     noted.map_err(|source| error("claim", &active.segment.path, source))
+}
+
+impl Inherited {
+    fn read(file: &dyn File, segment: &Segment, last: Position, end: Position) -> Result<Self, LogError> {
+        let mut bytes = vec![0; end.number().saturating_sub(last.number()) as usize];
+        let read = file.read_at(&mut bytes, segment.offset(last));
+        let length = read.map_err(|source| error("read", &segment.path, source))?;
+        bytes.truncate(length);
+        Ok(Self { position: last, bytes })
+    }
+
+    /// The batch for a segment that begins with it.
+    fn sealed_for(&self, page: &Page) -> Vec<u8> {
+        let mut batch = Batch::default();
+        let length = BatchHeader::decode(&self.bytes).map_or(0, |header| header.length as usize);
+        let payload = self.bytes.get(BATCH_HEADER..).unwrap_or_default();
+        batch.out().extend_from_slice(payload.get(..length).unwrap_or(payload));
+        batch.seal(page.epoch, page.before + 1, page.before, page.salt).to_vec()
+    }
 }
 
 impl Writer {
