@@ -9,7 +9,7 @@
 //! - [`group_commit`]: staging records, one sync for all who wait, and whether there is room for more.
 //! - [`disk`]: the few file operations that the local engine needs, so that tests can put a worse disk below it;
 //!   [`std_disk`] is the real one.
-//! - `sim` (feature `sim`): that worse disk.
+//! - `sim`, `conformance` (feature `sim`): that worse disk, and what every engine has to pass.
 //! - [`local`]: the engine that keeps the log in files of one machine; [`inspect`] looks at them from outside:
 //!   check, repair, backup.
 //!
@@ -18,6 +18,8 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+#[cfg(feature = "sim")]
+pub mod conformance;
 pub mod disk;
 pub mod engine;
 pub mod error;

@@ -1,0 +1,11 @@
+//! The log on a disk that fails, loses its power and fills up: what was confirmed is there, unchanged and in order.
+//!
+//! - [`conformance`]: what every engine has to pass. [`crash_points`]: the power fails at every step of a run.
+//! - [`model`]: random operations beside a model.
+//! - [`expected`]: what a log has to hold. [`local`]: the local engine on the simulated disk.
+
+mod conformance;
+mod crash_points;
+mod expected;
+mod local;
+mod model;
