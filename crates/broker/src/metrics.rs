@@ -70,6 +70,8 @@ counters! {
     refused_subscriptions,
     /// Clients refused because there are as many sessions as there may be.
     refused_sessions,
+    /// Publications, subscriptions and new sessions refused because the log is full or cannot be written.
+    refused_by_log,
     /// Batches after which a client had to wait because it exceeded its rate.
     throttled,
     /// Publications refused for lack of permission.

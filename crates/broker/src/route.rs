@@ -64,6 +64,17 @@ impl Merged {
 pub(crate) struct Route {
     pub sessions: Vec<SessionTarget>,
     pub groups: Vec<Arc<SharedGroup>>,
+    /// How many of the sessions may record what they get.
+    pub durable: usize,
+}
+
+impl Route {
+    /// Counts the sessions that may record what they get.
+    pub(crate) fn count_durable(&mut self) {
+        let durable =
+            |target: &&SessionTarget| target.merged.qos > Qos::AtMostOnce && target.session.may_be_durable();
+        self.durable = self.sessions.iter().filter(durable).count();
+    }
 }
 
 /// Collects matching subscriptions into a route.

@@ -59,6 +59,8 @@ fn sequence_of(packet_id: u16, front: u64) -> u64 {
 pub struct Session {
     id: SessionId,
     client_id: Arc<str>,
+    /// Whether it was made to outlive its connections. It may stop being durable, but never starts to be.
+    durable: bool,
     /// Held while a batch of the client is worked on, see [`Session::batch`].
     batch: Mutex<()>,
     state: Mutex<SessionState>,
@@ -117,7 +119,7 @@ pub(crate) struct SessionState {
 
 impl Session {
     pub(crate) fn new(id: SessionId, client_id: Arc<str>, state: SessionState) -> Self {
-        Self { id, client_id, batch: Mutex::new(()), state: Mutex::new(state) }
+        Self { id, client_id, durable: state.is_durable(), batch: Mutex::new(()), state: Mutex::new(state) }
     }
 
     /// Its identity.
@@ -130,6 +132,11 @@ impl Session {
     #[must_use]
     pub fn client_id(&self) -> &Arc<str> {
         &self.client_id
+    }
+
+    /// Whether its changes may be recorded. A session that will not survive a restart now never will.
+    pub(crate) fn may_be_durable(&self) -> bool {
+        self.durable
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {

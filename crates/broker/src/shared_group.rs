@@ -36,6 +36,8 @@ pub struct SharedGroup {
     name: Box<str>,
     filter: Arc<str>,
     backlog: AtomicBool,
+    /// What [`GroupState::recorded`] says, for those who do not hold the lock.
+    durable: AtomicBool,
     state: Mutex<GroupState>,
 }
 
@@ -69,6 +71,7 @@ impl SharedGroup {
             name: name.into(),
             filter,
             backlog: AtomicBool::new(false),
+            durable: AtomicBool::new(false),
             state: Mutex::new(GroupState::default()),
         }
     }
@@ -83,6 +86,11 @@ impl SharedGroup {
     #[must_use]
     pub fn filter(&self) -> &Arc<str> {
         &self.filter
+    }
+
+    /// Whether the group's changes are recorded.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable.load(Relaxed)
     }
 
     /// Whether messages wait for a member with credit.
@@ -150,6 +158,7 @@ impl SharedGroup {
             return Position::NONE;
         }
         state.recorded = durable;
+        self.durable.store(durable, Relaxed);
         let Some(journal) = journal else { return Position::NONE };
         if !durable {
             // What the entries hold they hold on to until they are gone: they may lie in the log only.
@@ -222,6 +231,7 @@ impl SharedGroup {
     pub(crate) fn restored(&self) {
         let mut state = self.state.lock();
         state.recorded = true;
+        self.durable.store(true, Relaxed);
         state.queue.set_recorded(true);
     }
 

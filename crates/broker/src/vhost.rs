@@ -33,7 +33,7 @@ use crate::clock::Now;
 use crate::deadlines::Deadlines;
 use crate::effects::{Effects, GroupWork};
 use crate::event::EventSink;
-use crate::journal::{Journal, Position};
+use crate::journal::{Admission, Journal, Position};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::permission::{PermissionStore, Permissions};
@@ -259,6 +259,52 @@ impl Vhost {
                     }
                 }
             });
+        }
+    }
+
+    /// Runs an operation whose records belong together: they become durable as a whole or not at all. Before any lock is
+    /// taken, as no batch is sealed before the operation is over.
+    fn together<R>(&self, operation: impl FnOnce() -> R) -> R {
+        let Some(journal) = &self.journal else { return operation() };
+        let mut operation = Some(operation);
+        let mut result = None;
+        journal.together(&mut || {
+            if let Some(operation) = operation.take() {
+                result = Some(operation());
+            }
+        });
+        match (result, operation) {
+            (Some(result), _) => result,
+            (None, Some(operation)) => operation(),
+            (None, None) => unreachable!("an operation that was begun has ended"),
+        }
+    }
+
+    /// The same for an operation that may turn out not to concern the log: then it costs nothing.
+    fn together_if<R>(&self, durable: bool, operation: impl FnOnce() -> R) -> R {
+        if durable { self.together(operation) } else { operation() }
+    }
+
+    /// What has to be waited for so that everything recorded so far is durable.
+    fn staged_position(&self) -> Position {
+        self.journal.as_ref().map_or(Position::NONE, |journal| journal.staged())
+    }
+
+    /// Whether the log takes no new work at present.
+    fn log_refuses(&self) -> bool {
+        self.admission() >= Admission::Full
+    }
+
+    /// Whether work that needs the log may be taken on. Without a journal always.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.journal.as_ref().map_or(Admission::Open, |journal| journal.admission())
+    }
+
+    /// Lets the log go on with what was staged. To be called when a batch of operations is done, whatever came of them.
+    pub fn flush(&self) {
+        if let Some(journal) = &self.journal {
+            journal.flush();
         }
     }
 

@@ -56,7 +56,8 @@ fn run(shared: &Shared, stopped: &Receiver<()>) {
     }
 }
 
-/// Carries out effects outside of a reactor: every connection concerned is woken in its own.
+/// Carries out effects outside of a reactor: every connection concerned is woken in its own, and what waits for the log is
+/// left to one that does not sleep through it.
 pub fn carry_out(shared: &Shared, effects: &mut Effects) {
     let mut batches: Vec<Vec<ConnectionRef>> = shared.reactors.iter().map(|_| Vec::new()).collect();
     for wake in effects.wakes.drain(..) {
@@ -68,6 +69,12 @@ pub fn carry_out(shared: &Shared, effects: &mut Effects) {
         if !batch.is_empty() {
             inbox.send(Command::Wake(batch));
         }
+    }
+    shared.vhost.flush();
+    if !effects.deferred.is_empty()
+        && let Some(inbox) = shared.reactors.first()
+    {
+        inbox.send(Command::Defer(std::mem::take(&mut effects.deferred)));
     }
     shared.vhost.metrics().add(&mut effects.counters);
 }

@@ -55,7 +55,7 @@ pub trait Journal: Send + Sync {
 }
 
 /// Whether work that needs the log may be taken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admission {
     /// Yes.
     Open,

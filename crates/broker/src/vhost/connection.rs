@@ -55,10 +55,16 @@ pub struct Connected {
     pub position: Position,
 }
 
-/// The virtual host has as many sessions as it may.
+/// Why a client gets no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the limit of sessions (max-sessions) is reached")]
-pub struct TooManySessions;
+pub enum NoSession {
+    /// The virtual host has as many sessions as it may.
+    #[error("the limit of sessions (max-sessions) is reached")]
+    TooMany,
+    /// A new session that outlives its connection would have to be recorded.
+    #[error("the log is full or cannot be written")]
+    NoRoom,
+}
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,22 +92,39 @@ impl Vhost {
     /// Connects a client: finds or makes its session and takes it over from an earlier connection.
     ///
     /// Redelivery starts with the first [`Vhost::resume`], so that the face can answer the client before.
-    pub fn connect(
+    pub fn connect(&self, request: Connect, now: Now, effects: &mut Effects) -> Result<Connected, NoSession> {
+        let durable = request.expiry > 0;
+        self.together_if(durable, || self.take_session(request, durable, now, effects))
+    }
+
+    /// `together` tells whether all this becomes durable together: there is nothing to be recorded for a client that leaves
+    /// nothing and finds nothing.
+    fn take_session(
         &self,
         request: Connect,
+        together: bool,
         now: Now,
         effects: &mut Effects,
-    ) -> Result<Connected, TooManySessions> {
+    ) -> Result<Connected, NoSession> {
         let clean_start = request.clean_start;
         let user = request.user.clone();
         let mut shard = self.registry.shard(&request.client_id);
         let existing = shard.get(&request.client_id);
+        if !together && existing.as_ref().is_some_and(|found| found.may_be_durable()) {
+            drop(shard);
+            return self.together(|| self.take_session(request, true, now, effects));
+        }
         if existing.is_none() && self.registry.len() >= self.policy.load().limits.max_sessions {
-            return Err(TooManySessions);
+            return Err(NoSession::TooMany);
+        }
+        let resumed = !clean_start && existing.as_ref().is_some_and(|found| found.lock().is_resumable());
+        if !resumed && request.expiry > 0 && self.log_refuses() {
+            effects.counters.refused_by_log += 1;
+            return Err(NoSession::NoRoom);
         }
         let (session, session_present, replaced) = match existing {
             // A session that ends with its connection ends with the takeover, too (MQTT 5 §3.1.4).
-            Some(found) if !clean_start && found.lock().is_resumable() => (found, true, None),
+            Some(found) if resumed => (found, true, None),
             replaced => {
                 let state = SessionState::new(request.expiry, user.clone());
                 let fresh =
@@ -110,7 +133,7 @@ impl Vhost {
                 (fresh, false, replaced)
             }
         };
-        let (epoch, position, abandoned) = self.attach(&session, request, effects);
+        let (epoch, mut position, abandoned) = self.attach(&session, request, effects);
         drop(shard);
         if session_present {
             self.tell_groups(&session);
@@ -120,6 +143,10 @@ impl Vhost {
         }
         if let Some(will) = abandoned {
             self.publish_will(&session, &will, now, effects);
+        }
+        if together {
+            // Also what is gone has to stay gone once the client has been told.
+            position = position.max(self.staged_position());
         }
         effects.counters.connects += 1;
         self.events.event(Event::Connected { client_id: Arc::clone(session.client_id()), session_present });
@@ -200,6 +227,18 @@ impl Vhost {
         now: Now,
         effects: &mut Effects,
     ) {
+        let durable = attachment.session.may_be_durable();
+        self.together_if(durable, || self.leave_session(attachment, ending, expiry, now, effects));
+    }
+
+    fn leave_session(
+        &self,
+        attachment: &Attachment,
+        ending: Ending,
+        expiry: Option<u32>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
         let session = &attachment.session;
         let mut due_will = None;
         let ends = self.with_context(now, effects, |cx| {
@@ -253,6 +292,10 @@ impl Vhost {
 
     /// The deadline of an offline session has come.
     pub(super) fn deadline_passed(&self, session: &Arc<Session>, now: Now, effects: &mut Effects) {
+        self.together_if(session.may_be_durable(), || self.do_what_is_due(session, now, effects));
+    }
+
+    fn do_what_is_due(&self, session: &Arc<Session>, now: Now, effects: &mut Effects) {
         let mut due_will = None;
         let mut ends = false;
         {
@@ -284,8 +327,10 @@ impl Vhost {
     /// Ends a session on request of an administrator. True if there was one.
     pub fn remove_session(&self, client_id: &str, now: Now, effects: &mut Effects) -> bool {
         let Some(session) = self.registry.get(client_id) else { return false };
-        self.end_session(&session, Cause::Removed, now, effects);
-        self.work_off(now, effects);
+        self.together_if(session.may_be_durable(), || {
+            self.end_session(&session, Cause::Removed, now, effects);
+            self.work_off(now, effects);
+        });
         true
     }
 

@@ -29,7 +29,31 @@ pub enum Published {
     /// The publisher may not publish there.
     Denied,
     /// It was routed, but the topic's value could not be retained: the store is full.
-    NotRetained,
+    NotRetained {
+        /// The answer must wait for this position.
+        position: Position,
+    },
+    /// Nothing has happened: it would have to be recorded, and the log is full or cannot be written.
+    NoRoom,
+}
+
+/// What became of a QoS 2 publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishedOnce {
+    /// It was received before, or the session belongs to another connection by now.
+    Repeated {
+        /// The answer must wait for this position.
+        position: Position,
+    },
+    /// It is new.
+    New {
+        /// What became of it.
+        published: Published,
+        /// Whether its identifier is taken until the client releases it.
+        taken: bool,
+        /// The answer must wait for this position.
+        position: Position,
+    },
 }
 
 impl Vhost {
@@ -43,23 +67,123 @@ impl Vhost {
     ) -> Published {
         let author = publication.retain.then(|| attachment.author());
         let published = self.with_context(now, effects, |cx| {
-            let generation = cx.permissions.generation();
-            if attachment.routes.find(publication.topic, &self.generations, generation).is_none() {
-                cx.effects.counters.route_misses += 1;
-                let client_id = attachment.session.client_id();
-                let subject = Subject { user: attachment.user.as_deref(), client_id };
-                let found = self.find_route(&subject, publication.topic, cx.permissions);
-                attachment.routes.insert(Arc::new(found));
-            }
-            match attachment.routes.last() {
-                Some(cached) => self.route(cached, publication, author, cx),
-                None => Published::Denied,
+            let Some(cached) = self.look_up(attachment, publication.topic, cx) else {
+                return Published::Denied;
+            };
+            match self.refuses(cached, publication) {
+                true => Published::NoRoom,
+                false => self.route(cached, publication, author, cx),
             }
         });
         if !effects.group_work.is_empty() {
             self.work_off(now, effects);
         }
         published
+    }
+
+    /// Routes a QoS 2 publication unless it was received before, and notes its identifier, all as one. With
+    /// `refusal_ends` a publication that is refused leaves its identifier free: the client is told so by an error, which
+    /// ends the exchange (MQTT 5 §4.3.3).
+    pub fn publish_once(
+        &self,
+        attachment: &mut Attachment,
+        packet_id: u16,
+        refusal_ends: bool,
+        publication: &Publication<'_>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> PublishedOnce {
+        let author = publication.retain.then(|| attachment.author());
+        let published = self.with_context(now, effects, |cx| {
+            self.look_up(attachment, publication.topic, cx);
+            let durable = attachment.session.may_be_durable();
+            self.together_if(durable, || {
+                self.receive_and_route(attachment, packet_id, refusal_ends, publication, author, cx)
+            })
+        });
+        if !effects.group_work.is_empty() {
+            self.work_off(now, effects);
+        }
+        published
+    }
+
+    fn receive_and_route(
+        &self,
+        attachment: &Attachment,
+        packet_id: u16,
+        refusal_ends: bool,
+        publication: &Publication<'_>,
+        author: Option<Arc<Author>>,
+        cx: &mut Context<'_>,
+    ) -> PublishedOnce {
+        let refused = |published| PublishedOnce::New { published, taken: false, position: Position::NONE };
+        let Some(cached) = attachment.routes.last() else { return refused(Published::Denied) };
+        let no_room = self.refuses(cached, publication);
+        if no_room || (refusal_ends && cached.route.is_none()) {
+            if let Some(position) = self.repeated(attachment, packet_id) {
+                return PublishedOnce::Repeated { position };
+            }
+            if no_room {
+                return refused(Published::NoRoom);
+            }
+            return refused(self.route(cached, publication, author, cx));
+        }
+        let (fresh, received) = self.receive_once(attachment, packet_id);
+        if !fresh {
+            return PublishedOnce::Repeated { position: received };
+        }
+        let published = self.route(cached, publication, author, cx);
+        let position = match published {
+            Published::Routed { position, .. } | Published::NotRetained { position } => {
+                position.max(received)
+            }
+            Published::Denied | Published::NoRoom => received,
+        };
+        let taken = !(refusal_ends && matches!(published, Published::NotRetained { .. }));
+        if !taken {
+            self.complete(attachment, packet_id);
+        }
+        PublishedOnce::New { published, taken, position }
+    }
+
+    /// If this publication was received before: what the repeated answer waits for.
+    fn repeated(&self, attachment: &Attachment, packet_id: u16) -> Option<Position> {
+        let state = attachment.session.lock();
+        let known = state.epoch != attachment.epoch || state.received.binary_search(&packet_id).is_ok();
+        known.then(|| self.staged(&state))
+    }
+
+    /// Finds the route of a topic, in the publisher's cache or by a search.
+    fn look_up<'a>(
+        &self,
+        attachment: &'a mut Attachment,
+        topic: &str,
+        cx: &mut Context<'_>,
+    ) -> Option<&'a CachedRoute> {
+        let generation = cx.permissions.generation();
+        if attachment.routes.find(topic, &self.generations, generation).is_none() {
+            cx.effects.counters.route_misses += 1;
+            let client_id = attachment.session.client_id();
+            let subject = Subject { user: attachment.user.as_deref(), client_id };
+            let found = self.find_route(&subject, topic, cx.permissions);
+            attachment.routes.insert(Arc::new(found));
+        }
+        attachment.routes.last()
+    }
+
+    /// Whether a publication has to be refused because it would be recorded and the log takes nothing new.
+    fn refuses(&self, cached: &CachedRoute, publication: &Publication<'_>) -> bool {
+        cached.route.as_ref().is_some_and(|route| self.records(route, publication) > 0) && self.log_refuses()
+    }
+
+    /// How many records a publication may lead to. Those of QoS 0 are never waited for.
+    fn records(&self, route: &Route, publication: &Publication<'_>) -> usize {
+        if self.journal.is_none() || publication.qos == Qos::AtMostOnce {
+            return 0;
+        }
+        let groups = route.groups.iter().filter(|group| group.is_durable()).count();
+        // Behind a retained value the route may be searched once more, and found to have grown.
+        route.durable + groups + 2 * usize::from(publication.retain)
     }
 
     /// Publishes for somebody without a connection: the broker itself, or a will.
@@ -107,6 +231,7 @@ impl Vhost {
                 permissions.check(&subject, Action::Receive, topic).is_allowed()
             });
         }
+        route.count_durable();
         CachedRoute { topic: topic.into(), route: Some(Arc::new(route)), stamp }
     }
 
@@ -121,6 +246,18 @@ impl Vhost {
             cx.effects.counters.denied_publish += 1;
             return Published::Denied;
         };
+        let durable = self.records(route, publication) > 1;
+        self.together_if(durable, || self.hand_out(cached, route, publication, author, cx))
+    }
+
+    fn hand_out(
+        &self,
+        cached: &CachedRoute,
+        route: &Arc<Route>,
+        publication: &Publication<'_>,
+        author: Option<Arc<Author>>,
+        cx: &mut Context<'_>,
+    ) -> Published {
         let mut routing = Routing::new(publication, &cached.topic, author);
         let mut position = Position::NONE;
         let mut retained = true;
@@ -140,7 +277,7 @@ impl Vhost {
         }
         let route = later.as_ref().unwrap_or(route);
         routing.fan_out = route.sessions.len() > 1;
-        routing.shared |= routing.fan_out || !route.groups.is_empty();
+        routing.shared |= route.durable > 1 || !route.groups.is_empty();
         if routing.fan_out && publication.payload.len() > SHARE_ABOVE {
             routing.message(cx.now);
         }
@@ -148,7 +285,10 @@ impl Vhost {
         if !matched {
             cx.effects.counters.unrouted += 1;
         }
-        if retained { Published::Routed { matched, position } } else { Published::NotRetained }
+        match retained {
+            true => Published::Routed { matched, position },
+            false => Published::NotRetained { position },
+        }
     }
 
     /// Sets or clears the topic's retained value; `None` if the store is full.

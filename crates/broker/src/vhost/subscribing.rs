@@ -40,6 +40,8 @@ pub enum Refused {
     Quota,
     /// The session belongs to another connection by now.
     Gone,
+    /// It would have to be recorded, and the log is full or cannot be written.
+    NoRoom,
 }
 
 impl Vhost {
@@ -56,9 +58,16 @@ impl Vhost {
             effects.counters.denied_subscribe += 1;
             return Err(Refused::Denied);
         }
+        let durable = session.may_be_durable();
+        if durable && self.log_refuses() {
+            effects.counters.refused_by_log += 1;
+            return Err(Refused::NoRoom);
+        }
         let filter: Arc<str> = request.filter.into();
         let position = match request.share {
-            Some(share) => self.join_group(attachment, &filter, share, request)?,
+            Some(share) => {
+                self.together_if(durable, || self.join_group(attachment, &filter, share, request))?
+            }
             None => self.insert_subscription(attachment, &filter, request)?,
         };
         // There may be retained messages to send, or messages that waited for a member.
@@ -163,6 +172,17 @@ impl Vhost {
 
     /// Removes a subscription. False if there was none.
     pub fn unsubscribe(
+        &self,
+        attachment: &Attachment,
+        filter: &str,
+        now: Now,
+        effects: &mut Effects,
+    ) -> (bool, Position) {
+        let durable = attachment.session.may_be_durable() && split_share(filter).is_some();
+        self.together_if(durable, || self.remove(attachment, filter, now, effects))
+    }
+
+    fn remove(
         &self,
         attachment: &Attachment,
         filter: &str,

@@ -6,6 +6,7 @@
 mod support;
 
 mod acknowledging;
+mod admission;
 mod concurrency;
 mod holding;
 mod housekeeping;
@@ -20,5 +21,6 @@ mod retained;
 mod routing;
 mod sessions;
 mod shared;
+mod together;
 mod watermark;
 mod wills;

@@ -144,6 +144,8 @@ metrics! {
         total!(refused_subscriptions);
     Counter "tercet_sessions_refused_total" "Clients refused because there are as many sessions as there may be." =
         total!(refused_sessions);
+    Counter "tercet_log_refused_total" "Publications, subscriptions and new sessions refused because the log is full or cannot be written." =
+        total!(refused_by_log);
     Counter "tercet_throttled_total" "Times that a client had to wait because it exceeded its rate." =
         total!(throttled);
     Counter "tercet_denied_total" {"action"} "Requests refused for lack of permission." =

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 use tercet_broker::filter::is_own_topic;
+use tercet_broker::journal::Admission;
 use tercet_broker::message::PropertyEncoding;
-use tercet_broker::vhost::connection::{Connect as CoreConnect, TooManySessions};
+use tercet_broker::vhost::connection::{Connect as CoreConnect, NoSession};
 use tercet_broker::will::Will as CoreWill;
 use tercet_mqtt::property::{AuthProperties, ConnAckProperties};
 use tercet_mqtt::{
@@ -19,7 +20,7 @@ use crate::auth::{
 };
 use crate::config::CertificateUser as NamePart;
 use crate::logging::CONNECTIONS;
-use crate::mqtt::connection::{Client, End, FaceContext, MqttConnection, State, Step, answer};
+use crate::mqtt::connection::{Client, Confirming, End, FaceContext, MqttConnection, State, Step, answer};
 use crate::mqtt::outbox::{MqttOutbox, to_core};
 use crate::mqtt::publishing::{Inflow, will_properties};
 use crate::mqtt::settings::ListenerSettings;
@@ -224,13 +225,19 @@ impl MqttConnection {
         };
         let connected = match cx.shared.vhost.connect(request, cx.now, cx.effects) {
             Ok(connected) => connected,
-            Err(TooManySessions) => {
-                cx.effects.counters.refused_sessions += 1;
+            Err(refusal) => {
+                cx.effects.counters.refused_sessions += u64::from(refusal == NoSession::TooMany);
                 return self.refuse(pending.version, ReasonCode::QuotaExceeded, out, cx);
             }
         };
         let keep_alive = self.keep_alive(&pending);
-        self.connack(&pending, connected.session_present, keep_alive, auth_data, out);
+        let (position, session_present) = (connected.position, connected.session_present);
+        // A session that was there before is given out also while the log is stuck: those who consume make room.
+        let stuck = session_present && cx.shared.vhost.admission() >= Admission::Full;
+        let waits = position > cx.shared.vhost.durable() && !stuck;
+        let mut connack = Vec::new();
+        let answers = if waits { &mut connack } else { &mut *out };
+        self.connack(&pending, session_present, keep_alive, auth_data, answers);
         tracing::info!(target: CONNECTIONS, listener = %self.settings.name, peer = %cx.transport.peer(),
             client_id = %pending.client_id, user = identity.name().map(|name| &**name),
             version = ?pending.version, keep_alive, session_present = connected.session_present,
@@ -248,11 +255,46 @@ impl MqttConnection {
             exchange: None,
             acknowledgements: SmallVec::new(),
         };
+        if waits {
+            let confirming = Confirming { client, connack, position, session_present };
+            self.state = State::Confirming(Box::new(confirming));
+            self.last_packet = cx.now.monotonic;
+            self.limit_changed = true;
+            return Step::Hold;
+        }
+        self.connected(client, cx);
+        Step::Continue
+    }
+
+    /// The client knows that it is connected.
+    fn connected(&mut self, client: Client, cx: &mut FaceContext<'_>) {
         cx.shared.vhost.start_redelivery(&client.attachment, cx.now, cx.effects);
         self.state = State::Connected(Box::new(client));
         self.last_packet = cx.now.monotonic;
         self.limit_changed = true;
-        Step::Continue
+    }
+
+    /// What the client is to be told is durable.
+    pub(super) fn confirmed(&mut self, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Confirming(confirming) => {
+                out.extend_from_slice(&confirming.connack);
+                self.connected(confirming.client, cx);
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// The log has not confirmed the session in time. One that was there before is given out all the same.
+    pub(super) fn give_up_confirming(&mut self, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> Step {
+        if let State::Confirming(confirming) = &self.state
+            && confirming.session_present
+        {
+            self.confirmed(out, cx);
+            return Step::Continue;
+        }
+        self.lost(Some(&std::io::ErrorKind::TimedOut.into()), cx.shared, cx.now, cx.effects);
+        Step::Close
     }
 
     /// The keep alive that holds, in seconds.

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
+use tercet_broker::journal::{Admission, Position};
 use tercet_broker::outbox::{CloseReason, ConnectionRef};
 use tercet_broker::vhost::connection::{Attachment, Ending};
 use tercet_mqtt::{Ack, DecodeError, Disconnect, Packet, ReasonCode, Version, decode, encode, frame_length};
@@ -45,13 +46,18 @@ pub struct FaceContext<'a> {
 pub enum Step {
     /// Read on.
     Continue,
-    /// Read nothing until the authenticator has decided.
+    /// Read nothing until the authenticator or the log has decided.
     Hold,
+    /// Read nothing until the log takes work again, but go on after this long in any case.
+    AwaitLog(Duration),
     /// Read nothing for this long.
     Pause(Duration),
     /// Write what there is and close.
     Close,
 }
+
+/// How long a client that publishes what has to be recorded is not read while the log takes nothing, before it is refused.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// State of the connection's time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,10 +86,23 @@ pub(super) enum State {
     Fresh,
     /// Waiting for the authenticator's verdict or, with an exchange, for the client's next AUTH.
     Authenticating(Box<PendingConnect>),
+    /// The client is let in; its CONNACK waits for the log.
+    Confirming(Box<Confirming>),
     /// The client is connected.
     Connected(Box<Client>),
     /// Nothing more is to be read.
     Over,
+}
+
+/// A client that is let in and does not know it yet.
+pub(super) struct Confirming {
+    pub client: Client,
+    /// The encoded CONNACK.
+    pub connack: Vec<u8>,
+    /// What it waits for.
+    pub position: Position,
+    /// Whether the session was there before.
+    pub session_present: bool,
 }
 
 /// A connected client.
@@ -170,6 +189,13 @@ impl MqttConnection {
         {
             step = Step::Pause(BRAKE);
         }
+        if let State::Connected(client) = &mut self.state
+            && client.inflow.take_recorded()
+            && step == Step::Continue
+            && cx.shared.vhost.admission() > Admission::Open
+        {
+            step = Step::AwaitLog(PATIENCE);
+        }
         (used, step)
     }
 
@@ -189,13 +215,15 @@ impl MqttConnection {
             }
             let handled = match &self.state {
                 State::Connected(_) => self.next_packet(rest, out, cx),
-                State::Fresh | State::Authenticating(_) => self.next_before_connected(rest, out, cx),
+                State::Fresh | State::Authenticating(_) | State::Confirming(_) => {
+                    self.next_before_connected(rest, out, cx)
+                }
                 State::Over => Ok(Some((rest.len(), Step::Close))),
             };
             match handled {
                 Ok(Some((count, step))) => {
                     *used += count;
-                    cx.effects.counters.packets_received += 1;
+                    cx.effects.counters.packets_received += u64::from(count > 0);
                     if step != Step::Continue {
                         return step;
                     }
@@ -229,8 +257,11 @@ impl MqttConnection {
         let step = match packet {
             Packet::Publish(publish) => {
                 // Order between what a client publishes and what it acknowledges does not matter to anybody.
-                client.publish(&publish, &self.settings, out, cx)?;
-                Step::Continue
+                let step = client.publish(&publish, &self.settings, out, cx)?;
+                if let Step::AwaitLog(_) = step {
+                    return Ok(Some((0, step)));
+                }
+                step
             }
             Packet::PubAck(ack) => client.note(Acknowledgement::Done(ack.packet_id.get())),
             Packet::PubRec(ack) => client.note(received(&ack)),
@@ -310,7 +341,11 @@ impl MqttConnection {
         now: Now,
         effects: &mut Effects,
     ) {
-        let State::Connected(client) = std::mem::replace(&mut self.state, State::Over) else { return };
+        let client = match std::mem::replace(&mut self.state, State::Over) {
+            State::Connected(client) => *client,
+            State::Confirming(confirming) => confirming.client,
+            _ => return,
+        };
         shared.vhost.disconnect(&client.attachment, ending, expiry, now, effects);
         tracing::info!(target: CONNECTIONS, listener = %self.settings.name, client_id = %client.attachment.session.client_id(),
             reason = why, "disconnected");
@@ -318,7 +353,7 @@ impl MqttConnection {
 
     /// The stream broke or ended.
     pub fn lost(&mut self, error: Option<&io::Error>, shared: &Shared, now: Now, effects: &mut Effects) {
-        if let State::Connected(_) = self.state {
+        if let State::Connected(_) | State::Confirming(_) = self.state {
             let why = error.map_or_else(|| "connection closed by the client".to_owned(), ToString::to_string);
             self.detach(Ending::Abnormal, None, &why, shared, now, effects);
         }
@@ -370,6 +405,7 @@ impl MqttConnection {
         let limit = match &self.state {
             State::Fresh | State::Authenticating(_) => Some(self.settings.connect_timeout),
             State::Connected(client) => client.silence,
+            State::Confirming(_) => Some(self.settings.connect_timeout),
             State::Over => None,
         };
         let Some(limit) = limit else { return Timeout::None };
@@ -379,6 +415,9 @@ impl MqttConnection {
 
     /// The time limit has passed.
     pub fn timed_out(&mut self, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> Step {
+        if let State::Confirming(_) = self.state {
+            return self.give_up_confirming(out, cx);
+        }
         if let State::Connected(_) = self.state {
             cx.effects.counters.keep_alive_timeouts += 1;
             self.tell(ReasonCode::KeepAliveTimeout, out);
@@ -389,6 +428,31 @@ impl MqttConnection {
         }
         self.state = State::Over;
         Step::Close
+    }
+
+    /// The position of the log that the next answer waits for, if one does.
+    pub fn awaited(&self) -> Option<Position> {
+        match &self.state {
+            State::Connected(client) => client.inflow.awaited(),
+            State::Confirming(confirming) => Some(confirming.position),
+            _ => None,
+        }
+    }
+
+    /// The log is durable up to `durable`: gives the answers that waited for that.
+    pub fn log_moved(&mut self, durable: Position, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> Step {
+        match &mut self.state {
+            State::Connected(client) => client.inflow.confirm(durable, out),
+            State::Confirming(confirming) if confirming.position <= durable => self.confirmed(out, cx),
+            State::Confirming(_) => return Step::Hold,
+            _ => {}
+        }
+        Step::Continue
+    }
+
+    /// The connection is read again after a time in which it was not, for which the client must not suffer.
+    pub fn read_again(&mut self, now: Instant) {
+        self.last_packet = now;
     }
 
     /// The authenticator has decided.

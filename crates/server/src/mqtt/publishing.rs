@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tercet_broker::journal::Position;
 use tercet_broker::message::{Properties, PropertyEncoding, Publication, Qos};
-use tercet_broker::vhost::publishing::Published;
+use tercet_broker::session::SessionId;
+use tercet_broker::vhost::publishing::{Published, PublishedOnce};
 use tercet_mqtt::alias::Inbound;
 use tercet_mqtt::property::{PublishProperties, SubscriptionIds};
 use tercet_mqtt::{Ack, AckKind, PacketId, Publish, QoS, ReasonCode, Version, write_ack};
 
-use crate::mqtt::connection::{Client, End, FaceContext, Step};
+use crate::mqtt::connection::{Client, End, FaceContext, PATIENCE, Step};
 use crate::mqtt::outbox::to_core;
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::acceptor::Rate;
@@ -22,6 +23,12 @@ pub(super) struct Inflow {
     unreleased: u16,
     /// Answers that wait for the log, oldest first.
     waiting: VecDeque<Waiting>,
+    /// How many of them answer a publication, and so count against our Receive Maximum.
+    unconfirmed: usize,
+    /// Whether something of this batch was recorded.
+    recorded: bool,
+    /// Since when the log has taken nothing of this client.
+    refused_since: Option<Instant>,
     rates: Option<Box<Rates>>,
     /// Property bytes of the message at hand; kept to spare an allocation per message.
     properties: Vec<u8>,
@@ -47,6 +54,9 @@ impl Inflow {
         Self {
             unreleased: u16::try_from(unreleased).unwrap_or(u16::MAX),
             waiting: VecDeque::new(),
+            unconfirmed: 0,
+            recorded: false,
+            refused_since: None,
             rates: limited.then(|| {
                 Box::new(Rates {
                     messages: settings.message_rate.map(|rate| Rate::new(f64::from(rate), now)),
@@ -83,23 +93,68 @@ impl Inflow {
         write(out);
         let packet = SmallVec::from_slice(out.get(start..).unwrap_or_default());
         out.truncate(start);
+        self.unconfirmed += usize::from(counts);
         self.waiting.push_back(Waiting { position, packet, counts });
+    }
+
+    /// The publication as the core takes it.
+    fn publication<'a>(
+        &'a mut self,
+        publish: &Publish<'a>,
+        topic: &'a str,
+        version: Version,
+        publisher: SessionId,
+    ) -> Publication<'a> {
+        let properties = if version == Version::V5 && !publish.properties.is_empty() {
+            self.properties.clear();
+            publish.properties.write_forwarded(&mut self.properties);
+            Properties { encoding: PropertyEncoding::Mqtt5, bytes: &self.properties }
+        } else {
+            Properties::NONE
+        };
+        Publication {
+            topic,
+            payload: publish.payload,
+            properties,
+            qos: to_core(publish.qos),
+            retain: publish.retain,
+            expiry: publish.properties.message_expiry,
+            publisher,
+        }
     }
 
     /// Writes the answers that waited for positions up to `durable`.
     pub(super) fn confirm(&mut self, durable: Position, out: &mut Vec<u8>) {
         while let Some(waiting) = self.waiting.front().filter(|waiting| waiting.position <= durable) {
             out.extend_from_slice(&waiting.packet);
+            self.unconfirmed -= usize::from(waiting.counts);
             self.waiting.pop_front();
         }
-        if self.waiting.is_empty() && self.waiting.capacity() > 64 {
+        if self.waiting.is_empty() && self.waiting.capacity() > 0 {
             self.waiting = VecDeque::new();
         }
     }
 
     /// Publications that are not answered completely: what our Receive Maximum counts.
     fn unanswered(&self) -> usize {
-        usize::from(self.unreleased) + self.waiting.iter().filter(|waiting| waiting.counts).count()
+        usize::from(self.unreleased) + self.unconfirmed
+    }
+
+    /// The position that the next answer waits for.
+    pub(super) fn awaited(&self) -> Option<Position> {
+        self.waiting.front().map(|waiting| waiting.position)
+    }
+
+    /// Whether something was recorded since this was last asked.
+    pub(super) fn take_recorded(&mut self) -> bool {
+        std::mem::take(&mut self.recorded)
+    }
+
+    /// The log takes nothing: how long the client is left waiting before it is refused.
+    fn patience(&mut self, now: Instant) -> Option<Duration> {
+        let since = *self.refused_since.get_or_insert(now);
+        let left = (since + PATIENCE).saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
     }
 }
 
@@ -110,12 +165,25 @@ impl Client {
         settings: &ListenerSettings,
         out: &mut Vec<u8>,
         cx: &mut FaceContext<'_>,
-    ) -> Result<(), End> {
-        cx.effects.counters.publish_received += 1;
-        cx.effects.counters.publish_bytes_received += publish.payload.len() as u64;
-        if let Some(rates) = &mut self.inflow.rates {
-            rates.published += 1;
+    ) -> Result<Step, End> {
+        let step = self.try_publish(publish, settings, out, cx);
+        if !matches!(step, Ok(Step::AwaitLog(_))) {
+            cx.effects.counters.publish_received += 1;
+            cx.effects.counters.publish_bytes_received += publish.payload.len() as u64;
+            if let Some(rates) = &mut self.inflow.rates {
+                rates.published += 1;
+            }
         }
+        step
+    }
+
+    fn try_publish(
+        &mut self,
+        publish: &Publish<'_>,
+        settings: &ListenerSettings,
+        out: &mut Vec<u8>,
+        cx: &mut FaceContext<'_>,
+    ) -> Result<Step, End> {
         if publish.qos > settings.features.max_qos {
             return Err(End::Fault(ReasonCode::QosNotSupported, "MQTT-3.2.2-11"));
         }
@@ -139,13 +207,13 @@ impl Client {
         }
         let alias = publish.properties.topic_alias;
         if alias.is_none() {
-            return self.pass_on(publish, publish.topic, out, cx);
+            return Ok(self.pass_on(publish, publish.topic, out, cx));
         }
         // The table is taken out for the call, so that the topic it lends outlives the borrow of the client.
         let maximum = settings.topic_alias_maximum;
         let mut aliases = self.aliases.take().unwrap_or_else(|| Box::new(Inbound::new(maximum)));
         let result = match aliases.resolve(publish.topic, alias) {
-            Ok(topic) => self.pass_on(publish, topic, out, cx),
+            Ok(topic) => Ok(self.pass_on(publish, topic, out, cx)),
             Err(error) => Err(End::Fault(error.reason(), "MQTT-3.3.2-9")),
         };
         self.aliases = Some(aliases);
@@ -158,39 +226,49 @@ impl Client {
         topic: &str,
         out: &mut Vec<u8>,
         cx: &mut FaceContext<'_>,
-    ) -> Result<(), End> {
-        let mut received = Position::NONE;
-        if publish.qos == QoS::ExactlyOnce
-            && let Some(id) = publish.packet_id
-        {
-            // Method B of §4.3.3: passed on at PUBLISH, the identifier is kept until PUBREL.
-            let (fresh, position) = cx.shared.vhost.receive_once(&self.attachment, id.get());
-            if !fresh {
-                self.acknowledge_publish(AckKind::PubRec, id, ReasonCode::Success, position, out, cx);
-                return Ok(());
-            }
-            received = position;
-            self.inflow.unreleased += 1;
-        }
-        let published = self.route(publish, topic, cx);
+    ) -> Step {
+        let (published, received) = match publish.packet_id.filter(|_| publish.qos == QoS::ExactlyOnce) {
+            Some(id) => match self.route_once(publish, id, topic, cx) {
+                PublishedOnce::New { published, taken, position } => {
+                    self.inflow.unreleased += u16::from(taken);
+                    (published, position)
+                }
+                PublishedOnce::Repeated { position } => {
+                    self.acknowledge_publish(AckKind::PubRec, id, ReasonCode::Success, position, out, cx);
+                    return Step::Continue;
+                }
+            },
+            None => (self.route(publish, topic, cx), Position::NONE),
+        };
         let (reason, position) = match published {
             Published::Routed { matched: true, position } => (ReasonCode::Success, position),
             Published::Routed { matched: false, position } => (ReasonCode::NoMatchingSubscribers, position),
             Published::Denied => (ReasonCode::NotAuthorized, Position::NONE),
-            Published::NotRetained => (ReasonCode::QuotaExceeded, Position::NONE),
+            Published::NotRetained { position } => (ReasonCode::QuotaExceeded, position),
+            Published::NoRoom => match self.inflow.patience(cx.now.monotonic) {
+                Some(left) => return Step::AwaitLog(left),
+                None => {
+                    cx.effects.counters.refused_by_log += 1;
+                    if self.version != Version::V5 {
+                        // There is no way to say no; without an answer the client sends it again some day.
+                        return Step::Continue;
+                    }
+                    (ReasonCode::QuotaExceeded, Position::NONE)
+                }
+            },
         };
-        let Some(id) = publish.packet_id else { return Ok(()) };
+        let position = position.max(received);
+        if position > Position::NONE {
+            self.inflow.recorded = true;
+            self.inflow.refused_since = None;
+        }
+        let Some(id) = publish.packet_id else { return Step::Continue };
         let kind = match publish.qos {
             QoS::ExactlyOnce => AckKind::PubRec,
             _ => AckKind::PubAck,
         };
-        if reason.is_error() && kind == AckKind::PubRec && self.version == Version::V5 {
-            // A PUBREC with an error ends the exchange; the identifier is free again.
-            cx.shared.vhost.complete(&self.attachment, id.get());
-            self.inflow.unreleased = self.inflow.unreleased.saturating_sub(1);
-        }
-        self.acknowledge_publish(kind, id, reason, position.max(received), out, cx);
-        Ok(())
+        self.acknowledge_publish(kind, id, reason, position, out, cx);
+        Step::Continue
     }
 
     /// PUBACK or PUBREC, once everything up to `position` is durable.
@@ -209,23 +287,24 @@ impl Client {
     }
 
     fn route(&mut self, publish: &Publish<'_>, topic: &str, cx: &mut FaceContext<'_>) -> Published {
-        let properties = if self.version == Version::V5 && !publish.properties.is_empty() {
-            self.inflow.properties.clear();
-            publish.properties.write_forwarded(&mut self.inflow.properties);
-            Properties { encoding: PropertyEncoding::Mqtt5, bytes: &self.inflow.properties }
-        } else {
-            Properties::NONE
-        };
-        let publication = Publication {
-            topic,
-            payload: publish.payload,
-            properties,
-            qos: to_core(publish.qos),
-            retain: publish.retain,
-            expiry: publish.properties.message_expiry,
-            publisher: self.attachment.session.id(),
-        };
-        cx.shared.vhost.publish(&mut self.attachment, &publication, cx.now, cx.effects)
+        let Self { attachment, inflow, version, .. } = self;
+        let publication = inflow.publication(publish, topic, *version, attachment.session.id());
+        cx.shared.vhost.publish(attachment, &publication, cx.now, cx.effects)
+    }
+
+    /// Method B of §4.3.3: passed on at PUBLISH, the identifier is kept until PUBREL. A PUBREC with an error ends the
+    /// exchange, and the identifier is free again.
+    fn route_once(
+        &mut self,
+        publish: &Publish<'_>,
+        id: PacketId,
+        topic: &str,
+        cx: &mut FaceContext<'_>,
+    ) -> PublishedOnce {
+        let Self { attachment, inflow, version, .. } = self;
+        let publication = inflow.publication(publish, topic, *version, attachment.session.id());
+        let refusal_ends = *version == Version::V5;
+        cx.shared.vhost.publish_once(attachment, id.get(), refusal_ends, &publication, cx.now, cx.effects)
     }
 
     /// PUBREL: the client will not repeat the publication. An unknown identifier gets a plain PUBCOMP: after a
@@ -279,8 +358,15 @@ mod tests {
 
     #[test]
     fn answers_wait_for_the_log_and_keep_their_order() {
-        let mut inflow =
-            Inflow { unreleased: 0, waiting: VecDeque::new(), rates: None, properties: Vec::new() };
+        let mut inflow = Inflow {
+            unreleased: 0,
+            waiting: VecDeque::new(),
+            unconfirmed: 0,
+            recorded: false,
+            refused_since: None,
+            rates: None,
+            properties: Vec::new(),
+        };
         let mut out = Vec::new();
         let puback = |inflow: &mut Inflow, position, durable, id: u16, out: &mut Vec<u8>| {
             let (position, durable) = (Position::new(position), Position::new(durable));

@@ -87,6 +87,7 @@ impl Client {
                 cx.effects.counters.refused_subscriptions += 1;
                 (ReasonCode::QuotaExceeded, Position::NONE)
             }
+            Err(Refused::NoRoom) => (ReasonCode::QuotaExceeded, Position::NONE),
             Err(Refused::Gone) => (ReasonCode::UnspecifiedError, Position::NONE),
         }
     }

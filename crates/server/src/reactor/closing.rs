@@ -8,7 +8,7 @@ use std::time::Duration;
 use tercet_broker::outbox::CloseReason;
 use tercet_net::Received;
 
-use crate::mqtt::connection::Timeout;
+use crate::mqtt::connection::{PATIENCE, Timeout};
 use crate::reactor::connection::Phase;
 use crate::reactor::event_loop::{LINGER, Reactor};
 use crate::reactor::wheel::{Entry, Purpose};
@@ -70,11 +70,15 @@ impl Reactor {
         if connection.generation != entry.generation {
             return;
         }
-        let Purpose::Limit(serial) = entry.purpose else {
-            if std::mem::take(&mut connection.read_blocked) {
-                self.again.push_back((entry.slot, entry.generation));
+        let serial = match entry.purpose {
+            Purpose::Limit(serial) => serial,
+            Purpose::Unpark => return self.patience_over(entry.slot),
+            Purpose::Unpause => {
+                if std::mem::take(&mut connection.read_blocked) {
+                    self.again.push_back((entry.slot, entry.generation));
+                }
+                return;
             }
-            return;
         };
         if serial != connection.limit_serial {
             return;
@@ -85,6 +89,8 @@ impl Reactor {
             Phase::Open => match connection.face.check_limit(self.now.monotonic) {
                 Timeout::None => {}
                 Timeout::In(wait) => self.limit(entry.slot, wait),
+                // The silence is ours.
+                Timeout::Passed if connection.parked_until.is_some() => self.limit(entry.slot, PATIENCE),
                 Timeout::Passed => {
                     self.with_face(entry.slot, entry.generation, |face, answers, cx| {
                         face.timed_out(answers, cx)

@@ -31,6 +31,14 @@ pub struct Connection {
     pub held_resume: bool,
     /// Serial of the time limit in force.
     pub limit_serial: u8,
+    /// Set while the connection is on the list of those whose answers wait for the log.
+    pub awaits_log: bool,
+    /// Input is not read before the log takes work again, or this moment.
+    pub parked_until: Option<Instant>,
+    /// Set while the connection is on the list of those that go on when the log takes work again.
+    pub parked: bool,
+    /// Set while the wheel holds an entry for that moment.
+    pub unpark_armed: bool,
     /// Input is not read before this moment (rate limits).
     pub paused_until: Option<Instant>,
     /// The stream.

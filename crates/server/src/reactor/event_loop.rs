@@ -17,6 +17,7 @@ use crate::mqtt::connection::MqttConnection;
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::acceptor::{Accepted, Acceptor};
 use crate::reactor::connection::{Connection, Phase};
+use crate::reactor::durability::Awaiting;
 use crate::reactor::inbox::{Adoption, Command, Inbox};
 use crate::reactor::output::Unwritten;
 use crate::reactor::wheel::{Entry, Wheel};
@@ -58,6 +59,8 @@ pub struct Reactor {
     pub(super) dirty: Vec<u32>,
     /// Connections of other reactors to be woken, by reactor.
     pub(super) outgoing: Vec<Vec<ConnectionRef>>,
+    /// What waits for the log.
+    pub(super) awaiting: Awaiting,
     pub(super) adopted: Vec<Adoption>,
     pub(super) commands: Vec<Command>,
     pub(super) due: Vec<Entry>,
@@ -99,6 +102,7 @@ impl Reactor {
             resume: Vec::new(),
             dirty: Vec::new(),
             outgoing,
+            awaiting: Awaiting::default(),
             adopted: Vec::new(),
             commands: Vec::new(),
             due: Vec::new(),
@@ -127,6 +131,7 @@ impl Reactor {
                 continue;
             }
             self.now = Now::read();
+            self.stop_awaiting();
             if self.turn(&events) {
                 return;
             }
@@ -136,6 +141,9 @@ impl Reactor {
 
     fn sleep(&mut self) -> Option<Duration> {
         if !self.again.is_empty() || !self.resume.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if self.announce() {
             return Some(Duration::ZERO);
         }
         let retry = self.acceptor.as_mut().and_then(|acceptor| *acceptor.retry_at());
@@ -190,7 +198,11 @@ impl Reactor {
             self.resume(slot, generation);
         }
         self.check_limits();
+        self.look_at_log();
+        // The log works while this turn's output is written.
+        self.shared.vhost.flush();
         self.write_all();
+        self.shared.vhost.flush();
         self.wake_others();
         self.shared.vhost.metrics().add(&mut self.effects.counters);
         stop
@@ -209,6 +221,7 @@ impl Reactor {
                         face.decided(verdict, answers, cx)
                     });
                 }
+                Command::Defer(deferred) => self.effects.deferred.extend(deferred),
                 Command::CloseAll(reason) => self.close_all(reason),
                 Command::Stop => stop = true,
             }
@@ -286,6 +299,10 @@ impl Reactor {
             hung_up: false,
             held: false,
             held_resume: false,
+            awaits_log: false,
+            parked_until: None,
+            parked: false,
+            unpark_armed: false,
             limit_serial: 0,
             paused_until: None,
             transport,

@@ -1,11 +1,13 @@
 //! How other threads reach a reactor: commands in batches, one wake-up per batch.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use mio::{Poll, Token, Waker};
 use parking_lot::Mutex;
+use tercet_broker::journal::Position;
 use tercet_broker::outbox::{CloseReason, ConnectionRef};
+use tercet_broker::undurable::Deferred;
 use tercet_net::Transport;
 
 use crate::auth::Verdict;
@@ -20,6 +22,8 @@ pub enum Command {
     Wake(Vec<ConnectionRef>),
     /// The authenticator has decided about a connection.
     Verdict(ConnectionRef, Verdict),
+    /// Look after these when the log has moved.
+    Defer(Vec<Deferred>),
     /// Close all connections with this reason.
     CloseAll(CloseReason),
     /// Drop everything and end the thread.
@@ -37,6 +41,9 @@ pub struct Adoption {
     pub handed_over: bool,
 }
 
+/// Greater than any position.
+const NOTHING: u64 = u64::MAX;
+
 /// The mailbox of a reactor.
 pub struct Inbox {
     commands: Mutex<Vec<Command>>,
@@ -45,6 +52,8 @@ pub struct Inbox {
     notified: AtomicBool,
     /// Turns begun; stands still when the reactor sleeps or is stuck.
     turns: AtomicU64,
+    /// The position of the log that the reactor waits for while it sleeps; [`NOTHING`] if it does not.
+    awaited: AtomicU64,
     /// Connections that the reactor owns or is about to.
     pub connections: AtomicUsize,
     /// Share of time spent working, in thousandths, over the last measuring interval.
@@ -59,6 +68,7 @@ impl Inbox {
             waker: Waker::new(poll.registry(), token)?,
             notified: AtomicBool::new(false),
             turns: AtomicU64::new(0),
+            awaited: AtomicU64::new(NOTHING),
             connections: AtomicUsize::new(0),
             load: AtomicU32::new(0),
         })
@@ -67,9 +77,38 @@ impl Inbox {
     /// Leaves a command and wakes the reactor if it is not awake already.
     pub fn send(&self, command: Command) {
         self.commands.lock().push(command);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if !self.notified.swap(true, Ordering::AcqRel) {
             // The kernel refuses only when the counter overflows, and then the reactor is awake anyway.
             let _ = self.waker.wake();
+        }
+    }
+
+    /// The reactor is awake and looks by itself.
+    pub fn stop_awaiting(&self) {
+        self.awaited.store(NOTHING, Ordering::Relaxed);
+    }
+
+    /// The reactor is about to sleep and wants to be woken when the log is durable up to `position`.
+    /// It has to look at the watermark once more behind this call: what moved before is not told.
+    pub fn await_log(&self, position: Position) {
+        self.awaited.store(position.number(), Ordering::Relaxed);
+        // With the fence of `log_moved`: either that sees the position, or the reactor sees the watermark.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The log has become durable up to `durable`, or takes work again: wakes the reactor if it waits for that. To be
+    /// called by the listener of the log, behind every change.
+    pub fn log_moved(&self, durable: Position) {
+        fence(Ordering::SeqCst);
+        let awaited = self.awaited.load(Ordering::Relaxed);
+        if awaited <= durable.number()
+            && self.awaited.compare_exchange(awaited, NOTHING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.wake();
         }
     }
 

@@ -7,6 +7,7 @@
 //! - [`event_loop`]: the turn; [`reading`], [`writing`] and [`closing`] are its parts.
 //! - [`connection`]: one connection: transport, unfinished input, unwritten output, face.
 //! - [`output`]: writing, and what the socket has not taken yet.
+//! - [`durability`]: what waits for the log, and what is done when it has moved.
 //! - [`inbox`]: how other threads reach a reactor.
 //! - [`wheel`]: time limits of connections.
 //! - [`acceptor`]: listening sockets and where new connections go.
@@ -14,6 +15,7 @@
 pub mod acceptor;
 mod closing;
 pub mod connection;
+mod durability;
 pub mod event_loop;
 pub mod inbox;
 pub mod output;

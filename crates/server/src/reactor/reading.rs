@@ -27,7 +27,7 @@ impl Reactor {
         if connection.phase != Phase::Open {
             return;
         }
-        if connection.held || connection.unwritten_len() > READ_HOLD {
+        if connection.held || connection.parked_until.is_some() || connection.unwritten_len() > READ_HOLD {
             connection.read_blocked = true;
             return;
         }
@@ -143,6 +143,14 @@ impl Reactor {
         match step {
             Step::Continue => {}
             Step::Hold => connection.held = true,
+            Step::AwaitLog(patience) => {
+                connection.parked_until = Some(self.now.monotonic + patience);
+                self.awaiting.park(slot, connection);
+                if !std::mem::replace(&mut connection.unpark_armed, true) {
+                    let generation = connection.generation;
+                    self.wheel.arm(slot, generation, Purpose::Unpark, patience, self.now.monotonic);
+                }
+            }
             Step::Pause(wait) => {
                 connection.paused_until = Some(self.now.monotonic + wait);
                 connection.read_blocked = true;
@@ -155,6 +163,7 @@ impl Reactor {
                 self.wheel.arm(slot, connection.generation, purpose, LINGER, self.now.monotonic);
             }
         }
+        self.awaiting.note_answers(slot, connection);
         if connection.answers.is_empty() {
             if connection.answers.capacity() > 0 {
                 self.effects.buffers.give(std::mem::take(&mut connection.answers));

@@ -27,6 +27,8 @@ pub enum Purpose {
     Limit(u8),
     /// Reading may go on.
     Unpause,
+    /// Reading may go on although the log takes no work.
+    Unpark,
 }
 
 /// The wheel. See the module documentation.

@@ -70,7 +70,6 @@ impl TestJournal {
         self.durable.fetch_max(position.number(), Ordering::SeqCst);
     }
 
-    #[allow(dead_code, reason = "for the tests of operations that are one batch")]
     /// How many records each batch has that begins behind the first `from` records. What is staged together is one batch.
     pub fn batches_behind(&self, from: usize) -> Vec<usize> {
         let state = self.state();
@@ -85,7 +84,6 @@ impl TestJournal {
         state.records.iter().cloned().zip(positions).skip(from).collect()
     }
 
-    #[allow(dead_code, reason = "for the tests of admission")]
     pub fn set_admission(&self, admission: Admission) {
         self.state().admission = Some(admission);
     }
