@@ -17,6 +17,10 @@ pub struct Census {
     /// Bytes of the messages waiting, topics and properties included. A message that several queues hold counts
     /// once for each.
     pub queued_bytes: usize,
+    /// Messages in these queues that are in memory, those included that are sent and not acknowledged.
+    pub in_memory: usize,
+    /// Bytes of memory that they take up.
+    pub memory: usize,
     /// Messages sent and not acknowledged.
     pub in_flight: usize,
     /// Shared subscriptions.
@@ -34,10 +38,15 @@ impl Vhost {
             census.connected += usize::from(state.outbox.is_some());
             census.queued += state.queue.ready();
             census.queued_bytes += state.queue.ready_bytes();
+            census.in_memory += state.queue.in_memory();
+            census.memory += state.queue.memory();
             census.in_flight += usize::from(state.in_flight);
         });
         for group in self.shared_groups() {
             let (queued, bytes) = group.queued();
+            let (in_memory, memory) = group.in_memory();
+            census.in_memory += in_memory;
+            census.memory += memory;
             census.shared_subscriptions += 1;
             census.queued += queued;
             census.queued_bytes += bytes;

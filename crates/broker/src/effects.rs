@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::body_budget::Account;
 use crate::metrics::Counters;
 use crate::outbox::ConnectionRef;
+use crate::read_back::Fetch;
 use crate::shared_group::SharedGroup;
 use crate::undurable::Deferred;
 use crate::vhost::Policy;
@@ -30,6 +32,10 @@ pub struct Effects {
     pub(crate) policy: Option<Arc<Policy>>,
     /// Entries of shared groups that a member has settled or given back; worked off without a session lock.
     pub(crate) group_work: Vec<GroupWork>,
+    /// Who needs messages that are only in the log.
+    pub(crate) fetches: Vec<Fetch>,
+    /// Memory of messages that has come or gone.
+    pub(crate) memory: Account,
 }
 
 /// Work for a shared group that had to wait until no session was locked.

@@ -19,7 +19,7 @@
 //! - [`session`], [`queue`], [`shared_group`]: where messages wait and who takes them.
 //! - [`retained`], [`retained_replay`]: last values and their delivery with back-pressure.
 //! - [`record`], [`journal`]: the durable side of every change.
-//! - [`body`]: messages in memory, and messages that are only in the log.
+//! - [`body`], [`body_budget`], [`read_back`]: messages in memory, messages that are only in the log, and the way between.
 //! - [`undurable`]: what may not be handed out before the log has it.
 //! - [`outbox`], [`effects`]: the seam between the core and the faces.
 
@@ -27,6 +27,7 @@
 
 pub mod acknowledgement;
 pub mod body;
+pub mod body_budget;
 pub mod census;
 pub mod clock;
 pub mod deadlines;
@@ -40,6 +41,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod permission;
 pub mod queue;
+pub mod read_back;
 pub mod record;
 pub mod registry;
 pub mod retained;

@@ -39,6 +39,9 @@ pub struct Limits {
     pub max_retained: usize,
     /// Bytes of retained values, topics included.
     pub max_retained_bytes: usize,
+    /// Bytes of memory that messages of durable queues and retained values may take up; beyond it they are only in the
+    /// log.
+    pub message_memory: usize,
     /// Sessions, connected or not.
     pub max_sessions: usize,
     /// Whether QoS 0 messages are queued for offline persistent sessions.
@@ -56,6 +59,7 @@ impl Default for Limits {
             max_subscriptions: 100_000,
             max_retained: 1_000_000,
             max_retained_bytes: 4 << 30,
+            message_memory: 64 << 20,
             max_sessions: 10_000_000,
             queue_qos0: false,
             shared_strategy: SharedStrategy::RoundRobin,

@@ -64,6 +64,8 @@ counters! {
     dropped_expired,
     /// Deliveries withheld because the right to receive was revoked.
     dropped_denied,
+    /// Messages dropped because they could not be read back from the log.
+    dropped_unreadable,
     /// Retained values refused because the store is full.
     dropped_retained_full,
     /// Subscriptions refused because the client has as many as it may.

@@ -2,23 +2,28 @@
 //!
 //! The order lets a wildcard subscription be answered in slices, continuing behind the last topic seen, so that
 //! neither a `#` over a million topics nor a slow reader blocks anybody.
+//!
+//! Values published with QoS 0 are written behind: the log gets the newest one of each topic within a second, not each one.
+//! Until then the log has what was there before, and that stays held.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+mod table;
+
 use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use self::table::Table;
 use crate::body::{Body, Stored};
+use crate::body_budget::BodyBudget;
 use crate::clock::Now;
 use crate::filter;
 use crate::journal::{Journal, Position};
 use crate::limits::Limits;
-use crate::message::Message;
+use crate::message::{Message, Qos};
+use crate::record::RetainedRecord;
 use crate::record::checkpoint_record::RetainedSlice;
-use crate::record::{Record, RetainedRecord};
 
 /// The retained messages of a virtual host.
 #[derive(Default)]
@@ -26,47 +31,44 @@ pub struct Retained {
     table: RwLock<Table>,
 }
 
-#[derive(Default)]
-struct Table {
-    values: BTreeMap<Arc<str>, Value>,
-    bytes: usize,
-    /// Values of the broker's own topics, and their bytes.
-    own: (usize, usize),
-    /// Grows with every change; tells a replay what came after it began.
-    version: u64,
-}
-
-struct Value {
-    body: Body,
-    expires_at_ms: Option<NonZeroU64>,
-    version: u64,
-    /// Whether it was recorded, so that it holds its message's record in the log.
-    held: bool,
-}
-
-impl Value {
-    fn is_expired(&self, now: Now) -> bool {
-        self.expires_at_ms.is_some_and(|at| at.get() <= now.utc_ms)
-    }
-}
-
 /// The store is at its limit and the topic has no value yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetainedFull;
 
+/// A value that the log has.
+#[derive(Clone, Debug)]
+struct Recorded {
+    topic: Arc<str>,
+    /// The message's record.
+    stored: Stored,
+    /// When it expires, UTC milliseconds.
+    expires_at_ms: Option<NonZeroU64>,
+}
+
 /// One slice of a replay.
 pub(crate) struct Slice {
-    /// Matching messages, in topic order.
-    pub messages: Vec<Arc<Message>>,
+    /// Matching values, in the order of their topics.
+    pub values: Vec<(Arc<str>, Body)>,
     /// The last topic looked at; `None` when the end is reached.
     pub resume_after: Option<Arc<str>>,
 }
 
+/// Values looked at for going cold when one is set.
+const COOLED_PER_SET: usize = 4;
+/// Bytes that may wait to be written behind before each value that comes takes some along.
+const MOST_BEHIND: usize = 8 << 20;
+
 impl Retained {
+    /// No values; those that are in the log as well are bound by `budget`.
+    #[must_use]
+    pub fn new(budget: Arc<BodyBudget>) -> Self {
+        Self { table: RwLock::new(Table::new(budget)) }
+    }
+
     /// Retained topics.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.table.read().values.len()
+        self.table.read().len()
     }
 
     /// Whether nothing is retained.
@@ -78,21 +80,35 @@ impl Retained {
     /// Bytes retained, topics included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.table.read().bytes
+        self.table.read().bytes()
     }
 
-    /// The value of a topic.
+    /// Bytes of memory that values take up that could also be read back from the log.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.table.read().memory()
+    }
+
+    /// The value of a topic, if it is in memory; one that is only in the log is read by
+    /// [`Vhost::read_retained`](crate::vhost::Vhost::read_retained).
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<Arc<Message>> {
-        self.table.read().values.get(topic).and_then(|value| value.body.message().cloned())
+        self.table.read().body(topic).and_then(|body| body.message().cloned())
+    }
+
+    /// Where the value of a topic is.
+    #[must_use]
+    pub fn body(&self, topic: &str) -> Option<Body> {
+        self.table.read().body(topic).cloned()
     }
 
     /// Number of the latest change.
     pub(crate) fn version(&self) -> u64 {
-        self.table.read().version
+        self.table.read().version()
     }
 
-    /// Makes the message its topic's value. The broker's own topics do not count against the limits.
+    /// Makes the message its topic's value. The broker's own topics do not count against the limits. One published with
+    /// QoS 0 is written behind, so nothing has to be waited for.
     pub(crate) fn set(
         &self,
         message: Arc<Message>,
@@ -100,38 +116,47 @@ impl Retained {
         journal: Option<&dyn Journal>,
     ) -> Result<Position, RetainedFull> {
         let mut table = self.table.write();
-        let is_new = !table.values.contains_key(&message.topic);
-        let (own, own_bytes) = table.own;
-        let full = table.values.len() - own >= limits.max_retained
-            || table.bytes - own_bytes + message.size() > limits.max_retained_bytes;
-        if is_new && full && !filter::is_own_topic(&message.topic) {
+        if !filter::is_own_topic(&message.topic) && table.is_full_for(&message, limits) {
             return Err(RetainedFull);
         }
-        Ok(table.commit(RetainedRecord::set(message), journal))
-    }
-
-    /// Removes a topic's value.
-    pub(crate) fn clear(&self, topic: &Arc<str>, journal: Option<&dyn Journal>) -> Position {
-        let mut table = self.table.write();
-        if !table.values.contains_key(topic) {
-            return Position::NONE;
+        let behind = message.qos == Qos::AtMostOnce;
+        let position = table.change(RetainedRecord::set(message), behind, journal);
+        if let Some(journal) = journal {
+            if table.behind_bytes() > MOST_BEHIND {
+                table.write_behind(2, journal);
+            }
+            table.cool(journal.durable(), COOLED_PER_SET);
         }
-        table.commit(RetainedRecord::Cleared(Arc::clone(topic)), journal)
+        Ok(position)
     }
 
-    /// Applies a record.
+    /// Removes a topic's value, on behalf of a publication of this QoS.
+    pub(crate) fn clear(&self, topic: &Arc<str>, qos: Qos, journal: Option<&dyn Journal>) -> Position {
+        let mut table = self.table.write();
+        let behind = qos == Qos::AtMostOnce;
+        table.change(RetainedRecord::Cleared(Arc::clone(topic)), behind, journal)
+    }
+
+    /// Applies a record that comes from the log.
     pub fn apply(&self, record: RetainedRecord) {
-        self.table.write().apply(record, true);
+        self.table.write().restore(record);
     }
 
-    /// The messages' records that are held by retained values, one for each value.
-    pub(crate) fn for_each_held(&self, mut look: impl FnMut(Stored)) {
-        let table = self.table.read();
-        let held = table.values.values().filter(|value| value.held);
-        held.filter_map(|value| value.body.stored()).for_each(&mut look);
+    /// Writes up to `most` values that the log does not have yet; nothing while it takes no work. Returns whether there are more.
+    pub(crate) fn write_behind(&self, most: usize, journal: &dyn Journal) -> bool {
+        let mut table = self.table.write();
+        let before = table.behind();
+        table.write_behind(most, journal);
+        table.cool(journal.durable(), most);
+        (1..before).contains(&table.behind())
     }
 
-    /// A copy of the recorded values behind `after`, looking at no more than `most` topics.
+    /// The messages' records that are held by retained values, one for each value that the log has.
+    pub(crate) fn for_each_held(&self, look: impl FnMut(Stored)) {
+        self.table.read().for_each_held(look);
+    }
+
+    /// A copy of what the log has behind `after`: no more than `most` values.
     pub(crate) fn image(
         &self,
         after: Option<&Arc<str>>,
@@ -139,34 +164,26 @@ impl Retained {
         journal: &dyn Journal,
     ) -> RetainedSlice {
         let table = self.table.read();
-        let mut slice = RetainedSlice { cut: journal.cut(), last: None, values: Vec::new() };
-        let start = after.map_or(Bound::Unbounded, |topic| Bound::Excluded(&**topic));
-        let range = table.values.range::<str, _>((start, Bound::Unbounded));
-        for (scanned, (topic, value)) in range.enumerate() {
-            if let Some(stored) = value.body.stored().filter(|_| value.held) {
-                slice.values.push((Arc::clone(topic), stored, value.expires_at_ms));
-            }
-            if scanned + 1 >= most {
-                slice.last = Some(Arc::clone(topic));
-                break;
-            }
-        }
-        slice
+        let cut = journal.cut();
+        let recorded = table.recorded_from(after.map(|topic| &**topic), most);
+        let last = recorded.last().filter(|_| recorded.len() == most).map(|value| Arc::clone(&value.topic));
+        let values = recorded.into_iter().map(|value| (value.topic, value.stored, value.expires_at_ms));
+        RetainedSlice { cut, last, values: values.collect() }
     }
 
-    /// The records that make up the recorded values, in the order of their topics.
+    /// The records that make up what the log has, in the order of their topics.
     pub(crate) fn records(&self) -> Vec<RetainedRecord> {
         let table = self.table.read();
-        let held = table.values.iter().filter(|(_, value)| value.held);
-        held.map(|(topic, value)| RetainedRecord::Set {
-            topic: Arc::clone(topic),
-            body: value.body.clone(),
-            expires_at_ms: value.expires_at_ms,
-        })
-        .collect()
+        let recorded = table.recorded_from(None, usize::MAX).into_iter();
+        recorded
+            .map(|Recorded { topic, stored, expires_at_ms }| {
+                let body = table.body(&topic).filter(|body| body.stored() == Some(stored)).cloned();
+                RetainedRecord::Set { topic, body: body.unwrap_or(Body::Log(stored)), expires_at_ms }
+            })
+            .collect()
     }
 
-    /// Up to `most` matching messages behind `after`, looking at no more than `scan` topics. Values changed
+    /// Up to `most` matching values behind `after`, looking at no more than `scan` topics. Values changed
     /// after `version` are left out: whoever subscribed then has received them as they were published.
     pub(crate) fn slice(
         &self,
@@ -182,23 +199,23 @@ impl Retained {
             Some(topic) => Bound::Excluded(&**topic),
             None => Bound::Included(prefix),
         };
-        let mut messages = Vec::new();
-        let range = table.values.range::<str, _>((start, Bound::Unbounded));
-        for (scanned, (topic, value)) in range.enumerate() {
+        let mut values = Vec::new();
+        for (scanned, (topic, value)) in table.range(start).enumerate() {
             if !topic.starts_with(prefix) {
-                return Slice { messages, resume_after: None };
+                return Slice { values, resume_after: None };
             }
-            if value.version <= version && filter::matches(filter, topic) {
-                messages.extend(value.body.message().cloned());
+            if value.version() <= version && filter::matches(filter, topic) {
+                values.push((Arc::clone(topic), value.body.clone()));
             }
-            if messages.len() >= most || scanned + 1 >= scan {
-                return Slice { messages, resume_after: Some(Arc::clone(topic)) };
+            if values.len() >= most || scanned + 1 >= scan {
+                return Slice { values, resume_after: Some(Arc::clone(topic)) };
             }
         }
-        Slice { messages, resume_after: None }
+        Slice { values, resume_after: None }
     }
 
-    /// Removes up to `scan` expired values behind `after`; returns where to go on.
+    /// Removes up to `scan` expired values behind `after`, looking at no more than `scan` that may expire; returns where to
+    /// go on.
     pub(crate) fn sweep(
         &self,
         after: Option<Arc<str>>,
@@ -206,86 +223,16 @@ impl Retained {
         scan: usize,
         journal: Option<&dyn Journal>,
     ) -> Option<Arc<str>> {
-        let (expired, next) = {
-            let table = self.table.read();
-            let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut expired = Vec::new();
-            let mut next = None;
-            let range = table.values.range::<str, _>((start, Bound::Unbounded));
-            for (scanned, (topic, value)) in range.enumerate() {
-                if value.is_expired(now) {
-                    expired.push(Arc::clone(topic));
-                }
-                if scanned + 1 >= scan {
-                    next = Some(Arc::clone(topic));
-                    break;
-                }
-            }
-            (expired, next)
-        };
+        let (expired, next) = self.table.read().expired(after.as_deref(), now, scan);
         if !expired.is_empty() {
             let mut table = self.table.write();
             for topic in expired {
-                if table.values.get(&topic).is_some_and(|value| value.is_expired(now)) {
-                    table.commit(RetainedRecord::Cleared(topic), journal);
+                if table.is_expired(&topic, now) {
+                    table.change(RetainedRecord::Cleared(topic), false, journal);
                 }
             }
         }
         next
-    }
-}
-
-impl Table {
-    fn commit(&mut self, record: RetainedRecord, journal: Option<&dyn Journal>) -> Position {
-        let position = journal.map_or(Position::NONE, |journal| journal.stage(&Record::Retained(&record)));
-        let replaced = self.apply(record, journal.is_some());
-        if let (Some(journal), Some(value)) = (journal, replaced)
-            && value.held
-            && let Some(stored) = value.body.stored()
-        {
-            journal.release(&stored);
-        }
-        position
-    }
-
-    /// Changes a value; returns the one that is gone.
-    fn apply(&mut self, record: RetainedRecord, held: bool) -> Option<Value> {
-        self.version += 1;
-        let version = self.version;
-        match record {
-            RetainedRecord::Set { topic, body, expires_at_ms } => {
-                self.bytes += body.size();
-                if filter::is_own_topic(&topic) {
-                    self.own.0 += 1;
-                    self.own.1 += body.size();
-                }
-                let value = Value { body, expires_at_ms, version, held };
-                match self.values.entry(topic) {
-                    Entry::Occupied(mut entry) => {
-                        let replaced = entry.get().body.size();
-                        self.bytes -= replaced;
-                        if filter::is_own_topic(entry.key()) {
-                            self.own.0 -= 1;
-                            self.own.1 -= replaced;
-                        }
-                        Some(entry.insert(value))
-                    }
-                    Entry::Vacant(entry) => {
-                        entry.insert(value);
-                        None
-                    }
-                }
-            }
-            RetainedRecord::Cleared(topic) => {
-                let value = self.values.remove(&topic)?;
-                self.bytes -= value.body.size();
-                if filter::is_own_topic(&topic) {
-                    self.own.0 -= 1;
-                    self.own.1 -= value.body.size();
-                }
-                Some(value)
-            }
-        }
     }
 }
 
@@ -321,7 +268,7 @@ mod tests {
         let (version, mut after, mut found) = (retained.version(), None, Vec::new());
         loop {
             let slice = retained.slice(filter, after.as_ref(), version, most, scan);
-            found.extend(slice.messages.iter().map(|m| m.topic.to_string()));
+            found.extend(slice.values.iter().map(|(topic, _)| topic.to_string()));
             match slice.resume_after {
                 Some(topic) => after = Some(topic),
                 None => return found,
@@ -336,7 +283,7 @@ mod tests {
         assert!(retained.set(message("a"), &limits, None).is_ok());
         assert!(retained.set(message("a"), &limits, None).is_ok());
         assert_eq!(retained.set(message("b"), &limits, None), Err(RetainedFull));
-        retained.clear(&"a".into(), None);
+        retained.clear(&"a".into(), Qos::AtMostOnce, None);
         assert!(retained.set(message("b"), &limits, None).is_ok());
         assert_eq!((retained.len(), retained.bytes()), (1, 2));
     }
@@ -349,9 +296,9 @@ mod tests {
             assert!(retained.set(message(topic), &limits, None).is_ok(), "{topic}");
         }
         assert_eq!(retained.set(message("$other/b"), &limits, None), Err(RetainedFull));
-        retained.clear(&"$SYS/a".into(), None);
+        retained.clear(&"$SYS/a".into(), Qos::AtMostOnce, None);
         assert_eq!(retained.set(message("b"), &limits, None), Err(RetainedFull));
-        retained.clear(&"a".into(), None);
+        retained.clear(&"a".into(), Qos::AtMostOnce, None);
         assert!(retained.set(message("b"), &limits, None).is_ok());
         let tight = Limits { max_retained_bytes: 2, ..Limits::default() };
         assert!(retained.set(message("b"), &tight, None).is_ok());
@@ -365,7 +312,7 @@ mod tests {
         let version = retained.version();
         retained.apply(RetainedRecord::set(message("b")));
         let slice = retained.slice("#", None, version, 10, 10);
-        assert_eq!(slice.messages.len(), 1);
+        assert_eq!(slice.values.len(), 1);
     }
 
     proptest! {

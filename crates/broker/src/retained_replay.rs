@@ -6,10 +6,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::body::{Body, Stored};
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
 use crate::message::{Message, Qos};
 use crate::outbox::{Delivery, Pushed};
 use crate::permission::{Action, Subject};
+use crate::read_back::{Fetch, Unreadable};
 use crate::record::{Entry, SessionRecord};
 use crate::retained::Retained;
 use crate::session::{Context, Session, SessionState};
@@ -18,6 +20,10 @@ use crate::session::{Context, Session, SessionState};
 #[derive(Debug, Default)]
 pub struct RetainedReplay {
     pending: VecDeque<Pending>,
+    /// Values that were read back for the next steps, in the order of their topics.
+    read: VecDeque<ReadValue>,
+    /// The reader was asked for them.
+    asked: bool,
 }
 
 #[derive(Debug)]
@@ -28,6 +34,11 @@ struct Pending {
     version: u64,
 }
 
+/// A value that is only in the log, with its message or why it has none.
+pub(crate) type ReadValue = ((Arc<str>, Stored), Result<Arc<Message>, Unreadable>);
+
+/// Bytes of values read back for one session.
+const READ_BYTES: usize = 1 << 20;
 /// Messages handed over per step.
 const SLICE: usize = 256;
 /// Topics looked at per step, matching or not.
@@ -45,6 +56,36 @@ impl RetainedReplay {
     /// Whether a filter's retained messages are still to be sent.
     pub(crate) fn awaits(&self, filter: &str) -> bool {
         self.pending.iter().any(|pending| &*pending.filter == filter)
+    }
+
+    /// The values of the next steps that are only in the log.
+    pub(crate) fn wanted(&self, retained: &Retained) -> Option<Vec<(Arc<str>, Stored)>> {
+        let pending = self.pending.front().filter(|_| self.asked)?;
+        let slice = retained.slice(&pending.filter, pending.after.as_ref(), pending.version, SLICE, SCAN);
+        let mut wanted = Vec::new();
+        let mut bytes = 0;
+        for (topic, body) in slice.values {
+            let Body::Log(stored) = body else { continue };
+            bytes += stored.len as usize;
+            if bytes > READ_BYTES && !wanted.is_empty() {
+                break;
+            }
+            wanted.push((topic, stored));
+        }
+        Some(wanted)
+    }
+
+    /// The message of a value that is only in the log, if it was read back.
+    fn take_read(&mut self, topic: &str, stored: Stored) -> Option<Result<Arc<Message>, Unreadable>> {
+        // What comes before it has changed since it was read.
+        while let Some(((first, place), message)) =
+            self.read.pop_front_if(|((first, _), _)| **first <= *topic)
+        {
+            if *first == *topic && place == stored {
+                return Some(message);
+            }
+        }
+        None
     }
 
     /// Forgets a filter that was unsubscribed.
@@ -92,22 +133,60 @@ impl SessionState {
             return Progress::Blocked;
         }
         let slice = retained.slice(&pending.filter, pending.after.as_ref(), pending.version, SLICE, SCAN);
-        for message in &slice.messages {
-            if !self.replay_message(message, &pending.options, session, cx) {
+        let options = pending.options;
+        for (topic, body) in slice.values {
+            let message = match body {
+                Body::Memory(message) => Some((message, None)),
+                Body::Log(stored) => match replay.take_read(&topic, stored) {
+                    Some(Ok(message)) => Some((message, Some(stored))),
+                    Some(Err(why)) => {
+                        unreadable(session, &topic, stored, &why, cx);
+                        None
+                    }
+                    None => {
+                        replay.asked = true;
+                        if self.reading.ask() {
+                            cx.effects.fetches.push(Fetch::Session(Arc::clone(session)));
+                        }
+                        return Progress::Blocked;
+                    }
+                },
+            };
+            if let Some((message, read)) = message
+                && !self.replay_message(&message, &options, session, cx)
+            {
                 // The output filled up; go on behind the last message that was taken.
+                if let Some(stored) = read {
+                    replay.read.push_front(((topic, stored), Ok(message)));
+                }
                 return Progress::Blocked;
             }
-            pending.after = Some(Arc::clone(&message.topic));
+            if let Some(pending) = replay.pending.front_mut() {
+                pending.after = Some(topic);
+            }
         }
+        let Some(pending) = replay.pending.front_mut() else { return Progress::Done };
         match slice.resume_after {
             Some(topic) => pending.after = Some(topic),
             None => {
+                // The next filter begins anew with the topics.
+                replay.read = VecDeque::new();
                 if let Some(Pending { filter, .. }) = replay.pending.pop_front() {
                     self.commit(session.id(), SessionRecord::Replayed { filter }, cx.journal);
                 }
             }
         }
         if replay.pending.is_empty() { Progress::Done } else { Progress::More }
+    }
+
+    /// Takes retained values that were read back, and lets the connection go on with the replay.
+    pub(crate) fn put_back_values(&mut self, values: Vec<ReadValue>, cx: &mut Context<'_>) {
+        let Some(replay) = &mut self.replay else { return };
+        replay.read = values.into();
+        replay.asked = false;
+        if let Some(outbox) = &mut self.outbox {
+            outbox.wake(cx.effects);
+        }
     }
 
     /// Hands one retained message over; false if the output cannot take it now.
@@ -155,4 +234,17 @@ impl SessionState {
         };
         room && self.deliver_now(&delivery, cx.effects) != Some(Pushed::Full)
     }
+}
+
+/// A retained value is passed over.
+fn unreadable(session: &Session, topic: &str, stored: Stored, why: &Unreadable, cx: &mut Context<'_>) {
+    cx.effects.counters.dropped_unreadable += 1;
+    tracing::error!(
+        client_id = %session.client_id(),
+        topic,
+        record = %stored.place(),
+        bytes = stored.len,
+        %why,
+        "a retained message cannot be read back and is passed over; hint: look for damage with `tercet log check` while the broker is stopped"
+    );
 }

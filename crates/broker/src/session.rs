@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::acknowledgement::{Acknowledgement, Unknown};
+use crate::body_budget::BodyBudget;
 use crate::clock::Now;
 use crate::effects::{Effects, GroupWork};
 use crate::filter::SubscriptionOptions;
@@ -20,7 +21,8 @@ use crate::limits::{Limits, Overflow};
 use crate::message::Qos;
 use crate::outbox::{CloseReason, Delivery, Drained, Outbox, Pushed};
 use crate::permission::{Action, Permissions, Subject};
-use crate::queue::{Queue, Stage};
+use crate::queue::{Ahead, Queue, Stage};
+use crate::read_back::{self, Fetch, ReadEntry, Reading};
 use crate::record::{Entry, GroupRecord, QueueRecord, Record, SessionRecord, SettleReason};
 use crate::retained_replay::RetainedReplay;
 use crate::shared_group::{GroupId, SharedGroup};
@@ -79,6 +81,7 @@ pub(crate) struct Context<'a> {
     pub limits: &'a Limits,
     pub permissions: &'a Permissions,
     pub journal: Option<&'a dyn Journal>,
+    pub budget: &'a Arc<BodyBudget>,
 }
 
 /// The state behind a session's lock.
@@ -103,6 +106,9 @@ pub(crate) struct SessionState {
     pub queue: Queue,
     /// What of the queue and of the releases waits for the log.
     pub undurable: Option<Box<Undurable>>,
+    /// Bytes of messages in memory that the budget knows of.
+    pub accounted: usize,
+    pub reading: Reading,
     /// QoS 2 publications taken over from the client and not yet released by it.
     pub received: VecDeque<u16>,
     pub subscriptions: Option<Box<HashMap<Arc<str>, SubscriptionOptions>>>,
@@ -218,6 +224,8 @@ impl SessionState {
             outbox: None,
             queue,
             undurable: None,
+            accounted: 0,
+            reading: Reading::default(),
             received: VecDeque::new(),
             subscriptions: None,
             groups: Vec::new(),
@@ -401,6 +409,7 @@ impl SessionState {
             self.undurable = None;
         }
         self.pump(session, cx);
+        self.cool(cx);
         self.report_credit(cx.effects);
         if self.replay.is_some()
             && let Some(outbox) = &mut self.outbox
@@ -501,9 +510,13 @@ impl SessionState {
 
     /// Sends queued messages as long as the window and the output allow.
     pub(crate) fn pump(&mut self, session: &Arc<Session>, cx: &mut Context<'_>) {
-        if self.resuming || self.outbox.is_none() {
-            return;
+        if !self.resuming && self.outbox.is_some() {
+            self.send_ready(session, cx);
         }
+        self.account(cx);
+    }
+
+    fn send_ready(&mut self, session: &Arc<Session>, cx: &mut Context<'_>) {
         let undurable_from = self.undurable_from(cx.journal);
         while self.in_flight < self.window && self.outbox.as_ref().is_some_and(|outbox| outbox.has_room()) {
             let Some(sequence) = self.queue.first_ready() else { break };
@@ -511,7 +524,13 @@ impl SessionState {
                 break;
             }
             if self.queue.entry(sequence).is_some_and(|(entry, ..)| entry.body.message().is_none()) {
+                if self.reading.ask() {
+                    cx.effects.fetches.push(Fetch::Session(Arc::clone(session)));
+                }
                 break;
+            }
+            if self.reading.advance() {
+                cx.effects.fetches.push(Fetch::Session(Arc::clone(session)));
             }
             if let Err(reason) = self.send(session, sequence, cx) {
                 match reason {
@@ -564,8 +583,47 @@ impl SessionState {
             self.settle(session.id, sequence, SettleReason::Acknowledged, cx);
         } else {
             self.in_flight += 1;
+            if cx.budget.is_exceeded()
+                && let Some(journal) = cx.journal
+            {
+                // It is wanted again only if the client goes away without an answer.
+                self.queue.make_cold(sequence, journal.durable());
+            }
         }
         Ok(())
+    }
+
+    /// Tells the budget what has become of the memory of the queue's messages.
+    pub(crate) fn account(&mut self, cx: &mut Context<'_>) {
+        let counts = cx.journal.is_some() && self.is_durable();
+        let memory = if counts { self.queue.memory() } else { 0 };
+        cx.effects.memory.note(cx.budget, self.accounted, memory);
+        self.accounted = memory;
+    }
+
+    /// Lets go of messages if there are too many in memory: those that are in the log and not to be sent soon.
+    pub(crate) fn cool(&mut self, cx: &mut Context<'_>) {
+        let Some(journal) = cx.journal.filter(|_| cx.budget.is_exceeded()) else { return };
+        let kept = if self.outbox.is_some() { read_back::KEPT } else { 0 };
+        self.queue.cool(journal.durable(), kept, read_back::COOLED_PER_VISIT);
+        self.account(cx);
+    }
+
+    /// Takes messages that were read back and goes on.
+    pub(crate) fn put_back(
+        &mut self,
+        session: &Arc<Session>,
+        ahead: &Ahead,
+        read: Vec<ReadEntry>,
+        cx: &mut Context<'_>,
+    ) {
+        self.reading.answered(ahead);
+        for (sequence, stored, why) in self.queue.put_back(read) {
+            let reason = read_back::lost(session, sequence, &stored, &why, cx);
+            self.settle(session.id, sequence, reason, cx);
+        }
+        self.pump(session, cx);
+        self.report_credit(cx.effects);
     }
 
     /// Delivers at most once, straight to the outbox, without touching the queue.

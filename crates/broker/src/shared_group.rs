@@ -20,7 +20,8 @@ use crate::limits::{Overflow, SharedStrategy};
 use crate::message::{Message, Qos};
 use crate::outbox::{Delivery, Pushed};
 use crate::permission::{Action, Subject};
-use crate::queue::Queue;
+use crate::queue::{Ahead, Queue, Reach};
+use crate::read_back::{self, Fetch, ReadEntry, Reading};
 use crate::record::{Entry, GroupRecord, Loan, OwnedRecord, QueueRecord, Record, SettleReason};
 use crate::route::Routing;
 use crate::session::{Context, Session, SessionId};
@@ -50,6 +51,9 @@ struct GroupState {
     queue: Queue,
     /// What of the queue waits for the log, while the group is on the list of those that are visited when it has moved.
     undurable: Option<Marks>,
+    /// Bytes of messages in memory that the budget knows of.
+    accounted: usize,
+    reading: Reading,
 }
 
 struct Member {
@@ -103,6 +107,12 @@ impl SharedGroup {
     pub(crate) fn queued(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.queue.ready(), state.queue.ready_bytes())
+    }
+
+    /// Messages in memory, and the bytes that they take up.
+    pub(crate) fn in_memory(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.queue.in_memory(), state.queue.memory())
     }
 
     /// The group's identity.
@@ -292,6 +302,7 @@ impl SharedGroup {
             state.undurable = None;
         }
         self.dispatch(&mut state, cx);
+        state.cool(cx);
         next
     }
 
@@ -344,7 +355,12 @@ impl SharedGroup {
             // Set before members are looked at: one that gets credit after that sees it and comes back.
             self.backlog.store(true, Relaxed);
             let Some((entry, _, _)) = state.queue.entry(sequence) else { break };
-            let Some(message) = entry.body.message().cloned() else { break };
+            let Some(message) = entry.body.message().cloned() else {
+                if state.somebody_has_credit() && state.reading.ask() {
+                    cx.effects.fetches.push(Fetch::Group(Arc::clone(self)));
+                }
+                break;
+            };
             if message.is_expired(cx.now) {
                 cx.effects.counters.dropped_expired += 1;
                 self.settle(state, sequence, SettleReason::Expired, cx);
@@ -362,10 +378,14 @@ impl SharedGroup {
                 Some(at) => position = position.max(at),
                 None => continue,
             }
+            if state.reading.advance() {
+                cx.effects.fetches.push(Fetch::Group(Arc::clone(self)));
+            }
         }
         if state.queue.ready() == 0 {
             self.backlog.store(false, Relaxed);
         }
+        state.account(cx);
         position
     }
 
@@ -394,6 +414,12 @@ impl SharedGroup {
         let position = taken?;
         if on_loan {
             state.queue.mark_sent(sequence);
+            if cx.budget.is_exceeded()
+                && let Some(journal) = cx.journal
+            {
+                // It is wanted again only if the member leaves.
+                state.queue.make_cold(sequence, journal.durable());
+            }
         } else {
             // Recorded by the member.
             let reason = SettleReason::HandedOver;
@@ -418,6 +444,23 @@ impl SharedGroup {
         self.dispatch(&mut state, cx);
     }
 
+    /// What will be handed out next; nothing if nobody could take it.
+    pub(crate) fn ahead(&self, reach: Reach) -> Ahead {
+        let state = self.state.lock();
+        if state.somebody_has_credit() { state.queue.ahead(reach) } else { Ahead::default() }
+    }
+
+    /// Takes messages that were read back and goes on.
+    pub(crate) fn put_back(self: &Arc<Self>, ahead: &Ahead, read: Vec<ReadEntry>, cx: &mut Context<'_>) {
+        let mut state = self.state.lock();
+        state.reading.answered(ahead);
+        for (sequence, stored, why) in state.queue.put_back(read) {
+            let reason = read_back::lost(self, sequence, &stored, &why, cx);
+            self.settle(&mut state, sequence, reason, cx);
+        }
+        self.dispatch(&mut state, cx);
+    }
+
     /// A member has credit again.
     pub(crate) fn pump(self: &Arc<Self>, cx: &mut Context<'_>) {
         let mut state = self.state.lock();
@@ -439,6 +482,26 @@ impl GroupState {
         {
             journal.release(&stored);
         }
+    }
+
+    fn somebody_has_credit(&self) -> bool {
+        self.members.iter().any(|member| member.session.lock().has_credit())
+    }
+
+    /// Tells the budget what has become of the memory of the queue's messages.
+    fn account(&mut self, cx: &mut Context<'_>) {
+        let memory = if cx.journal.is_some() && self.recorded { self.queue.memory() } else { 0 };
+        cx.effects.memory.note(cx.budget, self.accounted, memory);
+        self.accounted = memory;
+    }
+
+    /// Lets go of messages if there are too many in memory: those that are in the log and not to be handed out soon.
+    fn cool(&mut self, cx: &mut Context<'_>) {
+        let Some(journal) = cx.journal.filter(|_| cx.budget.is_exceeded()) else { return };
+        let online = self.members.iter().any(|member| member.session.lock().outbox.is_some());
+        let kept = if online { read_back::KEPT } else { 0 };
+        self.queue.cool(journal.durable(), kept, read_back::COOLED_PER_VISIT);
+        self.account(cx);
     }
 
     /// The first sequence that may not be handed out before the log has moved on.

@@ -25,10 +25,13 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use std::time::Instant;
+
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
+use crate::body_budget::BodyBudget;
 use crate::clock::Now;
 use crate::deadlines::Deadlines;
 use crate::effects::{Effects, GroupWork};
@@ -37,6 +40,7 @@ use crate::journal::{Admission, Journal, Position};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::permission::{PermissionStore, Permissions};
+use crate::read_back::Fetches;
 use crate::registry::Registry;
 use crate::retained::Retained;
 use crate::retained_replay::Progress;
@@ -54,18 +58,21 @@ pub struct Vhost {
     /// Version of `policy`; lets a holder see whether its copy is still the current one.
     policy_version: AtomicU64,
     permissions: PermissionStore,
-    journal: Option<Arc<dyn Journal>>,
+    pub(crate) journal: Option<Arc<dyn Journal>>,
     events: Arc<dyn EventSink>,
     metrics: Arc<Metrics>,
     tree: RwLock<TopicTree<Subscription>>,
     generations: Generations,
     registry: Registry,
     groups: Mutex<Groups>,
-    retained: Retained,
+    pub(crate) retained: Retained,
     deadlines: Deadlines,
     next_session: AtomicU64,
     next_group: AtomicU64,
     sweep: Mutex<Option<Arc<str>>>,
+    pub(crate) budget: Arc<BodyBudget>,
+    pub(crate) fetches: Fetches,
+    pub(crate) written_behind: Mutex<Option<Instant>>,
 }
 
 /// What operations are judged by: limits and permissions, replaced together.
@@ -94,6 +101,7 @@ impl Vhost {
         metrics: Arc<Metrics>,
     ) -> Self {
         let permissions = PermissionStore::new(permissions);
+        let budget = Arc::new(BodyBudget::new(limits.message_memory));
         let policy = Policy::new(limits, permissions.load_full());
         Self {
             policy_version: AtomicU64::new(policy.version),
@@ -106,11 +114,14 @@ impl Vhost {
             generations: Generations::default(),
             registry: Registry::default(),
             groups: Mutex::default(),
-            retained: Retained::default(),
+            retained: Retained::new(Arc::clone(&budget)),
             deadlines: Deadlines::default(),
             next_session: AtomicU64::new(1),
             next_group: AtomicU64::new(1),
             sweep: Mutex::default(),
+            budget,
+            fetches: Fetches::default(),
+            written_behind: Mutex::default(),
         }
     }
 
@@ -122,6 +133,7 @@ impl Vhost {
 
     /// Puts other limits in force. What already exceeds them stays.
     pub fn set_limits(&self, limits: Limits) {
+        self.budget.set_limit(limits.message_memory);
         self.set_policy(limits, self.permissions.load_full());
     }
 
@@ -164,6 +176,12 @@ impl Vhost {
         &self.retained
     }
 
+    /// The memory of messages that are in the log as well.
+    #[must_use]
+    pub fn body_budget(&self) -> &BodyBudget {
+        &self.budget
+    }
+
     /// The totals.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -199,7 +217,8 @@ impl Vhost {
         }
         let mut sweep = self.sweep.lock();
         *sweep = self.retained.sweep(sweep.take(), now, RETAINED, self.journal.as_deref());
-        more
+        drop(sweep);
+        more | self.write_behind_if_due(now, RETAINED)
     }
 
     /// Goes on with what waited for the session's output to drain: queued messages, the replay of retained
@@ -233,7 +252,12 @@ impl Vhost {
         self.work_off(now, effects);
     }
 
-    fn with_context<R>(&self, now: Now, effects: &mut Effects, act: impl FnOnce(&mut Context<'_>) -> R) -> R {
+    pub(crate) fn with_context<R>(
+        &self,
+        now: Now,
+        effects: &mut Effects,
+        act: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
         let policy = self.current_policy(effects);
         let result = act(&mut Context {
             now,
@@ -241,13 +265,17 @@ impl Vhost {
             limits: &policy.limits,
             permissions: &policy.permissions,
             journal: self.journal.as_deref(),
+            budget: &self.budget,
         });
         effects.policy = Some(policy);
+        if !effects.fetches.is_empty() {
+            self.fetches.ask(effects.fetches.drain(..));
+        }
         result
     }
 
     /// Works off what shared subscriptions are owed. Called with no session locked.
-    fn work_off(&self, now: Now, effects: &mut Effects) {
+    pub(crate) fn work_off(&self, now: Now, effects: &mut Effects) {
         while !effects.group_work.is_empty() {
             let work = std::mem::take(&mut effects.group_work);
             self.with_context(now, effects, |cx| {

@@ -208,6 +208,7 @@ fn core_limits(config: &Config) -> Limits {
         max_subscriptions: limits.max_subscriptions.get().map_or(usize::MAX, |most| most.get() as usize),
         max_retained: count(limits.max_retained_messages.get().map(|most| most.get())),
         max_retained_bytes: limits.max_retained_bytes.get().map_or(usize::MAX, |size| size.as_usize()),
+        message_memory: limits.message_memory_budget().as_usize(),
         max_sessions: limits.max_sessions.get().map_or(usize::MAX, |most| most.get() as usize),
         queue_qos0: false,
         shared_strategy: match config.mqtt.shared_strategy {

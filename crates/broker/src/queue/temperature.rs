@@ -98,11 +98,15 @@ impl Queue {
         self.cool_one(sequence, durable) == Cooling::Gone
     }
 
+    /// Whether an entry's message is only in the log, at `place`.
+    pub(crate) fn is_cold_at(&self, sequence: u64, place: Place) -> bool {
+        let body = self.slot(sequence).and_then(Slot::body);
+        matches!(body, Some(BodyRef::Log(stored)) if stored.place() == place)
+    }
+
     /// Gives an entry its message back, if that is still the one at `expected`.
     pub fn make_hot(&mut self, sequence: u64, expected: Place, message: Arc<Message>) -> bool {
-        let found = self.slot(sequence).and_then(Slot::body);
-        let Some(BodyRef::Log(stored)) = found else { return false };
-        if stored.place() != expected {
+        if !self.is_cold_at(sequence, expected) {
             return false;
         }
         self.temperature.comes(Some(&message));

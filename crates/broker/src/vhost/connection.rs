@@ -264,6 +264,7 @@ impl Vhost {
                     state.commit(session.id(), SessionRecord::WillChanged(None), cx.journal);
                 }
             }
+            state.cool(cx);
             self.arm(session, &mut state);
             Some(expiry == 0)
         });
@@ -359,6 +360,7 @@ impl Vhost {
             subscriptions = state.subscriptions.take();
             state.return_loans(session, cx);
             state.commit(session.id(), SessionRecord::Ended, cx.journal);
+            state.account(cx);
             state.groups = Vec::new();
             shard.remove(session);
             true

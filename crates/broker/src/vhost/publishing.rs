@@ -296,7 +296,7 @@ impl Vhost {
         // What the broker says of itself does not outlive it.
         let journal = cx.journal.filter(|_| routing.publication.publisher != SessionId::BROKER);
         if routing.publication.payload.is_empty() {
-            return Some(self.retained.clear(routing.topic, journal));
+            return Some(self.retained.clear(routing.topic, routing.publication.qos, journal));
         }
         let message = Arc::clone(routing.message(cx.now));
         let set = self.retained.set(message, cx.limits, journal);

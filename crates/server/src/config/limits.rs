@@ -79,5 +79,8 @@ section! {
         /// Memory that messages and sessions may fill before publishers are slowed down. "auto" is 70 %
         /// of what the machine or its control group grants.
         memory: Auto<Size> = Auto::Auto => Restart;
+        /// Memory that queued and retained messages may fill that are on disk as well; beyond it they are only on disk, and
+        /// read back when their turn comes. Never more than a quarter of `memory`.
+        message_memory: Size = Size::from_mib(64) => Live;
     }
 }

@@ -23,6 +23,12 @@ impl Limits {
             Auto::Auto => Size::from_bytes(granted(Path::new("/")) / 100 * SHARE_PERCENT),
         }
     }
+
+    /// Bytes that messages may fill that are on disk as well: `limits.message-memory`, or a quarter of the memory budget
+    /// if that is less.
+    pub fn message_memory_budget(&self) -> Size {
+        Size::from_bytes(self.message_memory.bytes().min(self.memory_budget().bytes() / 4))
+    }
 }
 
 impl Server {
@@ -126,6 +132,9 @@ mod tests {
         let limits = Limits { memory: Auto::Set(Size::from_mib(5)), ..Limits::default() };
         assert_eq!(limits.memory_budget(), Size::from_mib(5));
         assert!(Limits::default().memory_budget().bytes() > 0);
+        assert_eq!(limits.message_memory_budget(), Size::from_kib(1280));
+        let little = Limits { message_memory: Size::from_mib(1), ..limits };
+        assert_eq!(little.message_memory_budget(), Size::from_mib(1));
         assert!(Server::default().thread_count() >= 1);
     }
 }

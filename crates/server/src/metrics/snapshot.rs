@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub retained: usize,
     /// Bytes of the retained messages, topics included.
     pub retained_bytes: usize,
+    /// Bytes of memory that retained messages take up that could also be read back from the log.
+    pub retained_memory: usize,
     /// Each reactor, in order.
     pub reactors: Vec<Reactor>,
     /// Open connections of each listener, by its name.
@@ -63,6 +65,7 @@ impl Snapshot {
             subscriptions: vhost.subscriptions(),
             retained: vhost.retained().len(),
             retained_bytes: vhost.retained().bytes(),
+            retained_memory: vhost.retained().memory(),
             reactors: reactors.collect(),
             listeners: listeners.collect(),
             memory_budget: shared.memory.budget(),

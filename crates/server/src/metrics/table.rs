@@ -126,7 +126,7 @@ metrics! {
     Counter "tercet_messages_sent_bytes_total" ["bytes"] "Payload bytes of the messages handed to clients." =
         total!(publish_bytes_sent);
     Counter "tercet_messages_unrouted_total" "Messages published that matched no subscription." = total!(unrouted);
-    Counter "tercet_messages_dropped_total" {"reason"} "Deliveries that did not happen: the client does not read (outbox_full), its queue is full (queue_full), it takes no packets of that size (too_large), the message expired (expired), the right to receive was revoked (denied)." =
+    Counter "tercet_messages_dropped_total" {"reason"} "Deliveries that did not happen: the client does not read (outbox_full), its queue is full (queue_full), it takes no packets of that size (too_large), the message expired (expired), the right to receive was revoked (denied), the message could not be read back from disk (unreadable)." =
         |snapshot| {
             let totals = &snapshot.totals;
             let reasons = [
@@ -135,6 +135,7 @@ metrics! {
                 ("too_large", totals.dropped_too_large),
                 ("expired", totals.dropped_expired),
                 ("denied", totals.dropped_denied),
+                ("unreadable", totals.dropped_unreadable),
             ];
             reasons.map(|(reason, count)| (reason.to_owned(), Value::Whole(count))).into()
         };
@@ -200,12 +201,18 @@ metrics! {
         |snapshot| one(snapshot.census.queued.into());
     Gauge "tercet_queued_bytes" ["bytes"] "Bytes of the messages that wait, topics and properties included." =
         |snapshot| one(snapshot.census.queued_bytes.into());
+    Gauge "tercet_queued_messages_in_memory" "Messages in queues that are in memory, those included that are sent and not acknowledged; the others are only on disk." =
+        |snapshot| one(snapshot.census.in_memory.into());
+    Gauge "tercet_queued_memory_bytes" ["bytes"] "Memory that messages in queues take up; one that several queues hold counts for each." =
+        |snapshot| one(snapshot.census.memory.into());
     Gauge "tercet_inflight_messages" "Messages sent to clients that have not acknowledged them." =
         |snapshot| one(snapshot.census.in_flight.into());
     Gauge "tercet_retained_messages" "Retained messages, the broker's own included." =
         |snapshot| one(snapshot.retained.into());
     Gauge "tercet_retained_bytes" ["bytes"] "Bytes of the retained messages, topics and properties included." =
         |snapshot| one(snapshot.retained_bytes.into());
+    Gauge "tercet_retained_memory_bytes" ["bytes"] "Memory that retained messages take up that are on disk as well." =
+        |snapshot| one(snapshot.retained_memory.into());
 
     Gauge "tercet_memory_budget_bytes" ["bytes"] "Resident memory above which publishers are slowed down." =
         |snapshot| one(Value::Whole(snapshot.memory_budget));
