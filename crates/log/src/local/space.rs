@@ -2,7 +2,7 @@
 //!
 //! A batch should never wait for the file system to find blocks or to note them in its journal. So the next segment is
 //! there before it is needed: a dead one, or a file that a thread has filled with zeros, written and synced piece by
-//! piece so that nobody else's sync has to carry them. There is at most one.
+//! piece so that nobody else's sync has to carry them; only allocated while batches are large. There is at most one.
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +23,9 @@ use crate::error::LogError;
 pub(crate) const NEXT: &str = "next.tmp";
 const UNFINISHED: &str = "spare.tmp";
 const PIECE: usize = 1 << 20;
+/// With batches of this many bytes on average, what a sync costs by new blocks is little beside what writing them twice
+/// would.
+const BULK: u64 = 128 << 10;
 /// How often space is asked for when the system has refused it.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -38,6 +41,8 @@ pub(crate) struct Space {
     short: AtomicBool,
     /// Whether a spare segment is asked for.
     wanted: AtomicBool,
+    /// Whether batches are so large that zeros would cost more than they save.
+    bulk: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -74,6 +79,7 @@ impl Space {
             spare: AtomicU64::new(spare.unwrap_or(0)),
             short: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
+            bulk: AtomicBool::new(false),
         }
     }
 
@@ -97,9 +103,10 @@ impl Space {
         }
     }
 
-    /// Notes what is left of the segment in use, and asks for the next one in time.
-    pub(crate) fn used(&self, left: u64, capacity: u64) {
+    /// Notes what is left of the segment in use, which has so many batches, and asks for the next one in time.
+    pub(crate) fn used(&self, left: u64, capacity: u64, batches: u64) {
         self.left.store(left, Relaxed);
+        self.bulk.store(capacity.saturating_sub(left) / batches.max(1) > BULK, Relaxed);
         if left < capacity / 2 && self.spare_bytes() == 0 && !self.wanted.swap(true, Relaxed) {
             let _state = self.state.lock();
             self.changed.notify_all();
@@ -260,8 +267,9 @@ impl Shared {
         let path = self.dir.join(UNFINISHED);
         let filled = create(&*self.disk, &path).and_then(|file| {
             file.allocate(len)?;
+            let zeroed = if self.space.bulk.load(Relaxed) { 0 } else { len };
             let zeros = vec![0; PIECE.min(len as usize)];
-            for at in (0..len).step_by(PIECE) {
+            for at in (0..zeroed).step_by(PIECE) {
                 if self.space.state.lock().stop {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
@@ -269,6 +277,9 @@ impl Shared {
                 file.write_at(zeros.get(..piece).unwrap_or_default(), at)?;
                 file.sync()?;
                 Counters::add(&self.counters.other_bytes, piece as u64);
+            }
+            if zeroed == 0 {
+                file.sync()?;
             }
             self.disk.rename(&path, &self.dir.join(SPARE))
         });

@@ -50,6 +50,8 @@ struct Active {
     file: Arc<dyn File>,
     segment: Arc<Segment>,
     salt: u64,
+    /// Number of the batch before the segment.
+    before: u64,
 }
 
 /// There is no new segment.
@@ -115,7 +117,8 @@ impl Shared {
             }
             _ => None,
         };
-        writer.active = Some(Active { file, salt: segment.page()?.salt, segment });
+        let Page { salt, before, .. } = segment.page()?;
+        writer.active = Some(Active { file, segment, salt, before });
         // Unsynced batches behind the end would come to light again behind what is appended now.
         writer.failed = tail.leftovers;
         Ok(())
@@ -271,7 +274,7 @@ impl Shared {
             segments.push(Arc::clone(&segment));
         }
         self.space.begun(&self.options, len);
-        let finished = writer.active.replace(Active { file, segment, salt: page.salt });
+        let finished = writer.active.replace(Active { file, segment, salt: page.salt, before: page.before });
         writer.next = next;
         writer.inherited = None;
         if let Some(finished) = finished.filter(|_| page.without_sync && !writer.failed) {
@@ -346,7 +349,9 @@ impl Shared {
     fn note_use(&self, writer: &Writer) {
         if let Some(active) = &writer.active {
             let limit = active.segment.limit().number();
-            self.space.used(limit.saturating_sub(writer.next.number()), active.segment.len - PAGE);
+            let left = limit.saturating_sub(writer.next.number());
+            let batches = writer.number - active.before;
+            self.space.used(left, active.segment.len.saturating_sub(PAGE), batches);
         }
     }
 }
@@ -366,7 +371,7 @@ pub(crate) fn empty_segment(
         let page =
             Page { kind: PageKind::Segment, shard, first, before, epoch, salt: salt()?, without_sync: false };
         let next = dir.join(NEXT);
-        let file = disk.create(&next)?;
+        let file = create(disk, &next)?;
         file.write_at(&page.encode(), 0)?;
         file.sync()?;
         disk.rename(&next, &path)?;

@@ -14,7 +14,7 @@ use crate::sim::{Chance, Fault, Operation, SimDisk};
 
 type Batches = Vec<(Position, Vec<u8>)>;
 
-fn open(disk: &SimDisk, options: LocalOptions) -> Result<LocalLog, LogError> {
+pub(super) fn open(disk: &SimDisk, options: LocalOptions) -> Result<LocalLog, LogError> {
     LocalLog::open(Arc::new(disk.clone()), Path::new("shard-0"), 0, options)
 }
 

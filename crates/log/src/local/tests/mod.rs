@@ -1,5 +1,6 @@
 //! The engine on real files: kept against a model, cut short, damaged, trimmed.
 
+mod damage;
 mod directory;
 mod faults;
 
@@ -114,71 +115,6 @@ fn a_batch_larger_than_any_segment_gets_one_of_its_own() {
         segments(dir.path()).iter().map(|path| fs::metadata(path).expect("there").len()).collect();
     assert_eq!(lens[..2], [8 << 10, 204_800], "a large batch does not make later segments large");
     assert!(lens[2..].iter().all(|len| *len <= 40 << 10), "{lens:?}");
-}
-
-#[test]
-fn a_torn_last_batch_is_cut_whatever_byte_it_ends_at() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let log = open(dir.path(), small());
-    let mut claim = log.claim().expect("claimed");
-    append(&log, &mut claim, b"one");
-    append(&log, &mut claim, b"two");
-    let last = append(&log, &mut claim, &[0xaa; 100]);
-    let kept = read(&log, Position::NONE).expect("readable")[..2].to_vec();
-    drop(log);
-    let path = segments(dir.path()).remove(0);
-    let whole = fs::read(&path).expect("read");
-    let start = 4096 + (last.number() - 64) as usize;
-    for cut in 0..BATCH_HEADER + 100 {
-        let mut torn = whole.clone();
-        torn[start + cut..].fill(0);
-        fs::write(&path, &torn).expect("written");
-        let log = open(dir.path(), small());
-        assert_eq!(read(&log, Position::NONE).expect("a torn end is no damage"), kept, "cut at {cut}");
-        let mut claim = log.claim().expect("claimed");
-        assert_eq!(claim.next, last);
-        append(&log, &mut claim, b"again");
-        drop(log);
-        let log = open(dir.path(), small());
-        assert_eq!(read(&log, last).expect("readable"), [(last, b"again".to_vec())]);
-    }
-}
-
-#[test]
-fn a_flipped_bit_is_reported_or_takes_the_last_batch_alone_or_changes_nothing() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let log = open(dir.path(), LocalOptions { smallest: 8192, largest: 8192, ..small() });
-    let mut claim = log.claim().expect("claimed");
-    for n in 0..12_u8 {
-        append(&log, &mut claim, &[n; 700]);
-    }
-    let written = read(&log, Position::NONE).expect("readable");
-    drop(log);
-    let paths = segments(dir.path());
-    assert!(paths.len() >= 3);
-    for (n, path) in paths.iter().enumerate() {
-        let whole = fs::read(path).expect("read");
-        for bit in (0..whole.len() * 8).step_by(61) {
-            let mut flipped = whole.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            fs::write(path, &flipped).expect("written");
-            let log = open(dir.path(), small());
-            match read(&log, Position::NONE) {
-                Ok(read) if read == written => {}
-                Ok(read) => {
-                    assert_eq!(n, paths.len() - 1, "only in the last segment");
-                    assert_eq!(read, written[..written.len() - 1], "only the last batch");
-                }
-                Err(LogError::Damaged(damage)) => {
-                    assert!(dir.path().join(&damage.path) == *path, "{damage} in {}", path.display());
-                    assert!(damage.offset <= bit as u64 / 8);
-                }
-                Err(LogError::NewerFormat { .. }) => panic!("a flipped bit is no newer format"),
-                Err(other) => panic!("{other}"),
-            }
-        }
-        fs::write(path, &whole).expect("written");
-    }
 }
 
 #[test]
@@ -309,4 +245,21 @@ fn the_next_segment_is_prepared_before_it_is_needed() {
     append(&log, &mut claim, &[0; 3000]);
     let metrics = log.metrics();
     assert_eq!((metrics.prepared, metrics.unprepared, metrics.segments), (1, 1, 2));
+}
+
+#[test]
+fn zeros_are_not_written_ahead_of_large_batches() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = LocalOptions { background: true, smallest: 1 << 20, largest: 1 << 20, ..small() };
+    for (size, zeros) in [(300 << 10, 0), (100 << 10, 1 << 20)] {
+        let log = open(&dir.path().join(zeros.to_string()), options.clone());
+        let mut claim = log.claim().expect("claimed");
+        for _ in 0..(700 << 10) / size {
+            append(&log, &mut claim, &vec![0; size]);
+        }
+        while log.metrics().disk_bytes < 2 << 20 {
+            std::thread::yield_now();
+        }
+        assert_eq!(log.metrics().other_bytes, 4096 + zeros);
+    }
 }
