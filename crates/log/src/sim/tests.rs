@@ -97,6 +97,15 @@ fn names_are_durable_when_their_directory_is_synced() {
     for expected in [&["f"][..], &["d/e/g"], &["d/e/new", "f"], &["d/e/g", "f"], &[]] {
         assert!(outcomes.contains(&outcome(expected)), "{expected:?} is not among {outcomes:?}");
     }
+    disk.rename(path("d/e/g"), path("d/e/h")).expect("rename");
+    for seed in 0..300 {
+        let names = names(&disk.after_power_cut(seed));
+        assert!(
+            names.iter().filter(|name| name.starts_with("d")).count() <= 1,
+            "one file, two names: {names:?}"
+        );
+    }
+    disk.rename(path("d/e/h"), path("d/e/g")).expect("rename");
     for directory in ["", "d", "d/e"] {
         disk.sync_dir(path(directory)).expect("sync the directory");
     }

@@ -206,11 +206,9 @@ fn change_name(names: &mut BTreeMap<PathBuf, Node>, step: &Step) {
         Step::Create { path, inode } => {
             names.insert(path.clone(), Node::File(*inode));
         }
-        Step::Rename { from, to, inode } => {
-            // The creation of `from` may be lost without the renaming being lost.
-            if names.get(from) == Some(&Node::File(*inode)) {
-                names.remove(from);
-            }
+        Step::Rename { to, inode, .. } => {
+            // What gave it the name `from` may be lost without the renaming being lost. A file never has two names.
+            names.retain(|_, node| *node != Node::File(*inode));
             names.insert(to.clone(), Node::File(*inode));
         }
         Step::Remove { path, inode } if names.get(path) == Some(&Node::File(*inode)) => {

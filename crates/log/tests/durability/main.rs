@@ -1,11 +1,12 @@
 //! The log on a disk that fails, loses its power and fills up: what was confirmed is there, unchanged and in order.
 //!
 //! - [`conformance`]: what every engine has to pass. [`crash_points`]: the power fails at every step of a run.
-//! - [`model`]: random operations beside a model.
+//! - [`model`]: random operations beside a model. [`group_commit`]: the same questions with several stagers.
 //! - [`expected`]: what a log has to hold. [`local`]: the local engine on the simulated disk.
 
 mod conformance;
 mod crash_points;
 mod expected;
+mod group_commit;
 mod local;
 mod model;
