@@ -5,11 +5,14 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVE ?=
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 300
+# Tests that read TERCET_SOAK_SECONDS: they go on with new random seeds for so long, each of them.
+SOAK := -p tercet-log --test durability
 
 .DEFAULT_GOAL := help
 # Everything here waits for the same cores and the same target directory.
 .NOTPARALLEL:
-.PHONY: help run test ci bench fuzz doc fmt fmt-check lint deps check-docs rust-tests doc-tests client-tests
+.PHONY: help run test ci bench fuzz soak doc fmt fmt-check lint deps check-docs rust-tests doc-tests client-tests
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -86,3 +89,7 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 		$(CARGO) +nightly fuzz run $$name fuzz/corpus/$$name $$seeds \
 			-- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+soak: ## run each test of random failures for SOAK_SECONDS (300) with new seeds
+	@tools/need cargo cc
+	@TERCET_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --release --locked $(SOAK) -- --nocapture

@@ -50,7 +50,8 @@ impl Recorded {
         let mut chance = Chance::new(seed);
         let disk = SimDisk::new();
         disk.record();
-        let mut run = Self { disk, options: local::small(&mut chance), events: Vec::new() };
+        let options = LocalOptions { background: chance.one_in(2), ..local::small(&mut chance) };
+        let mut run = Self { disk, options, events: Vec::new() };
         for _ in 0..3 {
             let log = local::open(&run.disk, &run.options).expect("the log opens");
             run.session(&*log, &mut chance);
@@ -160,7 +161,8 @@ impl Recorded {
 
     /// The log opens, holds what it has to, goes on, and gives its space back.
     fn go_on(&self, disk: SimDisk, mut expected: Expected, end: End, chance: &mut Chance) {
-        let log = local::open(&disk, &self.options).expect("the log opens");
+        let options = LocalOptions { background: false, ..self.options.clone() };
+        let log = local::open(&disk, &options).expect("the log opens");
         let mut claim = expected.recover(&*log, end).expect("the log is whole");
         for _ in 0..2 {
             let entry = Entry { position: claim.next, payload: chance.bytes(3000).into() };
@@ -168,7 +170,7 @@ impl Recorded {
             expected.confirm(entry, claim.next, true);
         }
         let disk = disk.after_power_cut(chance.number());
-        let log = local::open(&disk, &self.options).expect("the log opens");
+        let log = local::open(&disk, &options).expect("the log opens");
         let claim = expected.recover(&*log, End::Power).expect("the log is whole");
         let saved = Saved { replay_from: claim.next, parts: Vec::new() };
         write_checkpoint(&*log, &saved).expect("in force");

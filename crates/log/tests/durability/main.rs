@@ -2,10 +2,12 @@
 //!
 //! - [`conformance`]: what every engine has to pass. [`crash_points`]: the power fails at every step of a run.
 //! - [`model`]: random operations beside a model. [`group_commit`]: the same questions with several stagers.
+//! - [`damage`]: bits that turn over.
 //! - [`expected`]: what a log has to hold. [`local`]: the local engine on the simulated disk.
 
 mod conformance;
 mod crash_points;
+mod damage;
 mod expected;
 mod group_commit;
 mod local;
