@@ -153,3 +153,6 @@ impl Reactor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
