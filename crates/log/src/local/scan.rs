@@ -182,8 +182,11 @@ impl Scan {
         let offset = segment.offset(self.at);
         let later = self.segments.len().saturating_sub(self.index + 1);
         if self.end.is_none() && page.without_sync && later <= 1 {
-            tracing::warn!(path = %segment.path.display(), offset, reason, "the unsynced end of the log is lost");
-            return self.finish(page, segment, true);
+            let more = later > 0 || self.search(segment, page)?.is_some();
+            if more {
+                tracing::warn!(path = %segment.path.display(), offset, reason, "the unsynced end of the log is lost");
+            }
+            return self.finish(page, segment, more);
         }
         if self.end.is_some() || later > 0 {
             return Err(damage(segment, offset, self.at, reason.to_owned()).into());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::log::{LocalOptions, Shared};
+use super::log::{Durability, LocalOptions, Shared};
 use super::metrics::Counters;
 use super::page::PAGE;
 use super::segment::{SPARE, Segment, create, error};
@@ -267,7 +267,8 @@ impl Shared {
         let path = self.dir.join(UNFINISHED);
         let filled = create(&*self.disk, &path).and_then(|file| {
             file.allocate(len)?;
-            let zeroed = if self.space.bulk.load(Relaxed) { 0 } else { len };
+            let pointless = self.options.durability == Durability::Os || self.space.bulk.load(Relaxed);
+            let zeroed = if pointless { 0 } else { len };
             let zeros = vec![0; PIECE.min(len as usize)];
             for at in (0..zeroed).step_by(PIECE) {
                 if self.space.state.lock().stop {

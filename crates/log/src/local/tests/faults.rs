@@ -116,6 +116,45 @@ fn a_full_disk_changes_nothing_and_goes_on_when_there_is_space() {
 }
 
 #[test]
+fn space_that_could_not_be_given_back_is_listed_still_and_nothing_else_is_lost() {
+    for (operation, times) in
+        [(Operation::Remove, 1), (Operation::Remove, 9), (Operation::Rename, 1), (Operation::SyncDir, 1)]
+    {
+        let options = LocalOptions { smallest: 8 << 10, largest: 8 << 10, ..small() };
+        let disk = SimDisk::new();
+        let log = open(&disk, options.clone()).expect("opened");
+        let mut claim = log.claim().expect("claimed");
+        let written: Vec<_> = (0..20).map(|n| (append(&log, &mut claim, &[n; 900]), vec![n; 900])).collect();
+        let extents = log.extents();
+        checkpoint(&log, written[18].0).expect("in force");
+        let dead: Vec<_> = extents[..extents.len() - 1].iter().map(|extent| extent.first).collect();
+        disk.fail(Fault::eio(operation, "shard-0").times(times));
+        log.trim(&dead).expect_err("not all of it");
+        disk.heal();
+        let left = log.extents();
+        assert!(
+            left.len() > 1
+                && left.iter().all(|extent| extents.iter().any(|before| before.first == extent.first)),
+            "{operation:?}: {left:?}"
+        );
+        for extent in &left {
+            let (position, payload) =
+                written.iter().find(|(at, _)| *at == extent.first).expect("it begins with a batch");
+            let mut into = vec![];
+            log.get(*position, 0, 900, &mut into).expect("still there");
+            assert_eq!(&into, payload);
+        }
+        log.trim(&dead).expect("all of it");
+        assert_eq!((log.extents().len(), log.metrics().disk_bytes), (1, 16 << 10), "{operation:?}");
+        append(&log, &mut claim, b"more");
+        for seed in 0..20 {
+            let log = open(&disk.after_power_cut(seed), options.clone()).expect("opened");
+            assert_eq!(recover(&log).expect("readable").1.len(), 3, "{operation:?}");
+        }
+    }
+}
+
+#[test]
 fn at_every_step_of_a_run_a_power_cut_leaves_what_was_confirmed() {
     for durability in [Durability::Fsync, Durability::Os] {
         let options = LocalOptions { smallest: 8 << 10, largest: 8 << 10, durability, ..small() };

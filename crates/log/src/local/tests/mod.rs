@@ -263,3 +263,51 @@ fn zeros_are_not_written_ahead_of_large_batches() {
         assert_eq!(log.metrics().other_bytes, 4096 + zeros);
     }
 }
+
+#[test]
+fn an_unsynced_log_that_lost_nothing_goes_on_in_its_segment() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = LocalOptions { durability: Durability::Os, ..small() };
+    for n in 0..5 {
+        let log = open(dir.path(), options.clone());
+        let mut claim = log.claim().expect("claimed");
+        assert_eq!((claim.last_number, log.extents().len()), (n, 1));
+        append(&log, &mut claim, b"more");
+    }
+}
+
+#[test]
+fn segments_grow_with_the_log_and_shrink_back_when_it_is_empty() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = LocalOptions { smallest: 8 << 10, largest: 64 << 10, ..small() };
+    let log = open(dir.path(), options.clone());
+    let mut claim = log.claim().expect("claimed");
+    let sizes = |log: &LocalLog| log.extents().iter().map(|extent| extent.bytes >> 10).collect::<Vec<_>>();
+    let trim = |log: &LocalLog| {
+        let extents = log.extents();
+        let dead: Vec<_> = extents[..extents.len() - 1].iter().map(|extent| extent.first).collect();
+        log.trim(&dead).expect("trimmed");
+    };
+    while log.extents().len() < 6 {
+        append(&log, &mut claim, &[0; 900]);
+    }
+    assert_eq!(sizes(&log), [8, 16, 32, 64, 64, 64]);
+    drop(log);
+    let log = open(dir.path(), options);
+    let mut claim = log.claim().expect("claimed");
+    while log.extents().len() < 7 {
+        append(&log, &mut claim, &[0; 900]);
+    }
+    assert_eq!(sizes(&log).last(), Some(&64), "a restart goes on with the size reached");
+    trim(&log);
+    assert_eq!(log.metrics().disk_bytes, 80 << 10, "the spare one is no larger than is needed now");
+    let mut seen = vec![];
+    for _ in 0..4 {
+        while log.extents().len() < 2 {
+            append(&log, &mut claim, &[0; 900]);
+        }
+        trim(&log);
+        seen.push(log.metrics().disk_bytes >> 10);
+    }
+    assert!(seen.iter().all(|kibibytes| *kibibytes <= 32), "{seen:?}");
+}
