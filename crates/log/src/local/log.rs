@@ -129,6 +129,15 @@ impl LocalLog {
         Ok(Self { shared, preparer })
     }
 
+    /// Makes durable what was appended without syncing ([`Durability::Os`]): for an orderly end. Otherwise there is
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// It cannot be synced.
+    pub fn sync(&self) -> Result<(), LogError> {
+        self.shared.sync_all()
+    }
+
     /// What the log has done since it was opened.
     #[must_use]
     pub fn metrics(&self) -> LogMetrics {

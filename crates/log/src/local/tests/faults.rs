@@ -116,6 +116,46 @@ fn a_full_disk_changes_nothing_and_goes_on_when_there_is_space() {
 }
 
 #[test]
+fn room_comes_back_by_itself_when_there_is_space() {
+    let disk = SimDisk::new();
+    let log = open(&disk, LocalOptions { background: true, ..small() }).expect("opened");
+    let mut claim = log.claim().expect("claimed");
+    disk.set_capacity(Some(disk.used()));
+    append(&log, &mut claim, &[0; 3000]);
+    while log.room() == u64::MAX {
+        std::thread::yield_now();
+    }
+    assert_eq!(log.room(), 4096 - 3040, "what is left of the segment");
+    disk.set_capacity(None);
+    while log.room() != u64::MAX {
+        std::thread::yield_now();
+    }
+    assert_eq!(log.metrics().disk_bytes, (8 << 10) + (16 << 10), "with a spare segment");
+}
+
+#[test]
+fn an_unsynced_log_can_be_synced() {
+    let disk = SimDisk::new();
+    let options = LocalOptions { durability: Durability::Os, ..small() };
+    let log = open(&disk, options.clone()).expect("opened");
+    let mut claim = log.claim().expect("claimed");
+    let written: Vec<_> = (0..20).map(|n| (append(&log, &mut claim, &[n; 900]), vec![n; 900])).collect();
+    let lost = |seed| {
+        recover(&open(&disk.after_power_cut(seed), options.clone()).expect("opened"))
+            .expect("readable")
+            .1
+            .len()
+            < 20
+    };
+    assert!((0..50).any(lost), "else the test shows nothing");
+    log.sync().expect("synced");
+    for seed in 0..50 {
+        let log = open(&disk.after_power_cut(seed), options.clone()).expect("opened");
+        assert_eq!(recover(&log).expect("readable").1, written);
+    }
+}
+
+#[test]
 fn space_that_could_not_be_given_back_is_listed_still_and_nothing_else_is_lost() {
     for (operation, times) in
         [(Operation::Remove, 1), (Operation::Remove, 9), (Operation::Rename, 1), (Operation::SyncDir, 1)]

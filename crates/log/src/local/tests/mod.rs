@@ -1,5 +1,6 @@
 //! The engine on real files: kept against a model, cut short, damaged, trimmed.
 
+mod corpus;
 mod damage;
 mod directory;
 mod faults;
