@@ -483,6 +483,10 @@ impl SessionState {
             self.defer(session, position, cx.effects).entries.note(sequence, position);
         }
         self.pump(session, cx);
+        if self.undurable.is_none() {
+            // Else the queue is visited when the log has moved.
+            self.cool(cx);
+        }
         position
     }
 

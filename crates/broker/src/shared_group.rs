@@ -276,6 +276,10 @@ impl SharedGroup {
             self.defer(&mut state, position, cx).note(sequence, position);
         }
         let handed = self.dispatch(&mut state, cx);
+        if state.undurable.is_none() {
+            // Else the queue is visited when the log has moved.
+            state.cool(cx);
+        }
         (true, position.max(handed))
     }
 

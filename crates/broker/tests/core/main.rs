@@ -7,6 +7,7 @@ mod support;
 
 mod acknowledging;
 mod admission;
+mod cold;
 mod concurrency;
 mod holding;
 mod housekeeping;

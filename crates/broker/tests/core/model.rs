@@ -307,7 +307,11 @@ fn every_client_gets_exactly_what_the_model_says() {
     ];
     for seed in 0..1_500 {
         let mut random = Random::new(seed);
-        let limits = Limits { shared_strategy: strategies[seed as usize % 4], ..Limits::default() };
+        let limits = Limits {
+            shared_strategy: strategies[seed as usize % 4],
+            message_memory: if seed.is_multiple_of(3) { usize::MAX } else { 0 },
+            ..Limits::default()
+        };
         let mut run = Run {
             seed,
             world: World::with(limits),

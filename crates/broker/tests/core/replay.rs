@@ -1,6 +1,9 @@
 //! The log is the truth: what the records rebuild equals the durable part of what is in memory.
 
-use tercet_broker::record::{OwnedRecord, RetainedRecord, SessionRecord};
+use std::sync::Arc;
+
+use tercet_broker::body::Body;
+use tercet_broker::record::{GroupRecord, OwnedRecord, QueueRecord, RetainedRecord, SessionRecord};
 use tercet_broker::session::SessionId;
 use tercet_broker::vhost::connection::Ending;
 
@@ -33,15 +36,23 @@ fn durable_state(world: &World) -> Vec<String> {
     lines
 }
 
-/// A record in words. Whether a retained value is in memory besides makes no difference: a value that is to be replaced
-/// by one written behind is not.
+/// A record in words. Whether its message is in memory besides makes no difference.
 fn line(record: &OwnedRecord) -> String {
-    match record {
-        OwnedRecord::Retained(RetainedRecord::Set { topic, body, expires_at_ms }) => {
-            format!("{topic} = {:?} until {expires_at_ms:?}", body.stored())
+    let mut record = record.clone();
+    let body = match &mut record {
+        OwnedRecord::Session(_, SessionRecord::Queue(QueueRecord::Enqueued { entry, .. }))
+        | OwnedRecord::Group(_, GroupRecord::Queue(QueueRecord::Enqueued { entry, .. })) => {
+            Some(&mut entry.body)
         }
-        _ => format!("{record:?}"),
+        OwnedRecord::Retained(RetainedRecord::Set { body, .. }) => Some(body),
+        _ => None,
+    };
+    if let Some(body) = body
+        && let Some(stored) = body.stored()
+    {
+        *body = Body::Log(stored);
     }
+    format!("{record:?}")
 }
 
 fn assert_rebuilt(traffic: &Traffic, seed: u64) {
@@ -85,7 +96,7 @@ fn any_prefix_of_the_log_rebuilds_a_state_that_a_second_restart_repeats() {
         for _ in 0..4 {
             let cut = traffic.random.below(most + 1);
             let once = traffic.world.restarted(cut);
-            let twice = World::at(once.now, once.vhost.limits(), Default::default());
+            let twice = World::at(once.now, once.vhost.limits(), Arc::new(once.journal.successor()));
             let mut recovery = twice.vhost.recover();
             let prefix = traffic.world.journal.records().into_iter().take(cut);
             for record in prefix.chain(once.journal.records()) {
@@ -115,7 +126,11 @@ fn a_rebuilt_broker_carries_on_like_the_original() {
             traffic.step();
         }
         // The records before the restart and those after it rebuild the state together.
-        let again = World::at(traffic.world.now, traffic.world.vhost.limits(), Default::default());
+        let again = World::at(
+            traffic.world.now,
+            traffic.world.vhost.limits(),
+            Arc::new(traffic.world.journal.successor()),
+        );
         let mut recovery = again.vhost.recover();
         for record in records.into_iter().chain(traffic.world.journal.records()) {
             recovery.apply(record);

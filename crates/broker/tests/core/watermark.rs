@@ -2,9 +2,11 @@
 //! forgotten when it moves.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::support::{Client, ConnectOptions, Got, Traffic, World};
 use tercet_broker::acknowledgement::Acknowledgement;
+use tercet_broker::body::Body;
 use tercet_broker::journal::Position;
 use tercet_broker::limits::{Limits, Overflow};
 use tercet_broker::record::{GroupRecord, OwnedRecord, QueueRecord, Record, SessionRecord};
@@ -314,7 +316,10 @@ impl Durability {
         for (record, position) in world.journal.positions_behind(self.looked_at) {
             self.looked_at += 1;
             let text = |entry: &tercet_broker::record::Entry| {
-                let message = entry.body.message().unwrap();
+                let message = match &entry.body {
+                    Body::Memory(message) => Arc::clone(message),
+                    Body::Log(stored) => world.journal.message(*stored),
+                };
                 String::from_utf8_lossy(&message.payload).into_owned()
             };
             let mut opening = None;

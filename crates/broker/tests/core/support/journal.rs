@@ -1,21 +1,31 @@
 //! A journal in memory. What is staged is durable at once, unless it is told to hold its watermark until the next sync. It
-//! stores no message, but counts who holds each.
+//! keeps the messages, from where they can be read back, and counts who holds each.
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tercet_broker::body::{Body, Stored};
 use tercet_broker::journal::{Admission, Journal, Place, Position};
 use tercet_broker::message::Message;
+use tercet_broker::read_back::{Bodies, Unreadable};
 use tercet_broker::record::{GroupRecord, OwnedRecord, QueueRecord, Record, RetainedRecord, SessionRecord};
 
 #[derive(Default)]
 pub struct TestJournal {
     state: Mutex<State>,
+    disk: Arc<Disk>,
     held: AtomicBool,
     durable: AtomicU64,
+}
+
+/// Messages by their places. A journal that goes on after a restart has that of the earlier one.
+#[derive(Default)]
+struct Disk {
+    messages: Mutex<HashMap<Place, Arc<Message>>>,
+    damaged: Mutex<HashSet<Place>>,
+    reads: AtomicU64,
 }
 
 #[derive(Default)]
@@ -95,6 +105,26 @@ impl TestJournal {
 }
 
 impl TestJournal {
+    /// A new journal that can read what this one has stored.
+    pub fn successor(&self) -> Self {
+        Self { disk: Arc::clone(&self.disk), ..Self::default() }
+    }
+
+    /// The message with this record.
+    pub fn message(&self, stored: Stored) -> Arc<Message> {
+        Arc::clone(&self.disk.messages.lock().unwrap()[&stored.place()])
+    }
+
+    /// From now on the message with this record cannot be read.
+    pub fn damage(&self, stored: Stored) {
+        self.disk.damaged.lock().unwrap().insert(stored.place());
+    }
+
+    /// How many messages were read back.
+    pub fn reads(&self) -> u64 {
+        self.disk.reads.load(Ordering::SeqCst)
+    }
+
     /// Learns of a holder that comes from an earlier log.
     pub fn adopt(&self, stored: Stored) {
         *self.state().holders.entry(stored.place()).or_default() += 1;
@@ -102,7 +132,7 @@ impl TestJournal {
 }
 
 impl State {
-    fn hold(&mut self, message: &Arc<Message>) {
+    fn hold(&mut self, message: &Arc<Message>, batch: u64, disk: &Disk) {
         let mut stored = message.stored.lock();
         let held = stored.and_then(|stored| self.holders.get_mut(&stored.place()));
         match held {
@@ -112,10 +142,11 @@ impl State {
             }
             None => {
                 // Unlike any in another journal, from which messages may come.
-                static PLACES: AtomicU64 = AtomicU64::new(1);
-                let batch = Position::new(PLACES.fetch_add(1, Ordering::Relaxed));
-                let place = Place { batch, offset: 0 };
+                static PLACES: AtomicU32 = AtomicU32::new(1);
+                let offset = PLACES.fetch_add(1, Ordering::Relaxed);
+                let place = Place { batch: Position::new(batch), offset };
                 *stored = Some(Stored::new(place, 1, message.size() as u32, message.shared));
+                disk.messages.lock().unwrap().insert(place, Arc::clone(message));
                 self.holders.insert(place, 1);
             }
         }
@@ -133,11 +164,13 @@ impl Journal for TestJournal {
             Record::Retained(RetainedRecord::Set { body, .. }) => Some(body),
             _ => None,
         };
-        if let Some(Body::Memory(message)) = body {
-            state.hold(message);
-        }
         state.batch += u64::from(!begun);
         let batch = state.batch;
+        match body {
+            Some(Body::Memory(message)) => state.hold(message, batch, &self.disk),
+            Some(Body::Log(stored)) => *state.holders.entry(stored.place()).or_default() += 1,
+            None => {}
+        }
         state.batches.push(batch);
         state.records.push(record.to_owned());
         Position::new(batch)
@@ -177,5 +210,39 @@ impl Journal for TestJournal {
 
     fn admission(&self) -> Admission {
         self.state().admission.unwrap_or(Admission::Open)
+    }
+}
+
+impl Bodies for TestJournal {
+    fn read(&self, records: &[Stored]) -> Vec<Result<Arc<Message>, Unreadable>> {
+        let state = self.state();
+        let messages = self.disk.messages.lock().unwrap();
+        let damaged = self.disk.damaged.lock().unwrap();
+        self.disk.reads.fetch_add(records.len() as u64, Ordering::SeqCst);
+        let read = records.iter().map(|stored| {
+            if damaged.contains(&stored.place()) {
+                return Err(Unreadable("damaged".into()));
+            }
+            let message = messages.get(&stored.place()).ok_or(Unreadable("never written".into()))?;
+            assert!(
+                state.holders.contains_key(&stored.place()),
+                "read although nobody holds it: {message:?}"
+            );
+            Ok(Arc::new(Message {
+                topic: Arc::clone(&message.topic),
+                payload: message.payload.clone(),
+                properties: message.properties.clone(),
+                encoding: message.encoding,
+                qos: message.qos,
+                retain: message.retain,
+                publisher: message.publisher,
+                author: message.author.clone(),
+                ingress_ms: message.ingress_ms,
+                expires_at_ms: message.expires_at_ms,
+                shared: stored.shared,
+                stored: parking_lot::Mutex::new(Some(*stored)),
+            }))
+        });
+        read.collect()
     }
 }

@@ -39,6 +39,8 @@ impl Traffic {
             queue_qos0: random.one_in(2),
             max_retained: 4,
             shared_strategy: *random.pick(&strategies),
+            // With nothing everything durable is in the log only; it must make no difference.
+            message_memory: *random.pick(&[0, 0, 600, usize::MAX]),
             ..Limits::default()
         };
         Self {

@@ -124,6 +124,8 @@ pub struct World {
     connections: HashMap<u32, Connection>,
     stalled: Vec<ConnectionRef>,
     next_slot: u32,
+    /// Whether messages are read back as soon as somebody needs them.
+    pub reading: bool,
 }
 
 impl Default for World {
@@ -152,12 +154,13 @@ impl World {
             connections: HashMap::new(),
             stalled: Vec::new(),
             next_slot: 0,
+            reading: true,
         }
     }
 
     /// A virtual host rebuilt from the first `records` records, or all of them, as after a restart.
     pub fn restarted(&self, records: usize) -> Self {
-        let rebuilt = Self::at(self.now, self.vhost.limits(), Arc::new(TestJournal::default()));
+        let rebuilt = Self::at(self.now, self.vhost.limits(), Arc::new(self.journal.successor()));
         let mut recovery = rebuilt.vhost.recover();
         for record in self.journal.records().into_iter().take(records) {
             recovery.apply(record);
@@ -218,6 +221,7 @@ impl World {
     pub fn settle(&mut self) {
         loop {
             self.vhost.after_durable(self.now, &mut self.effects);
+            while self.reading && self.vhost.read_back(&*self.journal, self.now, &mut self.effects) {}
             let mut wakes = std::mem::take(&mut self.effects.wakes);
             wakes.append(&mut self.stalled);
             if wakes.is_empty() {
