@@ -3,7 +3,6 @@
 use crate::support::{Client, ConnectOptions, TestOutbox, World, subscription};
 use tercet_broker::filter::RetainHandling;
 use tercet_broker::journal::Admission;
-use tercet_broker::message::{Properties, Publication, Qos};
 use tercet_broker::outbox::ConnectionRef;
 use tercet_broker::vhost::connection::{Connect, Ending, NoSession};
 use tercet_broker::vhost::publishing::{Published, PublishedOnce};
@@ -21,20 +20,6 @@ fn connect(world: &mut World, client_id: &str, clean_start: bool, expiry: u32) -
         outbox: Box::new(TestOutbox { connection, line: Default::default() }),
     };
     world.vhost.connect(request, world.now, &mut world.effects).map(drop)
-}
-
-fn publish_once(world: &mut World, client: &mut Client, topic: &str, retain: bool) -> PublishedOnce {
-    let publication = Publication {
-        topic,
-        payload: b"x",
-        properties: Properties::NONE,
-        qos: Qos::ExactlyOnce,
-        retain,
-        expiry: None,
-        publisher: client.attachment.session.id(),
-    };
-    let attachment = &mut client.attachment;
-    world.vhost.publish_once(attachment, 1, true, &publication, world.now, &mut world.effects)
 }
 
 /// Readers of every kind, each with a topic of its own, and a publisher whose session is durable.
@@ -75,7 +60,7 @@ fn only_what_has_to_be_recorded_is_refused() {
                 let refused = needs_log && qos > 0 && admission >= Admission::Full;
                 let why = format!("{admission:?} {topic} retain={retain} QoS {qos}");
                 let published = match qos {
-                    2 => match publish_once(&mut world, &mut writer, topic, retain) {
+                    2 => match world.publish_once(&mut writer, 1, true, topic, "x", retain) {
                         PublishedOnce::New { published, taken, .. } => {
                             assert_eq!(taken, !refused, "{why}");
                             published
@@ -91,7 +76,7 @@ fn only_what_has_to_be_recorded_is_refused() {
                     assert_eq!(before, after, "{why}: nothing has changed");
                 }
                 world.journal.set_admission(Admission::Open);
-                let healed = publish_once(&mut world, &mut writer, topic, retain);
+                let healed = world.publish_once(&mut writer, 1, true, topic, "x", retain);
                 assert_eq!(matches!(healed, PublishedOnce::New { .. }), qos < 2 || refused, "{why}");
             }
         }

@@ -1,8 +1,7 @@
 //! What an operation records becomes durable as a whole: all of it is one batch.
 
-use crate::support::{Client, ConnectOptions, World};
+use crate::support::{ConnectOptions, World};
 use tercet_broker::limits::Limits;
-use tercet_broker::message::{Properties, Publication, Qos};
 use tercet_broker::record::{OwnedRecord, QueueRecord, SessionRecord};
 use tercet_broker::vhost::connection::Ending;
 use tercet_broker::vhost::publishing::{Published, PublishedOnce};
@@ -12,35 +11,6 @@ fn batches(world: &mut World, operation: impl FnOnce(&mut World)) -> Vec<usize> 
     let before = world.journal.len();
     operation(world);
     world.journal.batches_behind(before)
-}
-
-fn publish_once(
-    world: &mut World,
-    client: &mut Client,
-    id: u16,
-    topic: &str,
-    retain: bool,
-    refusal_ends: bool,
-) -> PublishedOnce {
-    let publication = Publication {
-        topic,
-        payload: b"x",
-        properties: Properties::NONE,
-        qos: Qos::ExactlyOnce,
-        retain,
-        expiry: None,
-        publisher: client.attachment.session.id(),
-    };
-    let done = world.vhost.publish_once(
-        &mut client.attachment,
-        id,
-        refusal_ends,
-        &publication,
-        world.now,
-        &mut world.effects,
-    );
-    world.settle();
-    done
 }
 
 #[test]
@@ -81,17 +51,17 @@ fn the_receipt_of_a_qos_2_publication_is_one_batch_with_what_comes_of_it() {
     }
     let mut writer = world.connect(ConnectOptions::durable("writer"));
     let before = world.journal.len();
-    let done = publish_once(&mut world, &mut writer, 7, "t", false, true);
+    let done = world.publish_once(&mut writer, 7, true, "t", "x", false);
     let position = world.journal.last();
     let published = Published::Routed { matched: true, position };
     assert_eq!(done, PublishedOnce::New { published, taken: true, position });
     assert_eq!(world.journal.batches_behind(before), [3]);
-    let repeated = publish_once(&mut world, &mut writer, 7, "t", false, true);
+    let repeated = world.publish_once(&mut writer, 7, true, "t", "x", false);
     assert_eq!(repeated, PublishedOnce::Repeated { position });
     assert_eq!(world.journal.batches_behind(before), [3]);
     world.vhost.complete(&writer.attachment, 7);
     assert!(matches!(
-        publish_once(&mut world, &mut writer, 7, "t", false, true),
+        world.publish_once(&mut writer, 7, true, "t", "x", false),
         PublishedOnce::New { taken: true, .. }
     ));
 }
@@ -104,7 +74,7 @@ fn a_refused_qos_2_publication_leaves_its_identifier_free_where_the_client_is_to
         world.subscribe(&reader, "t", 2);
         let mut writer = world.connect(ConnectOptions::durable("writer"));
         let before = world.journal.len();
-        let done = publish_once(&mut world, &mut writer, 7, "t", true, refusal_ends);
+        let done = world.publish_once(&mut writer, 7, refusal_ends, "t", "x", true);
         let position = world.journal.last();
         let published = Published::NotRetained { position };
         assert_eq!(done, PublishedOnce::New { published, taken: !refusal_ends, position });
@@ -112,7 +82,7 @@ fn a_refused_qos_2_publication_leaves_its_identifier_free_where_the_client_is_to
         assert_eq!(world.vhost.is_unreleased(&writer.attachment, 7), !refusal_ends);
 
         let before = world.journal.len();
-        let done = publish_once(&mut world, &mut writer, 8, "$SYS/own", false, refusal_ends);
+        let done = world.publish_once(&mut writer, 8, refusal_ends, "$SYS/own", "x", false);
         assert!(
             matches!(done, PublishedOnce::New { published: Published::Denied, taken, .. } if taken != refusal_ends)
         );

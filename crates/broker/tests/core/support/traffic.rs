@@ -159,12 +159,19 @@ impl Traffic {
     fn receive_once(&mut self, who: usize) {
         let id = 1 + self.random.below(3) as u16;
         let complete = self.random.one_in(2);
-        self.note(format!("receive {} {id} complete={complete}", CLIENTS[who]));
-        if let Some(client) = &self.clients[who] {
+        let topic = *self.random.pick(&TOPICS);
+        let (retain, refusal_ends) = (self.random.one_in(5), self.random.one_in(2));
+        self.number += 1;
+        let payload = self.number.to_string();
+        self.note(format!(
+            "receive {} {id} complete={complete} {topic} {payload} retain={retain}",
+            CLIENTS[who]
+        ));
+        if let Some(client) = &mut self.clients[who] {
             if complete {
                 self.world.vhost.complete(&client.attachment, id);
             } else {
-                self.world.vhost.receive_once(&client.attachment, id);
+                self.world.publish_once(client, id, refusal_ends, topic, &payload, retain);
             }
         }
     }

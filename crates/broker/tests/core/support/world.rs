@@ -19,7 +19,7 @@ use tercet_broker::permission::Permissions;
 use tercet_broker::session::Session;
 use tercet_broker::vhost::Vhost;
 use tercet_broker::vhost::connection::{Connect, Ending};
-use tercet_broker::vhost::publishing::Published;
+use tercet_broker::vhost::publishing::{Published, PublishedOnce};
 use tercet_broker::vhost::subscribing::{Refused, Subscribe};
 use tercet_broker::will::Will;
 
@@ -336,6 +336,32 @@ impl World {
         let published = self.vhost.publish(&mut client.attachment, &publication, self.now, &mut self.effects);
         self.settle();
         published
+    }
+
+    /// A QoS 2 publication with its identifier.
+    pub fn publish_once(
+        &mut self,
+        client: &mut Client,
+        id: u16,
+        refusal_ends: bool,
+        topic: &str,
+        payload: &str,
+        retain: bool,
+    ) -> PublishedOnce {
+        let publication = Publication {
+            topic,
+            payload: payload.as_bytes(),
+            properties: Properties::NONE,
+            qos: Qos::ExactlyOnce,
+            retain,
+            expiry: None,
+            publisher: client.attachment.session.id(),
+        };
+        let attachment = &mut client.attachment;
+        let (now, effects) = (self.now, &mut self.effects);
+        let done = self.vhost.publish_once(attachment, id, refusal_ends, &publication, now, effects);
+        self.settle();
+        done
     }
 
     /// Acknowledges; returns what nothing was known of.
