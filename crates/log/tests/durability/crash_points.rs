@@ -14,7 +14,7 @@ use crate::local;
 #[test]
 fn whenever_the_power_fails_what_was_confirmed_is_there() {
     let points = std::cell::Cell::new(0);
-    for_each_seed(20, Duration::from_secs(6), |seed| {
+    for_each_seed(20, Duration::from_secs(5), |seed| {
         let run = Recorded::new(seed);
         points.set(points.get() + run.fail_at_every_step(seed));
     });

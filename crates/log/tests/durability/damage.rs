@@ -14,7 +14,7 @@ use crate::local::{self, DIR};
 #[test]
 fn a_bit_that_turned_over_is_reported_where_it_is_or_loses_nothing() {
     let reported = std::cell::Cell::new(0);
-    let seeds = for_each_seed(3000, Duration::from_secs(3), |seed| {
+    let seeds = for_each_seed(3000, Duration::from_secs(2), |seed| {
         let mut chance = Chance::new(seed);
         let log = Log::new(&mut chance);
         // Several bits of the same log, one at a time: making it costs more than reading it.

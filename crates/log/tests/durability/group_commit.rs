@@ -97,7 +97,7 @@ fn a_failing_disk_is_told_and_heals_without_losing_or_repeating_anything() {
 
 #[test]
 fn what_is_staged_together_and_confirmed_survives_whole() {
-    for_each_seed(300, Duration::from_secs(5), |seed| {
+    for_each_seed(300, Duration::from_secs(3), |seed| {
         let mut chance = Chance::new(seed);
         let mut lives = Lives {
             disk: SimDisk::new(),

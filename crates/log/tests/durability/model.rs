@@ -14,7 +14,7 @@ use crate::local;
 
 #[test]
 fn random_operations_and_failures_leave_what_was_confirmed() {
-    for_each_seed(5000, Duration::from_secs(10), |seed| Run::new(seed, true).go());
+    for_each_seed(5000, Duration::from_secs(8), |seed| Run::new(seed, true).go());
 }
 
 #[test]
