@@ -2,7 +2,7 @@
 //!
 //! - [`conformance`]: what every engine has to pass. [`crash_points`]: the power fails at every step of a run.
 //! - [`model`]: random operations beside a model. [`group_commit`]: the same questions with several stagers.
-//! - [`damage`]: bits that turn over.
+//! - [`metadata`]: the metadata beside a model. [`damage`]: bits that turn over.
 //! - [`expected`]: what a log has to hold. [`local`]: the local engine on the simulated disk.
 
 mod conformance;
@@ -11,4 +11,5 @@ mod damage;
 mod expected;
 mod group_commit;
 mod local;
+mod metadata;
 mod model;
