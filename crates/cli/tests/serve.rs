@@ -109,9 +109,10 @@ fn it_says_where_it_listens_and_ends_on_sigterm() {
     assert_eq!(code, Some(0));
     assert!(rest[0].starts_with("try:  tercet sub -p "), "{rest:#?}");
     assert!(!rest.iter().any(|line| line.starts_with("ready in ")));
-    let files: Vec<_> =
-        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(files, ["ports.json"], "nothing else is written");
+    let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    assert_eq!(files, ["ports.json", "tercet-data"], "nothing else is written");
 }
 
 #[test]
@@ -119,7 +120,63 @@ fn sigint_ends_it_too_and_memory_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(dir.path(), &[FREE, &["--memory"]].concat());
     assert!(broker.block[0].contains("  in memory  "));
+    assert!(broker.block.iter().any(|line| line.contains("a restart forgets them")));
     assert_eq!(broker.end(Signal::INT).0, Some(0));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is written");
+}
+
+#[test]
+fn what_was_acknowledged_is_there_again_after_a_kill_and_after_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || Broker::start(dir.path(), &[FREE, &["--data", "d"]].concat());
+    let client = |broker: &Broker, args: &[&str]| {
+        let line = broker.block.iter().find(|line| line.starts_with("  mqtt ")).unwrap();
+        let port = line.rsplit(':').next().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tercet"));
+        command.current_dir(dir.path()).env_clear().stdin(Stdio::null());
+        let output = command.arg(args[0]).args(["-p", port]).args(&args[1..]).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let session = ["sub", "-i", "keeper", "--no-clean", "-x", "3600", "-q", "1", "-W", "30", "jobs/#"];
+    let state =
+        |broker: &Broker| broker.block.iter().find(|line| line.starts_with("  state ")).unwrap().clone();
+
+    let broker = start();
+    assert_eq!(state(&broker), "  state  nothing stored yet");
+    client(&broker, &[&session[..], &["-E"]].concat());
+    for job in ["one", "two", "three"] {
+        client(&broker, &["pub", "-q", "1", "jobs/new", job]);
+    }
+    client(&broker, &["pub", "-q", "2", "-r", "mode", "night"]);
+    broker.end(Signal::KILL);
+
+    let broker = start();
+    let found = state(&broker);
+    assert!(found.starts_with("  state  1 session, 3 messages queued, 1 retained, read in "), "{found}");
+    assert_eq!(broker.end(Signal::TERM).0, Some(0));
+
+    let broker = start();
+    let jobs = client(&broker, &[&session[..], &["-C", "3"]].concat());
+    assert_eq!(jobs, "one\ntwo\nthree\n");
+    assert_eq!(client(&broker, &["sub", "-C", "1", "-W", "30", "mode"]), "night\n");
+    let (code, stderr) = refused(dir.path(), &[FREE, &["--data", "d"]].concat());
+    assert_eq!(code, 1);
+    assert!(stderr.starts_with("error: d is in use by another process\nhint: "), "{stderr}");
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("photos")).unwrap();
+    std::fs::write(dir.path().join("photos/cat.jpg"), "cat").unwrap();
+    let (code, stderr) = refused(dir.path(), &[FREE, &["--data", "photos"]].concat());
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("photos is no data directory of Tercet") && stderr.contains("\nhint: "),
+        "{stderr}"
+    );
+    assert_eq!(std::fs::read_dir(dir.path().join("photos")).unwrap().count(), 1);
 }
 
 #[test]

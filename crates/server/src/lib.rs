@@ -11,6 +11,7 @@
 //! - [`auth`]: who may connect.
 //! - [`config`], [`logging`]: what people set and see.
 //! - [`metrics`], [`sys_topics`]: what is counted and measured, for scrapers and for subscribers.
+//! - [`storage`]: where durable state lives, and the threads that look after it.
 //! - [`housekeeping`]: timers of the core, and when the `$SYS` topics are due.
 //! - [`server`]: putting it together.
 
@@ -31,6 +32,7 @@ pub mod mqtt;
 pub mod reactor;
 pub mod server;
 pub mod shared;
+pub mod storage;
 pub mod sys_topics;
 
 pub use listeners::BoundListener;

@@ -29,6 +29,9 @@ use crate::reactor::acceptor::Acceptor;
 use crate::reactor::event_loop::Reactor;
 use crate::reactor::inbox::{Command, Inbox};
 use crate::shared::Shared;
+use crate::storage::{
+    self, Reader, RecoverError, Recovery, RunningStorage, Storage, StorageError, StorageView,
+};
 
 /// Starts servers.
 pub struct Server;
@@ -50,6 +53,12 @@ pub enum StartError {
     /// The password or ACL file cannot be used.
     #[error(transparent)]
     Auth(#[from] AuthLoadError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The state in it cannot be rebuilt.
+    #[error(transparent)]
+    Recovery(#[from] RecoverError),
     /// The system refuses threads, polls or random numbers.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -63,19 +72,30 @@ pub struct RunningServer {
     threads: Vec<JoinHandle<()>>,
     housekeeping: Option<Housekeeping>,
     http: Option<HttpServer>,
+    reader: Option<Reader>,
+    storage: Option<RunningStorage>,
 }
 
 impl Server {
-    /// Binds every listener and starts serving.
+    /// Rebuilds the state that the data directory holds, binds every listener and starts serving.
     pub fn start(config: Config) -> Result<RunningServer, StartError> {
         let loaded = AuthFiles::from(&config.auth).load()?;
         let authenticator = Authenticator::new(loaded.users, AuthSettings::from(&config.auth))?;
         let metrics = Arc::new(Metrics::default());
-        let vhost =
-            Arc::new(Vhost::new(core_limits(&config), loaded.permissions, None, Arc::new(EventLog), metrics));
+        let storage = Storage::open(&config.server)?;
+        let journal = storage.as_ref().map(Storage::journal);
+        let limits = core_limits(&config);
+        let vhost = Arc::new(Vhost::new(limits, loaded.permissions, journal, Arc::new(EventLog), metrics));
+        let recovery = storage.as_ref().map(|storage| storage.recover(&vhost)).transpose()?;
 
         let doors = Doors::open(&config)?;
         let (polls, inboxes) = polls(config.server.thread_count())?;
+        let storage = match storage.zip(recovery) {
+            None => None,
+            Some((storage, recovery)) => {
+                Some(storage.run(Arc::clone(&vhost), recovery, storage::wake_reactors(inboxes.clone()))?)
+            }
+        };
         let memory = Memory::new(config.limits.memory_budget().bytes());
         let shared = Arc::new(Shared {
             vhost,
@@ -86,6 +106,7 @@ impl Server {
             census: CensusTaker::default(),
             sys_interval: ArcSwap::from_pointee(config.server.sys_interval.get()),
             health: Health::starting(),
+            storage: storage.as_ref().map(|storage| storage.view().clone()),
         });
         let max_connections =
             config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize);
@@ -104,13 +125,14 @@ impl Server {
                 .push(thread::Builder::new().name(format!("reactor-{index}")).spawn(move || reactor.run())?);
         }
         let housekeeping = Some(Housekeeping::start(Arc::clone(&shared))?);
+        let reader = Reader::start(&shared)?;
         let http = match doors.http.is_empty() {
             true => None,
             false => Some(HttpServer::start(doors.http, Arc::clone(&shared), max_connections)?),
         };
         shared.health.set_serving();
         let (listeners, settings) = (doors.listeners, doors.settings);
-        Ok(RunningServer { shared, listeners, settings, threads, housekeeping, http })
+        Ok(RunningServer { shared, listeners, settings, threads, housekeeping, http, reader, storage })
     }
 }
 
@@ -123,6 +145,11 @@ impl RunningServer {
     /// Connections open by the listener of this name; `None` when there is no such listener.
     pub fn open_connections(&self, listener: &str) -> Option<usize> {
         self.settings.get(listener).map(|(_, open)| open.load(Relaxed))
+    }
+
+    /// What was found in the data directory; `None` when everything is in memory.
+    pub fn recovery(&self) -> Option<&Recovery> {
+        self.shared.storage.as_ref().map(StorageView::recovery)
     }
 
     /// What all threads share.
@@ -179,6 +206,10 @@ impl Drop for RunningServer {
             // A panic in a reactor has been printed; there is nothing else to learn from it here.
             let _ = thread.join();
         }
+        self.reader = None;
+        // Nothing changes any more: everything goes to the log, and a checkpoint makes the next start a short one.
+        self.shared.vhost.write_behind(usize::MAX);
+        self.storage = None;
     }
 }
 

@@ -12,6 +12,7 @@ use crate::http::health::Health;
 use crate::memory::Memory;
 use crate::metrics::snapshot::CensusTaker;
 use crate::reactor::inbox::Inbox;
+use crate::storage::StorageView;
 
 /// Shared by reactors, the HTTP listener and housekeeping.
 pub struct Shared {
@@ -31,9 +32,19 @@ pub struct Shared {
     pub sys_interval: ArcSwap<Option<Duration>>,
     /// Whether the server works and wants clients.
     pub health: Health,
+    /// Where durable state lives; `None` when everything is in memory.
+    pub storage: Option<StorageView>,
 }
 
 impl Shared {
+    /// Why the server should get no new clients now; empty when it should.
+    #[must_use]
+    pub fn reasons_not_ready(&self) -> Vec<String> {
+        let phase = self.health.reason_not_ready().map(str::to_owned);
+        let storage = self.storage.as_ref().and_then(StorageView::failure);
+        phase.into_iter().chain(storage).collect()
+    }
+
     /// Connections that all reactors own or are about to.
     #[must_use]
     pub fn connections(&self) -> usize {

@@ -37,6 +37,8 @@ pub struct Checkpointed {
     pub replay_from: Position,
     /// Its records.
     pub images: u64,
+    /// Their bytes.
+    pub bytes: u64,
     /// The extents that nothing needs any more, by their first positions: they end before `replay_from`, and nobody held
     /// a message in them when the checkpoint was begun. Only these may be trimmed: another one may have died since, but this
     /// checkpoint still refers to it.
@@ -66,15 +68,15 @@ impl Vhost {
         let log = commit.log();
         let replay_from = commit.cut().batch;
         let dead = dead_extents(journal, replay_from);
-        let mut walk = Walk { journal, writer: log.begin_checkpoint()?, part: Batch::default(), images: 0 };
+        let mut walk = Walk { journal, writer: log.begin_checkpoint()?, part: Batch::default(), images: 0, bytes: 0 };
         self.walk(&mut walk)?;
-        let Walk { writer, images, .. } = walk;
+        let Walk { writer, images, bytes, .. } = walk;
         commit.flush();
         if !commit.wait_durable(commit.staged(), patience) {
             return Err(KeepError::NotDurable);
         }
         writer.commit(replay_from)?;
-        Ok(Checkpointed { replay_from, images, dead })
+        Ok(Checkpointed { replay_from, images, bytes, dead })
     }
 
     fn walk(&self, walk: &mut Walk<'_>) -> Result<(), LogError> {
@@ -124,6 +126,7 @@ struct Walk<'a> {
     writer: Box<dyn CheckpointWriter + 'a>,
     part: Batch,
     images: u64,
+    bytes: u64,
 }
 
 impl Walk<'_> {
@@ -135,6 +138,7 @@ impl Walk<'_> {
 
     fn write_part(&mut self) -> Result<(), LogError> {
         if !self.part.is_empty() {
+            self.bytes += self.part.len() as u64;
             self.writer.write(&mut self.part)?;
             self.part.clear(4 * PART);
         }

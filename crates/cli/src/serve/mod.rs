@@ -87,7 +87,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         })?;
     }
     logging.flush(std::time::Duration::from_millis(100));
-    talk(startup::block(&loaded, server.listeners(), &users).trim_end());
+    talk(startup::block(&loaded, server.recovery(), server.listeners(), &users).trim_end());
     talk(&format!("ready in {} ms", begun.elapsed().as_millis()));
     if let Some(line) = startup::commands_to_try(server.listeners(), &users) {
         talk(&line);
@@ -137,7 +137,12 @@ fn start_failure(error: &StartError) -> Failure {
                 None => failure,
             }
         }
-        StartError::System(_) => Failure::failed(error.to_string()),
+        StartError::Storage(source) if source.is_refused_by_system() => Failure::failed(error.to_string())
+            .hint("name a directory that can be written with --data DIR, or keep nothing with --memory"),
+        // What is wrong with a data directory says itself what to do about it.
+        StartError::Storage(_) | StartError::Recovery(_) | StartError::System(_) => {
+            Failure::failed(error.to_string())
+        }
     }
 }
 

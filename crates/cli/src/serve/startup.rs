@@ -4,11 +4,17 @@ use std::fmt::Write as _;
 
 use tercet_server::BoundListener;
 use tercet_server::config::{Anonymous, Config, Durability, Loaded, Protocol};
+use tercet_server::storage::Recovery;
 
 use super::users::Users;
 
 /// The start-up block, without the `ready` line.
-pub(super) fn block(loaded: &Loaded, listeners: &[BoundListener], users: &Users) -> String {
+pub(super) fn block(
+    loaded: &Loaded,
+    recovery: Option<&Recovery>,
+    listeners: &[BoundListener],
+    users: &Users,
+) -> String {
     let config = &loaded.config;
     let mut text = format!("tercet {}  pid {}  ", env!("CARGO_PKG_VERSION"), std::process::id());
     match config.server.durability {
@@ -26,8 +32,17 @@ pub(super) fn block(loaded: &Loaded, listeners: &[BoundListener], users: &Users)
         let _ = writeln!(text, "  {:<6} {}", listener.name, addresses(config, listener));
     }
     let _ = writeln!(text, "  {:<6} {}", "auth", who(config, users));
-    if config.server.durability != Durability::Memory {
-        text.push_str("  ! This version keeps messages and sessions in memory: a restart forgets them.\n");
+    if let Some(recovery) = recovery {
+        let _ = writeln!(text, "  {:<6} {}", "state", found(recovery));
+    }
+    match config.server.durability {
+        Durability::Memory => text.push_str(
+            "  ! Sessions and messages are in memory only: a restart forgets them. To keep them: tercet serve --data DIR\n",
+        ),
+        Durability::Os => text.push_str(
+            "  ! Acknowledged messages do not survive a power cut. To wait for the disk: durability = \"fsync\"\n",
+        ),
+        Durability::Fsync => {}
     }
     warnings(&mut text, config, users);
     text
@@ -45,6 +60,21 @@ fn addresses(config: &Config, listener: &BoundListener) -> String {
         Protocol::Http => format!("http{secure}://{address}  ws{secure}://{address}{path}"),
         Protocol::Ws => format!("ws{secure}://{address}{path}"),
     }
+}
+
+/// What the data directory held.
+fn found(recovery: &Recovery) -> String {
+    if recovery.sessions + recovery.queued + recovery.retained == 0 {
+        return "nothing stored yet".to_owned();
+    }
+    let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    format!(
+        "{}, {} queued, {} retained, read in {} ms",
+        plural(recovery.sessions, "session"),
+        plural(recovery.queued, "message"),
+        recovery.retained,
+        recovery.took.as_millis()
+    )
 }
 
 fn who(config: &Config, users: &Users) -> String {
@@ -124,22 +154,26 @@ mod tests {
     }
 
     #[test]
-    fn defaults_say_how_to_open_the_broker_and_that_nothing_is_kept() {
+    fn defaults_say_how_to_open_the_broker_and_what_was_found() {
         let listeners = [
             bound("mqtt", Protocol::Mqtt, "127.0.0.1:1883"),
             bound("http", Protocol::Http, "127.0.0.1:15672"),
         ];
-        let text = block(&loaded(&[]), &listeners, &Users::None);
+        let recovery = Recovery {
+            sessions: 1,
+            queued: 1200,
+            retained: 30,
+            took: std::time::Duration::from_millis(7),
+            ..Recovery::default()
+        };
+        let text = block(&loaded(&[]), Some(&recovery), &listeners, &Users::None);
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with(concat!("tercet ", env!("CARGO_PKG_VERSION"), "  pid ")));
         assert!(lines[0].ends_with("  data ./tercet-data  config: built-in defaults"));
         assert_eq!(lines[1], "  mqtt   127.0.0.1:1883");
         assert_eq!(lines[2], "  http   http://127.0.0.1:15672  ws://127.0.0.1:15672/mqtt");
         assert_eq!(lines[3], "  auth   programs on this machine, without a password");
-        assert_eq!(
-            lines[4],
-            "  ! This version keeps messages and sessions in memory: a restart forgets them."
-        );
+        assert_eq!(lines[4], "  state  1 session, 1200 messages queued, 30 retained, read in 7 ms");
         assert_eq!(
             lines[5],
             "  ! Only programs on this machine can connect. To open it: tercet serve --bind 0.0.0.0"
@@ -156,12 +190,12 @@ mod tests {
         let loaded =
             loaded(&[("--bind", "listen.bind", "0.0.0.0"), ("--memory", "server.durability", "memory")]);
         let users = Users::Created { file: "d/passwords".into(), user: "admin", password: "once".into() };
-        let text = block(&loaded, &listeners, &users);
+        let text = block(&loaded, None, &listeners, &users);
         assert!(text.lines().next().unwrap().contains("  in memory  "));
         assert!(text.contains("created admin with password once\n"));
         assert!(text.contains("To change it: tercet passwd d/passwords admin\n"));
         assert!(text.contains("users of d/passwords; nobody without a password\n"));
-        assert!(!text.contains("Only programs on this machine") && !text.contains("This version keeps"));
+        assert!(!text.contains("Only programs on this machine") && text.contains("in memory only"));
         assert_eq!(
             commands_to_try(&listeners, &users).unwrap(),
             "try:  tercet sub -p 40001 -u admin -P PASSWORD 'demo/#'      \
@@ -173,7 +207,8 @@ mod tests {
     fn an_open_broker_without_passwords_is_warned_about() {
         let loaded =
             loaded(&[("--bind", "listen.bind", "0.0.0.0"), ("--anonymous", "auth.anonymous", "allow")]);
-        let text = block(&loaded, &[], &Users::None);
+        let text = block(&loaded, Some(&Recovery::default()), &[], &Users::None);
+        assert!(text.contains("  state  nothing stored yet\n"), "{text}");
         assert!(text.contains("  ! Anyone who reaches 0.0.0.0:1883 can connect."), "{text}");
     }
 }

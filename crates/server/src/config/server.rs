@@ -11,11 +11,12 @@ use super::setting::{Auto, Limit};
 section! {
     /// The process as a whole.
     Server, "server" {
-        /// Directory of everything the broker keeps. Created when something is stored there: in this
-        /// version only the credentials of a first administrator, as messages and sessions live in memory.
+        /// Directory of everything the broker keeps: sessions with their messages, retained messages, and
+        /// the credentials of a first administrator. Created if it is not there; one broker at a time may use it.
         data: PathBuf = PathBuf::from("./tercet-data") => Restart;
-        /// How safe an acknowledged durable message is. In this version state lives in memory whatever
-        /// is chosen, and the start-up block says so.
+        /// What an acknowledged durable message survives. "fsync": a power cut, for which the broker waits
+        /// for the disk before it acknowledges. "os": the end of the broker, however that comes about, but not
+        /// that of the operating system. "memory": nothing; the data directory is not used.
         durability: Durability = Durability::Fsync => Restart;
         /// Threads that serve connections. "auto" is one per core available to the process.
         threads: Auto<NonZeroUsize> = Auto::Auto => Restart;

@@ -55,13 +55,13 @@ impl Health {
         self.started.elapsed()
     }
 
-    /// Why the server should get no new clients now; empty when it should.
+    /// Why the phase is one in which the server should get no new clients.
     #[must_use]
-    pub fn reasons_not_ready(&self) -> Vec<&'static str> {
+    pub fn reason_not_ready(&self) -> Option<&'static str> {
         match self.phase.load(Ordering::Acquire) {
-            phase if phase == Phase::Starting as u8 => vec!["the server is starting"],
-            phase if phase == Phase::Draining as u8 => vec!["the server is shutting down"],
-            _ => Vec::new(),
+            phase if phase == Phase::Starting as u8 => Some("the server is starting"),
+            phase if phase == Phase::Draining as u8 => Some("the server is shutting down"),
+            _ => None,
         }
     }
 }
@@ -92,11 +92,11 @@ mod tests {
     #[test]
     fn readiness_follows_the_phases() {
         let health = Health::starting();
-        assert_eq!(health.reasons_not_ready(), ["the server is starting"]);
+        assert_eq!(health.reason_not_ready(), Some("the server is starting"));
         health.set_serving();
-        assert!(health.reasons_not_ready().is_empty());
+        assert_eq!(health.reason_not_ready(), None);
         health.set_draining();
-        assert_eq!(health.reasons_not_ready(), ["the server is shutting down"]);
+        assert_eq!(health.reason_not_ready(), Some("the server is shutting down"));
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Page {
             }
             Self::Metrics(format) => metrics(context, format),
             Self::Readiness => {
-                let reasons = context.shared.health.reasons_not_ready();
+                let reasons = context.shared.reasons_not_ready();
                 if reasons.is_empty() {
                     return answers::json(StatusCode::OK, &json!({ "ready": true }));
                 }

@@ -10,6 +10,7 @@ use tercet_broker::vhost::Vhost;
 
 use super::process::Process;
 use crate::shared::Shared;
+use crate::storage::{LogState, StorageView};
 
 /// All values at about one moment.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub memory_budget: u64,
     /// Whether they are.
     pub memory_short: bool,
+    /// The log; `None` when everything is in memory.
+    pub log: Option<LogState>,
     /// Time since the start.
     pub uptime: Duration,
     /// What the operating system says.
@@ -70,6 +73,7 @@ impl Snapshot {
             listeners: listeners.collect(),
             memory_budget: shared.memory.budget(),
             memory_short: shared.memory.is_short(),
+            log: shared.storage.as_ref().map(StorageView::state),
             uptime: shared.health.uptime(),
             process: Process::read(),
         }

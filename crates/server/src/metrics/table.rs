@@ -1,6 +1,7 @@
 //! Every metric with its name, meaning and value: the one place that knows a metric.
 
 use super::snapshot::Snapshot;
+use crate::storage::LogState;
 
 /// How a value behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,11 @@ macro_rules! metrics {
     };
     (@option) => { None };
     (@option $value:literal) => { Some($value) };
+}
+
+/// A value of the log; none when there is no log.
+fn of_log(snapshot: &Snapshot, value: impl Fn(&LogState) -> Value) -> Samples {
+    known(snapshot.log.as_ref().map(value))
 }
 
 /// A counter of the core under another name.
@@ -213,6 +219,35 @@ metrics! {
         |snapshot| one(snapshot.retained_bytes.into());
     Gauge "tercet_retained_memory_bytes" ["bytes"] "Memory that retained messages take up that are on disk as well." =
         |snapshot| one(snapshot.retained_memory.into());
+
+    Counter "tercet_log_commits_total" "Batches of records that have been made durable, each with one sync." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.commits.commits));
+    Counter "tercet_log_records_total" "Changes of durable state in them." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.commits.records));
+    Counter "tercet_log_record_bytes_total" ["bytes"] "Bytes of the records." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.commits.bytes));
+    Counter "tercet_log_written_bytes_total" ["bytes"] "Bytes written to the log's files: batches, checkpoints, prepared segments." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.files.bytes + log.files.other_bytes));
+    Counter "tercet_log_append_seconds_total" ["seconds"] "Time spent making batches durable." =
+        |snapshot| of_log(snapshot, |log| Value::Real(log.commits.appending.as_secs_f64()));
+    Counter "tercet_log_syncs_total" "Syncs that batches waited for." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.files.syncs));
+    Counter "tercet_log_sync_seconds_total" ["seconds"] "Time spent in them." =
+        |snapshot| of_log(snapshot, |log| Value::Real(log.files.sync_time.as_secs_f64()));
+    Counter "tercet_log_failures_total" "Batches that the log did not take at the first attempt, and every further attempt that failed." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.commits.failures));
+    Counter "tercet_log_checkpoints_total" "Checkpoints put in force." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.files.checkpoints));
+    Gauge "tercet_log_unconfirmed_bytes" ["bytes"] "Bytes of records that are not durable yet." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.commits.unconfirmed));
+    Gauge "tercet_log_segments" "Files that the log is in, the spare one not counted." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.files.segments));
+    Gauge "tercet_log_disk_bytes" ["bytes"] "Bytes that they take up, the spare one included." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.files.disk_bytes));
+    Gauge "tercet_log_refusing" "1 while durable work is refused because the log is full or cannot be written, else 0." =
+        |snapshot| of_log(snapshot, |log| Value::Whole(log.is_refusing().into()));
+    Gauge "tercet_recovery_seconds" ["seconds"] "How long it took at the start to rebuild the state from the log." =
+        |snapshot| of_log(snapshot, |log| Value::Real(log.recovery.took.as_secs_f64()));
 
     Gauge "tercet_memory_budget_bytes" ["bytes"] "Resident memory above which publishers are slowed down." =
         |snapshot| one(Value::Whole(snapshot.memory_budget));

@@ -106,6 +106,7 @@ impl Broker {
             census: CensusTaker::default(),
             sys_interval: ArcSwap::from_pointee(None),
             health: Health::starting(),
+            storage: None,
         });
         let acceptor = Acceptor::new(doors.mqtt, vec![Arc::clone(&inbox)], 100, None, Instant::now());
         let reactor = Reactor::new(0, poll, Arc::clone(&inbox), Arc::clone(&shared), Some(acceptor)).unwrap();

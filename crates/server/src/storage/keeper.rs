@@ -1,0 +1,202 @@
+//! The keeper: a thread that sees to it that the log stays short enough to be read quickly and small enough for its
+//! disk.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tercet_broker::vhost::Vhost;
+use tercet_log::engine::ShardLog;
+use tercet_log::error::LogError;
+use tercet_log::position::Position;
+
+use super::policy::{Observation, Step, Use};
+use super::running::StorageView;
+
+/// How often the keeper looks at the log.
+const LOOK: Duration = Duration::from_millis(250);
+/// Time that the log has to make durable what a checkpoint is about.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an extent is left alone that could not be emptied, as part of it cannot be read.
+const REST_AFTER_LEFTOVERS: Duration = Duration::from_secs(600);
+/// How long the keeper leaves the log alone after a failure.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// The keeper's thread. Dropped, it takes a last checkpoint and ends.
+pub(super) struct Keeper {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(super) fn start(storage: &StorageView, vhost: Arc<Vhost>) -> io::Result<Self> {
+        let (stop, stopped) = channel();
+        let work = Work::new(storage.clone(), vhost);
+        let thread =
+            thread::Builder::new().name("log-keeper".to_owned()).spawn(move || work.run(&stopped))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been printed; the log is as good as before.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    storage: StorageView,
+    vhost: Arc<Vhost>,
+    /// Bytes committed before the checkpoint in force, as [`tercet_log::group_commit::Statistics`] counts them.
+    covered: u64,
+    /// Bytes of log that were there before this process and are behind the checkpoint.
+    inherited: u64,
+    checkpoint_bytes: u64,
+    /// Batches committed at the last look, and since when there are so many.
+    commits: u64,
+    changed_at: Instant,
+    /// Extents that could not be emptied, and until when they are left alone.
+    stubborn: HashMap<Position, Instant>,
+    /// Extents that no restart will look into any more.
+    dead: Vec<Position>,
+    /// Nothing is tried before that.
+    rest_until: Option<Instant>,
+}
+
+impl Work {
+    fn new(storage: StorageView, vhost: Arc<Vhost>) -> Self {
+        let inherited = storage.recovery().log_bytes;
+        Self {
+            storage,
+            vhost,
+            covered: 0,
+            inherited,
+            checkpoint_bytes: 0,
+            commits: 0,
+            changed_at: Instant::now(),
+            stubborn: HashMap::new(),
+            dead: Vec::new(),
+            rest_until: None,
+        }
+    }
+
+    fn run(mut self, stopped: &Receiver<()>) {
+        while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            self.give_back();
+            let resting = self.rest_until.is_some_and(|until| Instant::now() < until);
+            if !resting {
+                self.look();
+            }
+        }
+        if self.behind_checkpoint() > 0 {
+            self.checkpoint();
+            self.give_back();
+        }
+    }
+
+    fn look(&mut self) {
+        let outcome = match self.observe().decide() {
+            Step::Rest => true,
+            Step::Checkpoint => self.checkpoint(),
+            Step::Empty(extents) => self.empty(&extents) && self.checkpoint(),
+        };
+        self.rest_until = (!outcome).then(|| Instant::now() + REST_AFTER_FAILURE);
+    }
+
+    fn observe(&mut self) -> Observation {
+        let commits = self.storage.commit().statistics().commits;
+        if commits != self.commits {
+            (self.commits, self.changed_at) = (commits, Instant::now());
+        }
+        let mut extents = self.storage.log().extents();
+        extents.pop();
+        let live = self.storage.journal().live(&extents);
+        let now = Instant::now();
+        self.stubborn.retain(|_, until| *until > now);
+        let usage = extents.iter().zip(live).map(|(extent, live)| {
+            // What cannot be emptied counts as full.
+            let stuck = live > 0 && self.stubborn.contains_key(&extent.first);
+            Use { first: extent.first, bytes: extent.bytes, live: if stuck { extent.bytes } else { live } }
+        });
+        Observation {
+            behind_checkpoint: self.behind_checkpoint(),
+            checkpoint: self.checkpoint_bytes,
+            quiet: self.changed_at.elapsed(),
+            extents: usage.collect(),
+        }
+    }
+
+    fn behind_checkpoint(&self) -> u64 {
+        self.inherited + self.storage.commit().statistics().bytes.saturating_sub(self.covered)
+    }
+
+    /// Copies what is held of these extents to the end of the log. Returns whether that went well.
+    fn empty(&mut self, firsts: &[Position]) -> bool {
+        let mut extents = self.storage.log().extents();
+        extents.retain(|extent| firsts.contains(&extent.first));
+        let moved = match self.vhost.relocate(self.storage.journal(), &extents, PATIENCE) {
+            Ok(moved) => moved,
+            Err(error) => {
+                tracing::warn!(%error, "the log could not be tidied up; it is tried again");
+                return false;
+            }
+        };
+        tracing::debug!(moved.messages, moved.bytes, extents = extents.len(), "emptied extents of the log");
+        if moved.unreadable > 0 {
+            tracing::error!(
+                moved.unreadable,
+                "stored messages cannot be read; hint: stop the broker and run `tercet log check`"
+            );
+        }
+        let until = Instant::now() + REST_AFTER_LEFTOVERS;
+        let left = extents.iter().zip(self.storage.journal().live(&extents)).filter(|(_, live)| *live > 0);
+        self.stubborn.extend(left.map(|(extent, _)| (extent.first, until)));
+        true
+    }
+
+    /// Takes a checkpoint. Returns whether it is in force.
+    fn checkpoint(&mut self) -> bool {
+        let committed = self.storage.commit().statistics().bytes;
+        let began = Instant::now();
+        match self.vhost.checkpoint(self.storage.journal(), PATIENCE) {
+            Ok(checkpoint) => {
+                tracing::debug!(
+                    took_ms = began.elapsed().as_millis() as u64,
+                    dead = checkpoint.dead.len(),
+                    "checkpoint"
+                );
+                (self.covered, self.inherited) = (committed, 0);
+                self.checkpoint_bytes = checkpoint.bytes;
+                self.dead.extend(checkpoint.dead);
+                self.give_back();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no checkpoint could be taken; it is tried again");
+                false
+            }
+        }
+    }
+
+    /// Gives dead extents back; those that a backup still copies, later.
+    fn give_back(&mut self) {
+        if self.dead.is_empty() {
+            return;
+        }
+        match self.storage.log().trim(&self.dead) {
+            Ok(()) => self.dead.clear(),
+            Err(LogError::BackupRunning { .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, "space of the log could not be given back; it is tried again");
+                self.rest_until = Some(Instant::now() + REST_AFTER_FAILURE);
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! From a data directory to a virtual host that can be served from.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tercet_broker::clock::Now;
+use tercet_broker::journal::{Journal, LogJournal};
+use tercet_broker::vhost::Vhost;
+use tercet_broker::vhost::log_recovery::RecoveryError;
+use tercet_log::engine::ShardLog;
+use tercet_log::error::LogError;
+use tercet_log::group_commit::{GroupCommit, Settings};
+use tercet_log::local::{self, DataDirectory, LocalLog, LocalOptions};
+use tercet_log::position::Position;
+
+use super::running::RunningStorage;
+use crate::config::{self, Durability};
+
+/// The shard that everything is in.
+const SHARD: u32 = 0;
+
+/// An open data directory whose log belongs to this process.
+pub struct Storage {
+    pub(super) directory: DataDirectory,
+    pub(super) log: Arc<LocalLog>,
+    pub(super) commit: Arc<GroupCommit>,
+    pub(super) journal: Arc<LogJournal>,
+}
+
+/// The state that was found in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Sessions.
+    pub sessions: usize,
+    /// Messages queued for them and for shared subscriptions.
+    pub queued: usize,
+    /// Retained messages.
+    pub retained: usize,
+    /// Bytes of log that were read, those of the checkpoint not counted.
+    pub log_bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StorageError(#[from] LogError);
+
+impl StorageError {
+    /// Whether the operating system refused something, which is all that is known then.
+    #[must_use]
+    pub fn is_refused_by_system(&self) -> bool {
+        matches!(self.0, LogError::Io { .. })
+    }
+}
+
+/// The state in the log cannot be rebuilt.
+pub type RecoverError = RecoveryError;
+
+impl Storage {
+    /// Opens the data directory, or begins one, and claims its log. `None` if state is to be kept in memory only.
+    ///
+    /// # Errors
+    /// The directory belongs to another process, holds something else, or cannot be read or written.
+    pub fn open(config: &config::Server) -> Result<Option<Self>, StorageError> {
+        let durability = match config.durability {
+            Durability::Memory => return Ok(None),
+            Durability::Fsync => local::Durability::Fsync,
+            Durability::Os => local::Durability::Os,
+        };
+        let directory = DataDirectory::open(&config.data)?;
+        let options = LocalOptions { durability, ..LocalOptions::default() };
+        let log = Arc::new(directory.open_shard(SHARD, options)?);
+        let claim = log.claim()?;
+        let commit = GroupCommit::new(Arc::clone(&log) as Arc<dyn ShardLog>, claim, Settings::default());
+        let journal = LogJournal::new(Arc::clone(&commit));
+        Ok(Some(Self { directory, log, commit, journal }))
+    }
+
+    /// What a virtual host records its changes in.
+    #[must_use]
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.journal) as Arc<dyn Journal>
+    }
+
+    /// Rebuilds the virtual host, which must be new and have [`Storage::journal`].
+    ///
+    /// # Errors
+    /// The log cannot be read or is damaged. The broker must not be started then: what is missing would be taken for
+    /// settled.
+    pub fn recover(&self, vhost: &Vhost) -> Result<Recovery, RecoverError> {
+        let began = Instant::now();
+        let recovered = vhost.recover_from(&self.journal, Now::read())?;
+        let census = vhost.census();
+        Ok(Recovery {
+            sessions: census.sessions,
+            queued: census.queued,
+            retained: vhost.retained().len(),
+            log_bytes: recovered.bytes,
+            took: began.elapsed(),
+        })
+    }
+
+    /// Starts the threads. `listener` is called when the log has moved or takes work again; it must not block.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn run(
+        self,
+        vhost: Arc<Vhost>,
+        recovery: Recovery,
+        listener: Box<dyn Fn(Position) + Send>,
+    ) -> io::Result<RunningStorage> {
+        RunningStorage::start(self, vhost, recovery, listener)
+    }
+}
