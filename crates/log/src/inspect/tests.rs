@@ -1,6 +1,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::{Item, Report, backup, check, repair};
 use crate::batch::Batch;
 use crate::disk::Disk;
@@ -8,7 +10,7 @@ use crate::engine::{Claim, Meta, ShardLog};
 use crate::error::LogError;
 use crate::local::{DataDirectory, Durability, LocalLog, LocalOptions};
 use crate::position::Position;
-use crate::sim::SimDisk;
+use crate::sim::{Chance, SimDisk};
 
 const DIR: &str = "shard-0";
 
@@ -41,7 +43,11 @@ fn checkpoint(log: &LocalLog, from: Position) {
 }
 
 fn read(log: &LocalLog) -> Result<Vec<(Position, Vec<u8>)>, LogError> {
-    let from = log.checkpoint()?.map_or(Position::NONE, |checkpoint| checkpoint.replay_from);
+    let mut from = Position::NONE;
+    if let Some(mut checkpoint) = log.checkpoint()? {
+        from = checkpoint.replay_from;
+        while checkpoint.parts.next()?.is_some() {}
+    }
     let mut batches = log.read(from)?;
     let mut read = Vec::new();
     while let Some((position, payload)) = batches.next()? {
@@ -194,6 +200,71 @@ fn headers_checkpoints_and_missing_segments_can_be_repaired_as_well() {
         let mut claim = log.claim().expect("claimed");
         fill(&log, &mut claim, 3);
         assert_eq!(read(&log).expect("it opens").len(), kept + 3, "{file} {bit:?}");
+    }
+}
+
+/// Does something bad to one of the files.
+fn spoil(disk: &SimDisk, chance: &mut Chance) {
+    let files = disk.files();
+    let Some((path, len)) = files.get(chance.below(files.len() as u64) as usize) else { return };
+    let at = chance.below(*len.max(&1));
+    match chance.below(6) {
+        0 => disk.remove(path).expect("removed"),
+        1 => disk.open(path).and_then(|file| file.truncate(at)).expect("cut"),
+        2 => {
+            let (other, _) = &files[chance.below(files.len() as u64) as usize];
+            if other != path {
+                disk.rename(path, other).expect("renamed");
+            }
+        }
+        3 => {
+            let length = chance.below(3000) as usize;
+            let junk = chance.bytes(length);
+            disk.open(path).and_then(|file| file.write_at(&junk, at & !7)).expect("written");
+        }
+        _ => {
+            // Mostly where it matters: in headers.
+            let at = if chance.one_in(2) { 4096 + chance.below(40) } else { at };
+            let _ = disk.flip(path, at * 8 + chance.below(8));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn whatever_happens_to_the_files_a_repair_makes_them_a_log_again(seed in any::<u64>()) {
+        let mut chance = Chance::new(seed);
+        let disk = SimDisk::new();
+        let log = open(&disk);
+        let mut claim = log.claim().expect("claimed");
+        let written = fill(&log, &mut claim, 6 + chance.below(12) as u8);
+        if chance.one_in(2) {
+            let from = chance.below(written.len() as u64) as usize;
+            checkpoint(&log, written[from].0);
+            let dead: Vec<_> = log.extents().iter()
+                .filter(|extent| extent.end <= written[from].0 && chance.one_in(2)).map(|extent| extent.first).collect();
+            log.trim(&dead).expect("trimmed");
+        }
+        drop(log);
+        for _ in 0..1 + chance.below(3) {
+            spoil(&disk, &mut chance);
+        }
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let before = look(&disk);
+        let opens = LocalLog::open(Arc::clone(&shared), Path::new(DIR), 0, options()).and_then(|log| read(&log).map(|_| ()));
+        prop_assert_eq!(before.fatal.is_none(), opens.is_ok(), "a check says what an opening will say: {:?}", opens);
+        let done = repair(&shared, Path::new(DIR), 0).expect("repaired");
+        prop_assert!(done.report.fatal.is_none(), "{:?}", done);
+        let log = open(&disk);
+        let kept = read(&log).expect("it opens");
+        prop_assert!(kept.iter().all(|batch| written.contains(batch)));
+        let mut claim = log.claim().expect("claimed");
+        let more = fill(&log, &mut claim, 5);
+        drop(log);
+        let expected: Vec<_> = kept.into_iter().chain(more).collect();
+        prop_assert_eq!(read(&open(&disk.after_power_cut(seed))).expect("it opens"), expected);
     }
 }
 
