@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tercet_log::engine::ShardLog;
+use tercet_log::error::LogError;
 use tercet_log::group_commit::{Admission, Committer, GroupCommit, ReadError, Settings, Urgency};
 use tercet_log::local::LocalOptions;
 use tercet_log::position::{Place, Position};
 use tercet_log::record::{RECORD_HEADER, RecordHeader, Records, write_record};
 use tercet_log::sim::{Chance, Fault, Operation, SimDisk, for_each_seed};
 
+use crate::expected::batch;
 use crate::local;
 
 const HEADER: RecordHeader = RecordHeader { kind: 1, version: 1, must_understand: true };
@@ -97,6 +99,7 @@ fn a_failing_disk_is_told_and_heals_without_losing_or_repeating_anything() {
 
 #[test]
 fn what_is_staged_together_and_confirmed_survives_whole() {
+    let checkpoints = std::cell::Cell::new(0);
     for_each_seed(300, Duration::from_secs(3), |seed| {
         let mut chance = Chance::new(seed);
         let mut lives = Lives {
@@ -109,7 +112,10 @@ fn what_is_staged_together_and_confirmed_survives_whole() {
             lives.live(life);
         }
         lives.check(&lives.disk, &lives.confirmed);
+        let log = local::open(&lives.disk, &lives.options).expect("the log opens");
+        checkpoints.set(checkpoints.get() + u64::from(Held::checkpoint(&*log).0 > Position::NONE));
     });
+    assert!(checkpoints.get() > 0, "checkpoints are put in force meanwhile");
 }
 
 fn small() -> LocalOptions {
@@ -168,8 +174,20 @@ struct Unit {
 impl Unit {
     /// Stages a record of each length. Returns where they are.
     fn stage(self, commit: &GroupCommit, lengths: &[usize], urgency: Urgency) -> Vec<Place> {
+        self.stage_counted(commit, lengths, urgency, None)
+    }
+
+    /// The same, and counts it where a checkpoint looks.
+    fn stage_counted(
+        self,
+        commit: &GroupCommit,
+        lengths: &[usize],
+        urgency: Urgency,
+        counted: Option<&Mutex<u64>>,
+    ) -> Vec<Place> {
         let count = lengths.len() as u32;
         let places: Vec<_> = commit.together(|| {
+            let mut counted = counted.map(Mutex::lock);
             let stage = |(index, length): (usize, &usize)| {
                 let body = self.body(index as u32, count, *length);
                 // Nested, as when one operation is made of others.
@@ -183,7 +201,11 @@ impl Unit {
                     place
                 })
             };
-            lengths.iter().enumerate().map(stage).collect()
+            let places = lengths.iter().enumerate().map(stage).collect();
+            if let Some(count) = &mut counted {
+                **count += 1;
+            }
+            places
         });
         assert!(
             places.windows(2).all(|pair| pair[0] < pair[1] && pair[0].batch == pair[1].batch),
@@ -212,26 +234,29 @@ impl Unit {
     }
 }
 
-/// The units in a log: how many of each stager.
+/// What a log says: how many units of each stager there are.
 #[derive(Debug)]
 struct Held(BTreeMap<Stager, u64>);
 
 impl Held {
     fn of(disk: &SimDisk) -> Self {
-        Self::in_log(
-            &*local::open(disk, &LocalOptions { background: false, ..small() }).expect("the log opens"),
-        )
+        Self::in_log(&*local::open(disk, &small()).expect("the log opens"))
     }
 
-    /// Each stager's units are there in order, without a gap, each of them whole and in one batch.
+    /// Recovers as a broker does: the checkpoint, and what was recorded behind the cut of each object in it. Each stager's
+    /// units are there in order, without a gap, each of them whole and in one batch.
     fn in_log(log: &dyn ShardLog) -> Self {
-        let mut units = BTreeMap::new();
-        let mut reader = log.read(Position::NONE).expect("readable");
+        let (replay_from, mut units) = Self::checkpoint(log);
+        let mut reader = log.read(replay_from).expect("readable");
         while let Some((position, payload)) = reader.next().expect("the log is whole") {
             let mut open = BTreeMap::new();
             for record in Records::new(payload) {
-                let (unit, index, count) = Unit::parse(record.expect("records only").body);
-                let next = units.entry(unit.stager).or_insert(0);
+                let record = record.expect("records only");
+                let (unit, index, count) = Unit::parse(record.body);
+                let (next, cut) = units.entry(unit.stager).or_default();
+                if (Place { batch: position, offset: record.offset }) < *cut {
+                    continue;
+                }
                 assert_eq!(unit.number, *next, "units of {:?} at {position}", unit.stager);
                 assert_eq!(open.remove(&unit.stager).unwrap_or(0), index, "{unit:?} at {position}");
                 if index + 1 == count {
@@ -243,12 +268,76 @@ impl Held {
             assert!(open.is_empty(), "{position} holds parts of {open:?}");
         }
         drop(reader);
-        Self(units)
+        Self(units.into_iter().map(|(stager, (units, _))| (stager, units)).collect())
+    }
+
+    fn checkpoint(log: &dyn ShardLog) -> (Position, BTreeMap<Stager, (u64, Place)>) {
+        let mut units = BTreeMap::new();
+        let Some(mut checkpoint) = log.checkpoint().expect("readable") else {
+            return (Position::NONE, units);
+        };
+        while let Some(part) = checkpoint.parts.next().expect("readable") {
+            for object in part.chunks_exact(28) {
+                let field =
+                    |at: usize| u32::from_le_bytes(object[at..at + 4].try_into().expect("four bytes"));
+                let long = |at: usize| u64::from(field(at)) | u64::from(field(at + 4)) << 32;
+                let cut = Place { batch: Position::new(long(16)), offset: field(24) };
+                units.insert((field(0), field(4)), (long(8), cut));
+            }
+        }
+        (checkpoint.replay_from, units)
     }
 
     fn units(&self, stager: Stager) -> u64 {
         self.0.get(&stager).copied().unwrap_or(0)
     }
+}
+
+/// Checkpoints and trims while others stage.
+struct Keeper<'a> {
+    commit: &'a GroupCommit,
+    /// Units of the stagers of this life.
+    counts: &'a [Mutex<u64>],
+    life: u32,
+    /// Those of earlier lives.
+    earlier: &'a BTreeMap<Stager, u64>,
+    trimmed_to: &'a AtomicU64,
+}
+
+impl Keeper<'_> {
+    /// Puts a checkpoint in force and gives the space before it back, or fails at that: nothing may be lost by it.
+    fn keep(&self, chance: &mut Chance) -> Result<(), LogError> {
+        let log = self.commit.log();
+        let from = self.commit.cut();
+        let mut parts = batch(&[]);
+        for (stager, units) in self.earlier {
+            write_object(parts.out(), *stager, *units, from);
+        }
+        for (thread, count) in self.counts.iter().enumerate() {
+            let count = count.lock();
+            write_object(parts.out(), (self.life, thread as u32), *count, self.commit.cut());
+        }
+        self.commit.flush();
+        if !self.commit.wait_durable(self.commit.staged(), Duration::from_millis(20)) {
+            return Ok(());
+        }
+        let mut writer = log.begin_checkpoint()?;
+        writer.write(&mut parts)?;
+        writer.commit(from.batch)?;
+        let extents = log.extents();
+        let dead = extents.iter().filter(|extent| extent.end <= from.batch && !chance.one_in(5));
+        self.trimmed_to.store(from.batch.number(), Ordering::SeqCst);
+        log.trim(&dead.map(|extent| extent.first).collect::<Vec<_>>())
+    }
+}
+
+fn write_object(out: &mut Vec<u8>, stager: Stager, units: u64, cut: Place) {
+    for field in [stager.0, stager.1] {
+        out.extend_from_slice(&field.to_le_bytes());
+    }
+    out.extend_from_slice(&units.to_le_bytes());
+    out.extend_from_slice(&cut.batch.number().to_le_bytes());
+    out.extend_from_slice(&cut.offset.to_le_bytes());
 }
 
 /// A broker that lives several times.
@@ -267,17 +356,37 @@ impl Lives {
         // What was recovered has become durable with the claim.
         self.confirmed = Held::in_log(&**commit.log()).0;
         let confirmed = Mutex::new(self.confirmed.clone());
-        let stop = AtomicBool::new(false);
+        let (stop, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let trimmed_to = AtomicU64::new(0);
+        let counts: Vec<_> = (0..STAGERS).map(|_| Mutex::new(0)).collect();
+        let earlier = self.confirmed.clone();
+        let mut keeping = Chance::new(self.chance.number());
         let seeds: Vec<_> = (0..STAGERS).map(|_| self.chance.number()).collect();
         let orderly = self.chance.one_in(3);
         let mut committer = Some(committer);
         thread::scope(|scope| {
             let stagers = seeds.iter().enumerate().map(|(thread, seed)| {
-                let stager = Staging { commit: &commit, stager: (life, thread as u32), stop: &stop };
+                let stager = Staging {
+                    commit: &commit,
+                    stager: (life, thread as u32),
+                    count: &counts[thread],
+                    trimmed_to: &trimmed_to,
+                    stop: &stop,
+                };
                 let confirmed = &confirmed;
                 scope.spawn(move || stager.run(Chance::new(*seed), confirmed))
             });
             let stagers: Vec<_> = stagers.collect();
+            let keeper =
+                Keeper { commit: &commit, counts: &counts, life, earlier: &earlier, trimmed_to: &trimmed_to };
+            let over = &over;
+            let keeper = scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    // It may fail as long as the disk does.
+                    let _ = keeper.keep(&mut keeping);
+                    thread::yield_now();
+                }
+            });
             for _ in 0..self.chance.below(12) {
                 self.disturb(&confirmed);
             }
@@ -287,6 +396,8 @@ impl Lives {
                 committer.take().into_iter().for_each(Committer::stop_without_commit);
             }
             let staged: u64 = stagers.into_iter().map(|stager| stager.join().expect("no panic")).sum();
+            over.store(true, Ordering::Relaxed);
+            keeper.join().expect("no panic");
             if let Some(committer) = committer.take() {
                 self.disk.heal();
                 self.disk.set_capacity(None);
@@ -350,6 +461,9 @@ impl Lives {
 struct Staging<'a> {
     commit: &'a GroupCommit,
     stager: Stager,
+    count: &'a Mutex<u64>,
+    /// Nobody reads before that.
+    trimmed_to: &'a AtomicU64,
     stop: &'a AtomicBool,
 }
 
@@ -363,7 +477,8 @@ impl Staging<'_> {
         while number < most && !self.stop.load(Ordering::Relaxed) {
             let lengths: Vec<_> = (0..1 + chance.below(4)).map(|_| chance.below(900) as usize).collect();
             let urgency = if chance.one_in(3) { Urgency::Lazy } else { Urgency::Urgent };
-            let places = Unit { stager: self.stager, number }.stage(self.commit, &lengths, urgency);
+            let unit = Unit { stager: self.stager, number };
+            let places = unit.stage_counted(self.commit, &lengths, urgency, Some(self.count));
             self.commit.flush();
             number += 1;
             waiting.push((places[0], lengths[0]));
@@ -386,8 +501,12 @@ impl Staging<'_> {
     fn read_back(&self, place: Place, length: usize) {
         let mut bytes = Vec::new();
         let length = RECORD_HEADER + 24 + length;
+        let read = self.commit.read(place, length, &mut bytes);
+        if place.batch.number() < self.trimmed_to.load(Ordering::SeqCst) {
+            return;
+        }
         // The disk may refuse that for other reasons, but it must not give anything else.
-        if self.commit.read(place, length, &mut bytes).is_ok() {
+        if read.is_ok() {
             let (unit, index, _) = Unit::parse(&bytes[RECORD_HEADER..]);
             assert_eq!((unit.stager, index), (self.stager, 0));
         }
