@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// A connection.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     input: BufReader<TcpStream>,
     next_id: u16,
@@ -13,7 +13,7 @@ pub struct Client {
 
 impl Client {
     /// Connects; the session is kept.
-    pub fn connect(address: &str, client_id: &str) -> Self {
+    pub(crate) fn connect(address: &str, client_id: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -28,7 +28,7 @@ impl Client {
     }
 
     /// Subscribes with QoS 1.
-    pub fn subscribe(&mut self, filter: &str) {
+    pub(crate) fn subscribe(&mut self, filter: &str) {
         let mut body = self.id().to_be_bytes().to_vec();
         put_string(&mut body, filter);
         body.push(1);
@@ -37,7 +37,7 @@ impl Client {
     }
 
     /// Publishes so many messages of this size with QoS 1, a few at a time, and returns when all are acknowledged.
-    pub fn publish(&mut self, topic: &str, size: usize, count: usize) {
+    pub(crate) fn publish(&mut self, topic: &str, size: usize, count: usize) {
         const WINDOW: usize = 100;
         let (mut sent, mut acknowledged) = (0, 0);
         while acknowledged < count {
@@ -55,7 +55,7 @@ impl Client {
     }
 
     /// Receives so many messages and acknowledges them. Returns their sizes together.
-    pub fn consume(&mut self, count: usize) -> usize {
+    pub(crate) fn consume(&mut self, count: usize) -> usize {
         let mut bytes = 0;
         for _ in 0..count {
             let (kind, body) = self.receive();
