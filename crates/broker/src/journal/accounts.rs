@@ -173,7 +173,10 @@ impl Accounts {
                 None => *live.entry(position).or_default() += bytes,
             }
         }
-        live.extend(extents.iter().map(|extent| extent.first).zip(sums.iter().copied()));
+        for (extent, sum) in extents.iter().zip(&sums) {
+            // A batch that is still being filled may begin where the last extent does.
+            *live.entry(extent.first).or_default() += sum;
+        }
         sums
     }
 

@@ -107,10 +107,10 @@ impl LogJournal {
     /// See [`ReadBackError`]. The record of a message that is not shared may have been moved, and its old place given up,
     /// since `stored` was copied from the entry: look there again.
     pub fn read(&self, stored: &Stored) -> Result<Message, ReadBackError> {
-        let at = self.current(stored);
         let mut bytes = Vec::new();
-        self.commit.read(at.place(), at.len as usize, &mut bytes)?;
-        decode(&bytes, stored, at.place())
+        let (place, read) = self.read_where_it_is(stored, self.current(stored).place(), &mut bytes);
+        read?;
+        decode(&bytes, stored, place)
     }
 
     /// Reads many messages back, those that are neighbours in the log at once. Shows each with its index in `wanted`, in the
@@ -143,10 +143,28 @@ impl LogJournal {
                     continue;
                 }
                 // One of them cannot be read: which one?
-                single.clear();
-                let read = self.commit.read(*place, length, &mut single);
-                each(*index, *place, read.map(|()| &single[..]).map_err(ReadBackError::from));
+                let Some(stored) = wanted.get(*index) else { continue };
+                let (place, read) = self.read_where_it_is(stored, *place, &mut single);
+                each(*index, place, read.map(|()| &single[..]).map_err(ReadBackError::from));
             }
+        }
+    }
+
+    /// Reads one record at `place`, or where it has been moved to meanwhile.
+    fn read_where_it_is(
+        &self,
+        stored: &Stored,
+        mut place: Place,
+        into: &mut Vec<u8>,
+    ) -> (Place, Result<(), ReadError>) {
+        loop {
+            into.clear();
+            let read = self.commit.read(place, stored.len as usize, into);
+            let current = self.current(stored).place();
+            if read.is_ok() || current == place {
+                return (place, read);
+            }
+            place = current;
         }
     }
 

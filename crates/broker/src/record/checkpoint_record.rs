@@ -48,8 +48,11 @@ impl Kind {
 /// A record of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CheckpointRecord {
-    /// The first: identities that were given out before are never given out again.
+    /// The first: identities that were given out before are never given out again, and records before `cut` are of no
+    /// interest.
     Begin {
+        /// When the checkpoint was begun: before every other cut.
+        cut: Place,
         /// The next session gets at least this.
         next_session: u64,
         /// The next shared subscription gets at least this.
@@ -185,7 +188,8 @@ impl CheckpointRecord {
         write_record(out, header, |out| {
             put_number(out, DEFAULT_VHOST);
             match self {
-                Self::Begin { next_session, next_group } => {
+                Self::Begin { cut, next_session, next_group } => {
+                    put_cut(out, *cut);
                     put_number(out, *next_session);
                     put_number(out, *next_group);
                 }
@@ -222,9 +226,11 @@ fn read_known(kind: Kind, body: &[u8]) -> Result<CheckpointRecord, Malformed> {
     let fields = &mut Fields::new(body);
     codec::check_vhost(fields.number()?)?;
     let record = match kind {
-        Kind::Begin => {
-            CheckpointRecord::Begin { next_session: codec::count(fields)?, next_group: codec::count(fields)? }
-        }
+        Kind::Begin => CheckpointRecord::Begin {
+            cut: cut(fields)?,
+            next_session: codec::count(fields)?,
+            next_group: codec::count(fields)?,
+        },
         Kind::Session => CheckpointRecord::Session(SessionImage::read(fields)?),
         Kind::Group => CheckpointRecord::Group(GroupImage::read(fields)?),
         Kind::Slice => CheckpointRecord::Slice(QueueSlice::read(fields)?),
@@ -518,8 +524,9 @@ mod tests {
         let value = (any::text(), any::any_stored(), any::<u64>().prop_map(NonZeroU64::new));
         let values = prop::collection::vec(value, 0..10);
         prop_oneof![
-            (any::id(), any::id())
-                .prop_map(|(next_session, next_group)| CheckpointRecord::Begin { next_session, next_group }),
+            (any_cut(), any::id(), any::id()).prop_map(|(cut, next_session, next_group)| {
+                CheckpointRecord::Begin { cut, next_session, next_group }
+            }),
             session,
             group.prop_map(|(id, cut, name, filter, next_sequence)| {
                 CheckpointRecord::Group(GroupImage { id: GroupId(id), cut, name, filter, next_sequence })

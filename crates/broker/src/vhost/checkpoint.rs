@@ -64,23 +64,41 @@ impl Vhost {
     /// # Errors
     /// The earlier checkpoint, if there is one, stays in force.
     pub fn checkpoint(&self, journal: &LogJournal, patience: Duration) -> Result<Checkpointed, KeepError> {
+        self.checkpoint_in_slices(journal, SLICE, patience)
+    }
+
+    /// The same with slices of `most` queue entries, or retained topics.
+    ///
+    /// # Errors
+    /// As for [`Vhost::checkpoint`].
+    pub fn checkpoint_in_slices(
+        &self,
+        journal: &LogJournal,
+        most: usize,
+        patience: Duration,
+    ) -> Result<Checkpointed, KeepError> {
         let commit = journal.group_commit();
         let log = commit.log();
-        let replay_from = commit.cut().batch;
+        let begun = commit.cut();
+        let replay_from = begun.batch;
         let dead = dead_extents(journal, replay_from);
-        let mut walk = Walk { journal, writer: log.begin_checkpoint()?, part: Batch::default(), images: 0, bytes: 0 };
-        self.walk(&mut walk)?;
+        let writer = log.begin_checkpoint()?;
+        let mut walk =
+            Walk { journal, writer, part: Batch::default(), images: 0, bytes: 0, most: most.max(1) };
+        self.walk(&mut walk, begun)?;
         let Walk { writer, images, bytes, .. } = walk;
+        let staged = commit.staged();
         commit.flush();
-        if !commit.wait_durable(commit.staged(), patience) {
+        if !commit.wait_durable(staged, patience) {
             return Err(KeepError::NotDurable);
         }
         writer.commit(replay_from)?;
         Ok(Checkpointed { replay_from, images, bytes, dead })
     }
 
-    fn walk(&self, walk: &mut Walk<'_>) -> Result<(), LogError> {
+    fn walk(&self, walk: &mut Walk<'_>, begun: Place) -> Result<(), LogError> {
         walk.put(&CheckpointRecord::Begin {
+            cut: begun,
             next_session: self.next_session.load(Relaxed),
             next_group: self.next_group.load(Relaxed),
         })?;
@@ -96,7 +114,7 @@ impl Vhost {
         result?;
         let mut after = None;
         loop {
-            let mut slice = self.retained.image(after.as_ref(), SLICE, walk.journal);
+            let mut slice = self.retained.image(after.as_ref(), walk.most, walk.journal);
             for (_, stored, _) in &mut slice.values {
                 *stored = walk.journal.current(stored);
             }
@@ -115,8 +133,10 @@ impl Vhost {
 fn dead_extents(journal: &LogJournal, replay_from: Position) -> Vec<Position> {
     let extents = journal.group_commit().log().extents();
     let live = journal.live(&extents);
-    let extents = extents.iter().zip(live);
-    let dead = extents.filter(|(extent, live)| *live == 0 && extent.end <= replay_from);
+    // The last one is still growing, whatever its end is now.
+    let whole = extents.len().saturating_sub(1);
+    let dead = extents.iter().zip(live).take(whole);
+    let dead = dead.filter(|(extent, live)| *live == 0 && extent.end <= replay_from);
     dead.map(|(extent, _)| extent.first).collect()
 }
 
@@ -127,6 +147,8 @@ struct Walk<'a> {
     part: Batch,
     images: u64,
     bytes: u64,
+    /// Entries, or topics, of a slice.
+    most: usize,
 }
 
 impl Walk<'_> {
@@ -146,7 +168,7 @@ impl Walk<'_> {
     }
 
     fn put_session(&mut self, session: &Arc<Session>) -> Result<(), LogError> {
-        let owner = Owner::Session(session.id());
+        let (owner, most) = (Owner::Session(session.id()), self.most);
         self.put_queue(&mut |from, journal| {
             let state = session.lock();
             if !state.is_durable() || state.ended {
@@ -154,12 +176,12 @@ impl Walk<'_> {
             }
             let cut = journal.cut();
             let image = (from == 0).then(|| CheckpointRecord::Session(session.image(&state, cut)));
-            Some((image, slice(&state.queue, owner, from, cut)))
+            Some((image, slice(&state.queue, owner, from, most, cut)))
         })
     }
 
     fn put_group(&mut self, group: &Arc<SharedGroup>) -> Result<(), LogError> {
-        let owner = Owner::Group(group.id());
+        let (owner, most) = (Owner::Group(group.id()), self.most);
         self.put_queue(&mut |from, journal| {
             group.with_recorded_queue(|queue| {
                 let cut = journal.cut();
@@ -172,7 +194,7 @@ impl Walk<'_> {
                         next_sequence: queue.next_sequence(),
                     })
                 });
-                (image, slice(queue, owner, from, cut))
+                (image, slice(queue, owner, from, most, cut))
             })
         })
     }
@@ -204,13 +226,13 @@ impl Walk<'_> {
 
 type Copy<'a> = dyn FnMut(u64, &LogJournal) -> Option<(Option<CheckpointRecord>, QueueSlice)> + 'a;
 
-/// A copy of the recorded entries with sequences from `from` on, a slice at most.
-fn slice(queue: &Queue, owner: Owner, from: u64, cut: Place) -> QueueSlice {
+/// A copy of the recorded entries with sequences from `from` on, `most` of them at most.
+fn slice(queue: &Queue, owner: Owner, from: u64, most: usize, cut: Place) -> QueueSlice {
     let mut entries = Vec::new();
     let mut end = u64::MAX;
     let all = queue.entries_from(from).take_while(|(sequence, ..)| queue.records(*sequence));
     for (looked_at, (sequence, entry, stage)) in all.enumerate() {
-        if looked_at == SLICE {
+        if looked_at == most {
             end = sequence;
             break;
         }

@@ -37,6 +37,8 @@ pub struct Recovery<'a> {
     groups: HashMap<GroupId, Restored<SharedGroup>>,
     /// Cuts of the slices of retained topics, by their last topics, in order.
     retained: Vec<(Option<Arc<str>>, Place)>,
+    /// Cut of the checkpoint as a whole: what is before it is in the images, or gone.
+    begun: Place,
     last_session: u64,
     last_group: u64,
 }
@@ -48,11 +50,13 @@ struct Restored<T> {
     cut: Place,
     /// Cuts of the slices of its queue, by the sequences behind them, in order.
     slices: Vec<(u64, Place)>,
+    /// The sequence that the next entry of its queue gets at least.
+    next_sequence: u64,
 }
 
 impl<T> Restored<T> {
     fn new(object: Arc<T>, cut: Place) -> Self {
-        Self { object, cut, slices: Vec::new() }
+        Self { object, cut, slices: Vec::new(), next_sequence: 0 }
     }
 
     /// Whether a record at `place` about this sequence of its queue is still to be applied.
@@ -80,6 +84,7 @@ impl Vhost {
             sessions: HashMap::new(),
             groups: HashMap::new(),
             retained: Vec::new(),
+            begun: Place::default(),
             last_session: 0,
             last_group: 0,
         }
@@ -139,6 +144,9 @@ impl Recovery<'_> {
 
     /// Applies the next record, which is at `place` of the log, unless an image shows it already.
     pub fn apply_at(&mut self, record: OwnedRecord, place: Place) {
+        if place < self.begun {
+            return;
+        }
         match record {
             OwnedRecord::Session(id, record) => self.apply_to_session(id, record, place),
             OwnedRecord::Group(id, record) => self.apply_to_group(id, record, place),
@@ -179,7 +187,6 @@ impl Recovery<'_> {
         drop(state);
         if ended {
             self.sessions.remove(&id);
-            self.vhost.registry.shard(session.client_id()).remove(&session);
         }
     }
 
@@ -210,7 +217,6 @@ impl Recovery<'_> {
     ) -> Arc<Session> {
         let state = SessionState::new(expiry, user);
         let session = Arc::new(Session::new(id, client_id, state));
-        self.vhost.registry.shard(session.client_id()).insert(Arc::clone(&session));
         self.sessions.insert(id, Restored::new(Arc::clone(&session), cut));
         session
     }
@@ -221,7 +227,7 @@ impl Recovery<'_> {
         match record {
             GroupRecord::Opened { name, filter } => {
                 if known.is_none_or(|group| place >= group.cut) {
-                    self.insert_group(id, &name, filter, Place::default());
+                    self.insert_group(id, &name, filter, Place::default(), 0);
                 }
             }
             // With its images: what may follow builds it from the beginning.
@@ -242,11 +248,10 @@ impl Recovery<'_> {
         }
     }
 
-    fn insert_group(&mut self, id: GroupId, name: &str, filter: Arc<str>, cut: Place) -> Arc<SharedGroup> {
+    fn insert_group(&mut self, id: GroupId, name: &str, filter: Arc<str>, cut: Place, next_sequence: u64) {
         let group = Arc::new(SharedGroup::new(id, name, filter));
         group.restored();
-        self.groups.insert(id, Restored::new(Arc::clone(&group), cut));
-        group
+        self.groups.insert(id, Restored { next_sequence, ..Restored::new(group, cut) });
     }
 
     fn apply_to_retained(&mut self, record: RetainedRecord, place: Place) {
@@ -269,15 +274,15 @@ impl Recovery<'_> {
     /// The image does not fit to those before it.
     pub fn load(&mut self, image: CheckpointRecord) -> Result<(), Contradiction> {
         match image {
-            CheckpointRecord::Begin { next_session, next_group } => {
+            CheckpointRecord::Begin { cut, next_session, next_group } => {
+                self.begun = cut;
                 self.last_session = self.last_session.max(next_session.saturating_sub(1));
                 self.last_group = self.last_group.max(next_group.saturating_sub(1));
             }
             CheckpointRecord::Session(image) => self.load_session(image),
             CheckpointRecord::Group(image) => {
                 self.last_group = self.last_group.max(image.id.0);
-                let group = self.insert_group(image.id, &image.name, image.filter, image.cut);
-                group.restore_queue(|queue| queue.advance_to(image.next_sequence));
+                self.insert_group(image.id, &image.name, image.filter, image.cut, image.next_sequence);
             }
             CheckpointRecord::Slice(slice) => return self.load_slice(slice),
             CheckpointRecord::Retained(slice) => {
@@ -310,23 +315,28 @@ impl Recovery<'_> {
         }
         state.will = image.will;
         state.offline_at_ms = image.offline_at_ms;
+        drop(state);
+        if let Some(restored) = self.sessions.get_mut(&image.id) {
+            restored.next_sequence = image.next_sequence;
+        }
     }
 
     fn load_slice(&mut self, slice: QueueSlice) -> Result<(), Contradiction> {
         const ORPHAN: Contradiction = Contradiction("a slice of a queue has no owner");
-        let (end, cut) = (slice.end, slice.cut);
-        let slices = match slice.owner {
+        let (end, cut, next) = (slice.end, slice.cut, slice.next_sequence);
+        let (slices, next_sequence) = match slice.owner {
             Owner::Session(id) => {
                 let restored = self.sessions.get_mut(&id).ok_or(ORPHAN)?;
                 fill(&mut restored.object.lock().queue, slice);
-                &mut restored.slices
+                (&mut restored.slices, &mut restored.next_sequence)
             }
             Owner::Group(id) => {
                 let restored = self.groups.get_mut(&id).ok_or(ORPHAN)?;
                 restored.object.restore_queue(|queue| fill(queue, slice));
-                &mut restored.slices
+                (&mut restored.slices, &mut restored.next_sequence)
             }
         };
+        *next_sequence = next.max(*next_sequence);
         if slices.last().is_some_and(|(last, _)| *last >= end) {
             return Err(Contradiction("slices of a queue are out of order"));
         }
@@ -340,14 +350,19 @@ impl Recovery<'_> {
         let vhost = self.vhost;
         vhost.next_session.fetch_max(self.last_session + 1, Relaxed);
         vhost.next_group.fetch_max(self.last_group + 1, Relaxed);
+        for session in self.sessions.values() {
+            session.object.lock().queue.advance_to(session.next_sequence);
+        }
+        for group in self.groups.values() {
+            group.object.restore_queue(|queue| queue.advance_to(group.next_sequence));
+        }
         {
             let mut groups = vhost.groups.lock();
             for group in self.groups.values() {
                 vhost.add_group(&mut groups, &group.object);
             }
         }
-        let mut sessions = vhost.registry.all();
-        sessions.sort_unstable_by_key(|session| session.id());
+        let sessions = self.register_sessions();
         let mut joined = HashSet::new();
         for session in &sessions {
             vhost.restore_subscriptions(session, &mut joined);
@@ -364,6 +379,26 @@ impl Recovery<'_> {
     }
 }
 
+impl Recovery<'_> {
+    /// Registers the sessions, in the order of their ids. A log that ends between a client's new session and the end of
+    /// its earlier one leaves both: the earlier one ends now.
+    fn register_sessions(&self) -> Vec<Arc<Session>> {
+        let mut sessions: Vec<_> =
+            self.sessions.values().map(|restored| Arc::clone(&restored.object)).collect();
+        sessions.sort_unstable_by_key(|session| session.id());
+        for session in &sessions {
+            let mut shard = self.vhost.registry.shard(session.client_id());
+            if let Some(earlier) = shard.get(session.client_id()) {
+                let record = SessionRecord::Ended;
+                earlier.lock().commit(earlier.id(), record, self.vhost.journal.as_deref());
+            }
+            shard.insert(Arc::clone(session));
+        }
+        sessions.retain(|session| !session.lock().ended);
+        sessions
+    }
+}
+
 /// Puts the entries of a slice into the queue.
 fn fill(queue: &mut Queue, slice: QueueSlice) {
     for entry in slice.entries {
@@ -377,7 +412,6 @@ fn fill(queue: &mut Queue, slice: QueueSlice) {
             queue.mark_entry_redelivered(sequence);
         }
     }
-    queue.advance_to(slice.next_sequence);
 }
 
 impl Vhost {

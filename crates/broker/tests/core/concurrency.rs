@@ -17,16 +17,16 @@ use tercet_broker::vhost::connection::{Connect, Ending};
 use tercet_broker::vhost::subscribing::{Subscribe, split_share};
 
 /// A thread's view of the virtual host: it drives its own connections, as a reactor does.
-struct Reactor {
-    vhost: Arc<Vhost>,
-    effects: Effects,
-    now: Now,
-    random: Random,
+pub struct Reactor {
+    pub vhost: Arc<Vhost>,
+    pub effects: Effects,
+    pub now: Now,
+    pub random: Random,
     slot: u32,
 }
 
 impl Reactor {
-    fn new(vhost: &Arc<Vhost>, seed: u64) -> Self {
+    pub fn new(vhost: &Arc<Vhost>, seed: u64) -> Self {
         Self {
             vhost: Arc::clone(vhost),
             effects: Effects::default(),
@@ -36,7 +36,7 @@ impl Reactor {
         }
     }
 
-    fn connect(&mut self, client_id: &str, clean_start: bool, expiry: u32, window: u16) -> Client {
+    pub fn connect(&mut self, client_id: &str, clean_start: bool, expiry: u32, window: u16) -> Client {
         self.slot += 1;
         let connection = ConnectionRef { reactor: 0, slot: self.slot, generation: 0 };
         let line =
@@ -57,7 +57,7 @@ impl Reactor {
         Client { attachment: connected.attachment, line, session_present, connection }
     }
 
-    fn subscribe(&mut self, client: &Client, filter: &str, qos: Qos) {
+    pub fn subscribe(&mut self, client: &Client, filter: &str, qos: Qos) {
         let (share, path) = match split_share(filter) {
             Some((share, path)) => (Some(share), path),
             None => (None, filter),
@@ -83,7 +83,7 @@ impl Reactor {
     }
 
     /// Drains a connection and answers what it was sent; returns the payloads.
-    fn serve(&mut self, client: &Client) -> Vec<String> {
+    pub fn serve(&mut self, client: &Client) -> Vec<String> {
         let mut drained = tercet_broker::outbox::Drained::default();
         let session = &client.attachment.session;
         let mut payloads = Vec::new();

@@ -7,10 +7,12 @@ mod support;
 
 mod acknowledging;
 mod admission;
+mod checkpointing;
 mod cold;
 mod concurrency;
 mod holding;
 mod housekeeping;
+mod log;
 mod model;
 mod overlapping;
 mod permissions;

@@ -5,15 +5,18 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tercet_broker::body::{Body, Stored};
-use tercet_broker::journal::{Admission, Journal, Place, Position};
+use tercet_broker::journal::{Admission, Journal, LogJournal, Place, Position};
 use tercet_broker::message::Message;
 use tercet_broker::read_back::{Bodies, Unreadable};
 use tercet_broker::record::{GroupRecord, OwnedRecord, QueueRecord, Record, RetainedRecord, SessionRecord};
 
 #[derive(Default)]
 pub struct TestJournal {
+    /// The journal that does the work, if there is a log.
+    log: Option<Above>,
     state: Mutex<State>,
     disk: Arc<Disk>,
     held: AtomicBool,
@@ -26,6 +29,12 @@ struct Disk {
     messages: Mutex<HashMap<Place, Arc<Message>>>,
     damaged: Mutex<HashSet<Place>>,
     reads: AtomicU64,
+}
+
+struct Above {
+    journal: Arc<LogJournal>,
+    /// Whether to wait for the log whenever somebody asks how far it is.
+    at_once: bool,
 }
 
 #[derive(Default)]
@@ -46,6 +55,17 @@ thread_local! {
 }
 
 impl TestJournal {
+    /// Hands everything on to a journal above a log. With `at_once` whatever is staged is durable when somebody looks, which is
+    /// for tests of one thread.
+    pub fn above(journal: Arc<LogJournal>, at_once: bool) -> Self {
+        Self { log: Some(Above { journal, at_once }), ..Self::default() }
+    }
+
+    /// The journal above a log.
+    pub fn log(&self) -> &Arc<LogJournal> {
+        &self.log.as_ref().expect("there is a log").journal
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -155,6 +175,9 @@ impl State {
 
 impl Journal for TestJournal {
     fn stage(&self, record: &Record<'_>) -> Position {
+        if let Some(log) = &self.log {
+            return log.journal.stage(record);
+        }
         let (depth, begun) = TOGETHER.get();
         TOGETHER.set((depth, depth > 0));
         let mut state = self.state();
@@ -179,12 +202,18 @@ impl Journal for TestJournal {
     fn together(&self, operation: &mut dyn FnMut()) {
         let (depth, begun) = TOGETHER.get();
         TOGETHER.set((depth + 1, begun));
-        operation();
+        match &self.log {
+            Some(log) => log.journal.together(operation),
+            None => operation(),
+        }
         let (_, begun) = TOGETHER.get();
         TOGETHER.set((depth, begun && depth > 0));
     }
 
     fn release(&self, stored: &Stored) {
+        if let Some(log) = &self.log {
+            return log.journal.release(stored);
+        }
         let mut state = self.state();
         let count = state.holders.get_mut(&stored.place()).expect("nobody holds it");
         *count -= 1;
@@ -194,17 +223,37 @@ impl Journal for TestJournal {
     }
 
     fn staged(&self) -> Position {
+        if let Some(log) = &self.log {
+            return log.journal.staged();
+        }
         self.last()
     }
 
     fn cut(&self) -> Place {
+        if let Some(log) = &self.log {
+            return log.journal.cut();
+        }
         Place { batch: self.last(), offset: u32::MAX }
     }
 
     fn durable(&self) -> Position {
+        if let Some(log) = &self.log {
+            if log.at_once && TOGETHER.get().0 == 0 {
+                log.journal.flush();
+                let staged = log.journal.staged();
+                assert!(log.journal.group_commit().wait_durable(staged, Duration::from_secs(30)));
+            }
+            return log.journal.durable();
+        }
         match self.held.load(Ordering::SeqCst) {
             true => Position::new(self.durable.load(Ordering::SeqCst)),
             false => self.last(),
+        }
+    }
+
+    fn flush(&self) {
+        if let Some(log) = &self.log {
+            log.journal.flush();
         }
     }
 

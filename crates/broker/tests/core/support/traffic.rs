@@ -26,6 +26,11 @@ pub struct Traffic {
 
 impl Traffic {
     pub fn new(seed: u64) -> Self {
+        Self::in_world(seed, World::with)
+    }
+
+    /// Traffic in the world that `make` makes with these limits.
+    pub fn in_world(seed: u64, make: impl FnOnce(Limits) -> World) -> Self {
         let mut random = Random::new(seed);
         let strategies = [
             SharedStrategy::RoundRobin,
@@ -44,7 +49,7 @@ impl Traffic {
             ..Limits::default()
         };
         Self {
-            world: World::with(limits),
+            world: make(limits),
             random,
             clients: CLIENTS.iter().map(|_| None).collect(),
             done: Vec::new(),
@@ -52,6 +57,12 @@ impl Traffic {
             unanswered: CLIENTS.iter().map(|_| Vec::new()).collect(),
             number: 0,
         }
+    }
+
+    /// The connections are gone without a word.
+    pub fn forget_connections(&mut self) {
+        self.clients.iter_mut().for_each(|client| *client = None);
+        self.unanswered.iter_mut().for_each(Vec::clear);
     }
 
     /// Does one operation.
