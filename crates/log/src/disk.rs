@@ -55,6 +55,9 @@ pub trait File: Send + Sync + fmt::Debug {
     /// The length.
     fn len(&self) -> io::Result<u64>;
 
+    /// Says that these bytes will be read soon, so that the system may fetch them meanwhile. Nothing has to come of it.
+    fn will_read(&self, _offset: u64, _len: u64) {}
+
     /// Whether the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)

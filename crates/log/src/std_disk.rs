@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 use rustix::io::Errno;
 
 use crate::disk::{Disk, File};
@@ -109,6 +110,14 @@ impl File for StdFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn will_read(&self, offset: u64, len: u64) {
+        // Without a length it would be for all that is left.
+        if let Some(len) = NonZeroU64::new(len) {
+            // It is advice: that it was not taken is no error.
+            let _ = fadvise(&self.0, offset, Some(len), Advice::WillNeed);
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

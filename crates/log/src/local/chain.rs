@@ -170,6 +170,9 @@ impl ChainReader {
         }
         let Some(room) = self.buffer.get_mut(kept..wanted) else { return Ok(true) };
         self.filled += self.file.read_at(room, self.at + kept as u64)?;
+        // The next piece comes while this one is parsed.
+        let behind = self.at + wanted as u64;
+        self.file.will_read(behind, CHUNK.min(self.limit - behind));
         Ok(self.filled as u64 >= need)
     }
 }
