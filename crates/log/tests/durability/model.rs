@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tercet_log::engine::{Claim, Resolved, ShardLog};
-use tercet_log::error::AppendError;
+use tercet_log::error::{AppendError, LogError};
 use tercet_log::local::LocalOptions;
 use tercet_log::position::Position;
 use tercet_log::sim::{Chance, Fault, Operation, SimDisk, for_each_seed};
@@ -299,13 +299,9 @@ impl Run {
     }
 
     fn heal(&mut self) {
-        self.disk.heal();
-        self.disk.set_capacity(None);
-        if !self.power_fails {
-            self.troubled = false;
-            if self.unresolved.is_some() {
-                self.append();
-            }
+        self.calm();
+        if !self.troubled && self.unresolved.is_some() {
+            self.append();
         }
     }
 
@@ -353,10 +349,12 @@ impl Run {
             self.disk = self.disk.after_power_cut(self.chance.number());
             end = End::Power;
         }
-        let log = local::open(&self.disk, &self.options).expect("the log opens");
-        self.claim = self.expected.recover(&*log, end).expect("the log is whole");
-        self.log = Some(log);
         if self.chance.one_in(4) {
+            self.make_trouble();
+        }
+        self.recover(end);
+        if self.chance.one_in(4) {
+            self.calm();
             // What recovery has shown is there to stay.
             self.disk = self.disk.after_power_cut(self.chance.number());
             let log = local::open(&self.disk, &self.options).expect("the log opens");
@@ -365,8 +363,45 @@ impl Run {
         }
     }
 
+    /// Opens and claims the log, in several attempts if the disk is in trouble.
+    fn recover(&mut self, end: End) {
+        loop {
+            let log = match local::open(&self.disk, &self.options) {
+                Ok(log) => log,
+                Err(error) => {
+                    self.excuse(&error);
+                    self.disk = self.disk.after_kill();
+                    continue;
+                }
+            };
+            for _ in 0..2 {
+                let mut expected = self.expected.clone();
+                match expected.recover(&*log, end) {
+                    Ok(claim) => {
+                        (self.expected, self.claim, self.log) = (expected, claim, Some(log));
+                        return;
+                    }
+                    Err(error) => self.excuse(&error),
+                }
+            }
+        }
+    }
+
+    /// What failed had a reason, which is gone now.
+    fn excuse(&mut self, error: &LogError) {
+        assert!(self.troubled && !matches!(error, LogError::Damaged(_)), "{error}");
+        self.calm();
+    }
+
+    fn calm(&mut self) {
+        self.disk.heal();
+        self.disk.set_capacity(None);
+        self.troubled = self.power_fails;
+    }
+
     /// After all is consumed there is one segment, at most one spare, and a checkpoint.
     fn consume(&mut self) {
+        self.calm();
         let log = self.log();
         let saved = Saved { replay_from: self.claim.next, parts: Vec::new() };
         write_checkpoint(&*log, &saved).expect("written");
