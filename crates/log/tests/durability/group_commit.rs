@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -356,7 +357,7 @@ impl Lives {
         // What was recovered has become durable with the claim.
         self.confirmed = Held::in_log(&**commit.log()).0;
         let confirmed = Mutex::new(self.confirmed.clone());
-        let (stop, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let stop = AtomicBool::new(false);
         let trimmed_to = AtomicU64::new(0);
         let counts: Vec<_> = (0..STAGERS).map(|_| Mutex::new(0)).collect();
         let earlier = self.confirmed.clone();
@@ -379,15 +380,15 @@ impl Lives {
             let stagers: Vec<_> = stagers.collect();
             let keeper =
                 Keeper { commit: &commit, counts: &counts, life, earlier: &earlier, trimmed_to: &trimmed_to };
-            let over = &over;
+            let (request, requests) = mpsc::channel();
             let keeper = scope.spawn(move || {
-                while !over.load(Ordering::Relaxed) {
+                for () in requests {
                     // It may fail as long as the disk does.
                     let _ = keeper.keep(&mut keeping);
-                    thread::yield_now();
                 }
             });
             for _ in 0..self.chance.below(12) {
+                request.send(()).expect("the keeper listens");
                 self.disturb(&confirmed);
             }
             if !orderly {
@@ -396,7 +397,7 @@ impl Lives {
                 committer.take().into_iter().for_each(Committer::stop_without_commit);
             }
             let staged: u64 = stagers.into_iter().map(|stager| stager.join().expect("no panic")).sum();
-            over.store(true, Ordering::Relaxed);
+            drop(request);
             keeper.join().expect("no panic");
             if let Some(committer) = committer.take() {
                 self.disk.heal();
@@ -429,7 +430,7 @@ impl Lives {
                 self.check(&disk, &before);
             }
         }
-        for _ in 0..self.chance.below(50) {
+        for _ in 0..self.chance.below(8) {
             thread::yield_now();
         }
     }
