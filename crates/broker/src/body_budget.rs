@@ -14,13 +14,20 @@ pub struct BodyBudget {
     limit: AtomicUsize,
     used: AtomicI64,
     exceeded: AtomicBool,
+    /// Whether it was exceeded since somebody last asked.
+    pressed: AtomicBool,
 }
 
 impl BodyBudget {
     /// A budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: AtomicUsize::new(limit), used: AtomicI64::new(0), exceeded: AtomicBool::new(false) }
+        Self {
+            limit: AtomicUsize::new(limit),
+            used: AtomicI64::new(0),
+            exceeded: AtomicBool::new(false),
+            pressed: AtomicBool::new(false),
+        }
     }
 
     /// Bytes in memory, but for what threads have not reported yet.
@@ -48,7 +55,13 @@ impl BodyBudget {
         // Read first: it seldom changes, and is read by everybody.
         if exceeded != self.is_exceeded() {
             self.exceeded.store(exceeded, Relaxed);
+            self.pressed.store(true, Relaxed);
         }
+    }
+
+    /// Whether messages had to go since the last call.
+    pub(crate) fn take_pressure(&self) -> bool {
+        self.pressed.swap(false, Relaxed) || self.is_exceeded()
     }
 
     /// Bytes that a thread may keep unreported, so that threads do not fight for one counter.

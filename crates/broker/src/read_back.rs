@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -61,7 +62,9 @@ const SHORT_REACH: Reach = Reach { entries: 64, bytes: 64 << 10 };
 /// Entries that a connected session keeps in memory while memory is short, from the next one on.
 pub(crate) const KEPT: usize = 32;
 /// Entries looked at in one visit to let go of their messages.
-pub(crate) const COOLED_PER_VISIT: usize = 4096;
+pub(crate) const COOLED_PER_VISIT: usize = 16_384;
+/// The same for each entry that comes: more than one, so that it catches up.
+pub(crate) const COOLED_PER_ENTRY: usize = 4;
 
 /// Somebody who needs messages that are not in memory.
 pub(crate) enum Fetch {
@@ -268,6 +271,23 @@ impl Vhost {
         }
         *last = Some(now.monotonic);
         false
+    }
+
+    /// Lets go of messages of queues that nobody visits because nothing happens to them: one part of them at a time, as long
+    /// as memory is too little for all.
+    pub(crate) fn cool_idle(&self, now: Now, effects: &mut Effects) {
+        if !self.budget.take_pressure() || self.journal.is_none() {
+            return;
+        }
+        let part = self.registry.part(self.cooled.fetch_add(1, Relaxed));
+        self.with_context(now, effects, |cx| {
+            for session in part {
+                let mut state = session.lock();
+                if state.queue.in_memory() > 0 {
+                    state.cool_now(COOLED_PER_VISIT, cx);
+                }
+            }
+        });
     }
 
     /// The retained value of a topic, wherever it is. Reads the log if need be: not for a thread that serves clients.

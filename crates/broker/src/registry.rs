@@ -67,6 +67,12 @@ impl Registry {
         }
     }
 
+    /// The sessions of one part, counted round and round.
+    pub(crate) fn part(&self, number: usize) -> Vec<Arc<Session>> {
+        let shard = self.shards.get(number % SHARDS);
+        shard.map(|shard| shard.lock().values().cloned().collect()).unwrap_or_default()
+    }
+
     pub(crate) fn shard(&self, client_id: &str) -> Shard<'_> {
         let index = self.hasher.hash_one(client_id) as usize % SHARDS;
         Shard { sessions: self.shards[index].lock(), len: &self.len }

@@ -409,7 +409,7 @@ impl SessionState {
             self.undurable = None;
         }
         self.pump(session, cx);
-        self.cool(cx);
+        self.cool(read_back::COOLED_PER_VISIT, cx);
         self.report_credit(cx.effects);
         if self.replay.is_some()
             && let Some(outbox) = &mut self.outbox
@@ -483,10 +483,8 @@ impl SessionState {
             self.defer(session, position, cx.effects).entries.note(sequence, position);
         }
         self.pump(session, cx);
-        if self.undurable.is_none() {
-            // Else the queue is visited when the log has moved.
-            self.cool(cx);
-        }
+        // Some for each that comes, so that visits need not do it all.
+        self.cool(read_back::COOLED_PER_ENTRY, cx);
         position
     }
 
@@ -606,10 +604,18 @@ impl SessionState {
     }
 
     /// Lets go of messages if there are too many in memory: those that are in the log and not to be sent soon.
-    pub(crate) fn cool(&mut self, cx: &mut Context<'_>) {
-        let Some(journal) = cx.journal.filter(|_| cx.budget.is_exceeded()) else { return };
+    /// Looks at no more than about `most`.
+    pub(crate) fn cool(&mut self, most: usize, cx: &mut Context<'_>) {
+        if cx.budget.is_exceeded() {
+            self.cool_now(most, cx);
+        }
+    }
+
+    /// The same although there may not be too many in memory at this moment.
+    pub(crate) fn cool_now(&mut self, most: usize, cx: &mut Context<'_>) {
+        let Some(journal) = cx.journal else { return };
         let kept = if self.outbox.is_some() { read_back::KEPT } else { 0 };
-        self.queue.cool(journal.durable(), kept, read_back::COOLED_PER_VISIT);
+        self.queue.cool(journal.durable(), kept, most);
         self.account(cx);
     }
 

@@ -276,10 +276,8 @@ impl SharedGroup {
             self.defer(&mut state, position, cx).note(sequence, position);
         }
         let handed = self.dispatch(&mut state, cx);
-        if state.undurable.is_none() {
-            // Else the queue is visited when the log has moved.
-            state.cool(cx);
-        }
+        // Some for each that comes, so that visits need not do it all.
+        state.cool(read_back::COOLED_PER_ENTRY, cx);
         (true, position.max(handed))
     }
 
@@ -306,7 +304,7 @@ impl SharedGroup {
             state.undurable = None;
         }
         self.dispatch(&mut state, cx);
-        state.cool(cx);
+        state.cool(read_back::COOLED_PER_VISIT, cx);
         next
     }
 
@@ -500,11 +498,12 @@ impl GroupState {
     }
 
     /// Lets go of messages if there are too many in memory: those that are in the log and not to be handed out soon.
-    fn cool(&mut self, cx: &mut Context<'_>) {
+    /// Looks at no more than about `most`.
+    fn cool(&mut self, most: usize, cx: &mut Context<'_>) {
         let Some(journal) = cx.journal.filter(|_| cx.budget.is_exceeded()) else { return };
         let online = self.members.iter().any(|member| member.session.lock().outbox.is_some());
         let kept = if online { read_back::KEPT } else { 0 };
-        self.queue.cool(journal.durable(), kept, read_back::COOLED_PER_VISIT);
+        self.queue.cool(journal.durable(), kept, most);
         self.account(cx);
     }
 

@@ -21,7 +21,7 @@ pub mod subscribing;
 
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU64,
+    AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -63,7 +63,7 @@ pub struct Vhost {
     metrics: Arc<Metrics>,
     tree: RwLock<TopicTree<Subscription>>,
     generations: Generations,
-    registry: Registry,
+    pub(crate) registry: Registry,
     groups: Mutex<Groups>,
     pub(crate) retained: Retained,
     deadlines: Deadlines,
@@ -73,6 +73,7 @@ pub struct Vhost {
     pub(crate) budget: Arc<BodyBudget>,
     pub(crate) fetches: Fetches,
     pub(crate) written_behind: Mutex<Option<Instant>>,
+    pub(crate) cooled: AtomicUsize,
 }
 
 /// What operations are judged by: limits and permissions, replaced together.
@@ -122,6 +123,7 @@ impl Vhost {
             budget,
             fetches: Fetches::default(),
             written_behind: Mutex::default(),
+            cooled: AtomicUsize::new(0),
         }
     }
 
@@ -218,6 +220,7 @@ impl Vhost {
         let mut sweep = self.sweep.lock();
         *sweep = self.retained.sweep(sweep.take(), now, RETAINED, self.journal.as_deref());
         drop(sweep);
+        self.cool_idle(now, effects);
         more | self.write_behind_if_due(now, RETAINED)
     }
 

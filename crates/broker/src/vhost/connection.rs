@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::journal::{Journal, Position};
 use crate::message::Author;
 use crate::outbox::{CloseReason, Outbox};
+use crate::read_back::COOLED_PER_VISIT;
 use crate::record::{Record, SessionRecord};
 use crate::route::{RouteCache, Subscription};
 use crate::session::{NEVER_EXPIRES, Session, SessionId, SessionState};
@@ -264,7 +265,7 @@ impl Vhost {
                     state.commit(session.id(), SessionRecord::WillChanged(None), cx.journal);
                 }
             }
-            state.cool(cx);
+            state.cool(COOLED_PER_VISIT, cx);
             self.arm(session, &mut state);
             Some(expiry == 0)
         });
