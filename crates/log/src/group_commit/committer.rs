@@ -55,6 +55,7 @@ impl Committer {
             retry_at: None,
             unresolved: false,
             over: false,
+            short_of_room: false,
         };
         let thread = thread::Builder::new().name("log-commit".to_owned()).spawn(move || work.run())?;
         Ok(Self { thread: Some(thread), ending })
@@ -106,6 +107,8 @@ struct Work {
     unresolved: bool,
     /// The log belongs to somebody else, or breaks its contract: nothing is ever appended again.
     over: bool,
+    /// The last room is kept for what frees space.
+    short_of_room: bool,
 }
 
 impl Work {
@@ -213,6 +216,7 @@ impl Work {
             tracing::info!("the log takes batches again");
         }
         self.commit.confirm(&sealed);
+        self.tell_of_room();
         sealed.batch.clear(KEEP);
         self.empty = sealed.batch;
         (self.listener)(sealed.position);
@@ -247,11 +251,27 @@ impl Work {
     }
 
     /// Nothing is to be done but to see whether the log has got more room.
-    fn look_for_room(&self) {
+    fn look_for_room(&mut self) {
         self.commit.look_for_room();
-        if !self.commit.is_short_of_room() {
+        if !self.tell_of_room() {
             (self.listener)(self.commit.durable());
         }
+    }
+
+    /// Notes in the event log when the last room begins to be kept, and when there is more again. Returns whether it is
+    /// kept.
+    fn tell_of_room(&mut self) -> bool {
+        let short = self.commit.is_short_of_room();
+        if std::mem::replace(&mut self.short_of_room, short) != short {
+            if short {
+                tracing::error!(
+                    "no space left for the log: durable work is refused, what frees space goes on"
+                );
+            } else {
+                tracing::info!("there is space for the log again");
+            }
+        }
+        short
     }
 
     /// The end: one more attempt for what the log did not take, then everything that is still open.

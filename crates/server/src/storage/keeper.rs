@@ -9,11 +9,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tercet_broker::vhost::Vhost;
+use tercet_broker::vhost::checkpoint::KeepError;
 use tercet_log::engine::ShardLog;
 use tercet_log::error::LogError;
+use tercet_log::group_commit::Admission;
 use tercet_log::position::Position;
 
 use super::policy::{Observation, Step, Use};
+use super::reserve::Reserve;
 use super::running::StorageView;
 
 /// How often the keeper looks at the log.
@@ -32,9 +35,9 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn start(storage: &StorageView, vhost: Arc<Vhost>) -> io::Result<Self> {
+    pub(super) fn start(storage: &StorageView, vhost: Arc<Vhost>, reserve: Reserve) -> io::Result<Self> {
         let (stop, stopped) = channel();
-        let work = Work::new(storage.clone(), vhost);
+        let work = Work::new(storage.clone(), vhost, reserve);
         let thread =
             thread::Builder::new().name("log-keeper".to_owned()).spawn(move || work.run(&stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
@@ -54,6 +57,7 @@ impl Drop for Keeper {
 struct Work {
     storage: StorageView,
     vhost: Arc<Vhost>,
+    reserve: Reserve,
     /// Bytes committed before the checkpoint in force, as [`tercet_log::group_commit::Statistics`] counts them.
     covered: u64,
     /// Bytes of log that were there before this process and are behind the checkpoint.
@@ -64,18 +68,20 @@ struct Work {
     changed_at: Instant,
     /// Extents that could not be emptied, and until when they are left alone.
     stubborn: HashMap<Position, Instant>,
-    /// Extents that no restart will look into any more.
+    /// Extents that no restart will look into any more, and that are still there.
     dead: Vec<Position>,
     /// Nothing is tried before that.
     rest_until: Option<Instant>,
 }
 
 impl Work {
-    fn new(storage: StorageView, vhost: Arc<Vhost>) -> Self {
+    fn new(storage: StorageView, vhost: Arc<Vhost>, reserve: Reserve) -> Self {
         let inherited = storage.recovery().log_bytes;
+        reserve.keep(0);
         Self {
             storage,
             vhost,
+            reserve,
             covered: 0,
             inherited,
             checkpoint_bytes: 0,
@@ -95,9 +101,9 @@ impl Work {
                 self.look();
             }
         }
-        if self.behind_checkpoint() > 0 {
+        // A log that takes nothing has nothing new for a checkpoint, either.
+        if self.behind_checkpoint() > 0 && !self.is_refusing() {
             self.checkpoint();
-            self.give_back();
         }
     }
 
@@ -117,6 +123,8 @@ impl Work {
         }
         let mut extents = self.storage.log().extents();
         extents.pop();
+        // These wait for a backup to end; there is nothing to be won any more.
+        extents.retain(|extent| !self.dead.contains(&extent.first));
         let live = self.storage.journal().live(&extents);
         let now = Instant::now();
         self.stubborn.retain(|_, until| *until > now);
@@ -129,8 +137,13 @@ impl Work {
             behind_checkpoint: self.behind_checkpoint(),
             checkpoint: self.checkpoint_bytes,
             quiet: self.changed_at.elapsed(),
+            full: self.is_refusing(),
             extents: usage.collect(),
         }
+    }
+
+    fn is_refusing(&self) -> bool {
+        matches!(self.storage.commit().admission(), Admission::Full | Admission::Failed)
     }
 
     fn behind_checkpoint(&self) -> u64 {
@@ -161,28 +174,30 @@ impl Work {
         true
     }
 
-    /// Takes a checkpoint. Returns whether it is in force.
+    /// Takes a checkpoint and gives back what it makes dead. Returns whether it is in force.
     fn checkpoint(&mut self) -> bool {
         let committed = self.storage.commit().statistics().bytes;
         let began = Instant::now();
-        match self.vhost.checkpoint(self.storage.journal(), PATIENCE) {
-            Ok(checkpoint) => {
-                tracing::debug!(
-                    took_ms = began.elapsed().as_millis() as u64,
-                    dead = checkpoint.dead.len(),
-                    "checkpoint"
-                );
-                (self.covered, self.inherited) = (committed, 0);
-                self.checkpoint_bytes = checkpoint.bytes;
-                self.dead.extend(checkpoint.dead);
-                self.give_back();
-                true
-            }
+        let mut taken = self.vhost.checkpoint(self.storage.journal(), PATIENCE);
+        if taken.as_ref().is_err_and(is_full) && self.reserve.give_up() {
+            taken = self.vhost.checkpoint(self.storage.journal(), PATIENCE);
+        }
+        let checkpoint = match taken {
+            Ok(checkpoint) => checkpoint,
+            Err(KeepError::Log(LogError::BackupRunning { .. })) => return false,
             Err(error) => {
                 tracing::warn!(%error, "no checkpoint could be taken; it is tried again");
-                false
+                return false;
             }
-        }
+        };
+        let took_ms = began.elapsed().as_millis() as u64;
+        tracing::debug!(took_ms, checkpoint.bytes, dead = checkpoint.dead.len(), "checkpoint");
+        (self.covered, self.inherited) = (committed, 0);
+        self.checkpoint_bytes = checkpoint.bytes;
+        self.dead.extend(checkpoint.dead);
+        self.give_back();
+        self.reserve.keep(self.checkpoint_bytes);
+        true
     }
 
     /// Gives dead extents back; those that a backup still copies, later.
@@ -199,4 +214,9 @@ impl Work {
             }
         }
     }
+}
+
+fn is_full(error: &KeepError) -> bool {
+    let KeepError::Log(LogError::Io { source, .. }) = error else { return false };
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -8,12 +8,14 @@
 //! - [`running`]: what runs and how it ends; what health checks and metrics ask.
 //! - [`keeper`]: takes checkpoints, empties extents that hold little, gives space back.
 //! - [`reader`]: reads messages back that are only in the log.
-//! - [`policy`]: when that is worth its cost.
+//! - [`policy`]: when that is worth its cost; what is promised of space and recovery.
+//! - [`reserve`]: space for the checkpoint without which a full disk stays full.
 
 mod keeper;
 mod opening;
 mod policy;
 mod reader;
+mod reserve;
 mod running;
 
 pub use opening::{RecoverError, Recovery, Storage, StorageError};

@@ -8,6 +8,7 @@
 //!   [`SLACK`] is its size.)
 //! - **Recovery.** The log behind the checkpoint is at most [`LEAST`], or four times as long as the checkpoint, plus what is
 //!   written while the next checkpoint is being taken.
+//! - **A full disk.** Extents that are dead are given back at once.
 //! - **Rest.** While nothing changes, nothing is done; soon after the last change everything that can be won is won.
 
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(super) struct Observation {
     pub checkpoint: u64,
     /// Time since the log has changed.
     pub quiet: Duration,
+    /// Whether the log refuses work for want of space. Nothing can be copied then.
+    pub full: bool,
     /// The extents, oldest first, without the one that is appended to.
     pub extents: Vec<Use>,
 }
@@ -60,6 +63,9 @@ pub(super) enum Step {
 
 impl Observation {
     pub(super) fn decide(&self) -> Step {
+        if self.full {
+            return if self.dead() > 0 { Step::Checkpoint } else { Step::Rest };
+        }
         let emptied = self.worth_emptying();
         if !emptied.is_empty() {
             return Step::Empty(emptied);
@@ -119,7 +125,13 @@ mod tests {
             live: live * MIB,
         };
         let extents = live_mib.iter().enumerate().map(extent).collect();
-        Observation { behind_checkpoint: behind * MIB, checkpoint: checkpoint * MIB, quiet, extents }
+        Observation {
+            behind_checkpoint: behind * MIB,
+            checkpoint: checkpoint * MIB,
+            quiet,
+            full: false,
+            extents,
+        }
     }
 
     fn empty(extents: &[u64]) -> Step {
@@ -151,7 +163,12 @@ mod tests {
             (observed(0, 0, QUIET, &[1, 40, 31, 0]), empty(&[1, 3])),
             (observed(0, 0, QUIET, &[32, 64]), Step::Rest),
         ];
-        for (observation, step) in cases {
+        let full = |observation| Observation { full: true, ..observation };
+        let at_a_full_disk = [
+            (full(observed(65, 0, QUIET, &[1, 64])), Step::Rest),
+            (full(observed(0, 0, BUSY, &[1, 0])), Step::Checkpoint),
+        ];
+        for (observation, step) in cases.into_iter().chain(at_a_full_disk) {
             assert_eq!(observation.decide(), step, "{observation:?}");
         }
     }

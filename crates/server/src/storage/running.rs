@@ -11,6 +11,7 @@ use tercet_log::position::Position;
 
 use super::keeper::Keeper;
 use super::opening::{Recovery, Storage};
+use super::reserve::Reserve;
 use crate::reactor::inbox::Inbox;
 
 /// The threads that look after the log. Dropped, it commits what is staged, takes a checkpoint and ends.
@@ -62,7 +63,7 @@ impl RunningStorage {
         let Storage { directory, log, commit, journal } = storage;
         let committer = commit.start(listener)?;
         let view = StorageView { commit, journal, log, recovery };
-        let keeper = Keeper::start(&view, vhost)?;
+        let keeper = Keeper::start(&view, vhost, Reserve::new(directory.path()))?;
         Ok(Self { view, keeper: Some(keeper), committer: Some(committer), _directory: directory })
     }
 
