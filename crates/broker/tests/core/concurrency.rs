@@ -69,7 +69,7 @@ impl Reactor {
         let _ = self.vhost.subscribe(&client.attachment, &request, &mut self.effects);
     }
 
-    fn publish(&mut self, client: &mut Client, topic: &str, payload: &str, qos: Qos) {
+    pub fn publish(&mut self, client: &mut Client, topic: &str, payload: &str, qos: Qos) {
         let publication = Publication {
             topic,
             payload: payload.as_bytes(),

@@ -26,4 +26,5 @@ mod sessions;
 mod shared;
 mod together;
 mod watermark;
+mod watermark_threads;
 mod wills;
