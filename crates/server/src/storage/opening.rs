@@ -94,13 +94,28 @@ impl Storage {
         let began = Instant::now();
         let recovered = vhost.recover_from(&self.journal, Now::read())?;
         let census = vhost.census();
-        Ok(Recovery {
+        let recovery = Recovery {
             sessions: census.sessions,
             queued: census.queued,
             retained: vhost.retained().len(),
             log_bytes: recovered.bytes,
             took: began.elapsed(),
-        })
+        };
+        tracing::info!(
+            recovery.sessions,
+            recovery.queued,
+            recovery.retained,
+            recovery.log_bytes,
+            took_ms = recovery.took.as_millis() as u64,
+            "state recovered from the log"
+        );
+        if recovered.missing > 0 {
+            tracing::error!(
+                messages = recovered.missing,
+                "the log does not hold these messages any more; they are dropped"
+            );
+        }
+        Ok(recovery)
     }
 
     /// Starts the threads. `listener` is called when the log has moved or takes work again; it must not block.
