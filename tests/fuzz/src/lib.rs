@@ -8,6 +8,7 @@
 pub mod acl_file;
 pub mod certificate_identity;
 pub mod configuration;
+pub mod log_records;
 pub mod password_file;
 pub mod proxy_header;
 pub mod scram;
@@ -22,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("acl_file", acl_file::check),
     ("certificate_identity", certificate_identity::check),
     ("configuration", configuration::check),
+    ("log_records", log_records::check),
     ("password_file", password_file::check),
     ("proxy_header", proxy_header::check),
     ("scram", scram::check),

@@ -22,7 +22,7 @@ fn traffic(seed: u64) -> (LogWorld, Traffic) {
 }
 
 /// The journal counts exactly what there is.
-fn assert_counted(world: &World, log: &LogWorld, context: &str) {
+pub fn assert_counted(world: &World, log: &LogWorld, context: &str) {
     let journal = world.journal.log();
     let mut shared = BTreeMap::new();
     let mut bytes = 0;
@@ -56,7 +56,7 @@ fn assert_restarts(world: &World, log: &LogWorld, context: &str) {
 
 #[test]
 fn a_log_rebuilds_what_made_it() {
-    for seed in 0..40 {
+    for seed in 0..20 {
         let (log, mut traffic) = traffic(seed);
         for _ in 0..6 {
             for _ in 0..15 {
@@ -71,7 +71,7 @@ fn a_log_rebuilds_what_made_it() {
 #[test]
 fn checkpoints_relocation_and_trimming_change_nothing() {
     let (mut trimmed, mut moved) = (0, 0);
-    for seed in 0..40 {
+    for seed in 0..20 {
         let (log, mut traffic) = traffic(1_000 + seed);
         for round in 0..6 {
             for _ in 0..25 {
@@ -99,12 +99,12 @@ fn checkpoints_relocation_and_trimming_change_nothing() {
             assert_restarts(&traffic.world, &log, &context);
         }
     }
-    assert!(trimmed > 10 && moved > 50, "trimmed {trimmed}, moved {moved}");
+    assert!(trimmed > 5 && moved > 20, "trimmed {trimmed}, moved {moved}");
 }
 
 #[test]
 fn a_broker_that_restarts_again_and_again_loses_nothing() {
-    for seed in 0..15 {
+    for seed in 0..8 {
         let (mut log, mut traffic) = traffic(2_000 + seed);
         for round in 0..6 {
             for _ in 0..20 {

@@ -18,6 +18,7 @@ mod overlapping;
 mod permissions;
 mod queue_limits;
 mod recording;
+mod recovery_time;
 mod redelivery;
 mod replay;
 mod retained;
