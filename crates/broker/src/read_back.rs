@@ -10,7 +10,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -22,6 +21,7 @@ use crate::journal::LogJournal;
 use crate::message::Message;
 use crate::queue::{Ahead, Queue, Reach};
 use crate::record::SettleReason;
+use crate::registry::Registry;
 use crate::session::{Context, Session};
 use crate::shared_group::SharedGroup;
 use crate::vhost::Vhost;
@@ -273,13 +273,18 @@ impl Vhost {
         false
     }
 
-    /// Lets go of messages of queues that nobody visits because nothing happens to them: one part of them at a time, as long
-    /// as memory is too little for all.
+    /// Lets go of messages of queues that nobody visits because nothing happens to them: one part of them at a time, once
+    /// around whenever memory was too little for all.
     pub(crate) fn cool_idle(&self, now: Now, effects: &mut Effects) {
-        if !self.budget.take_pressure() || self.journal.is_none() {
+        let mut left = self.uncooled.lock();
+        if *left == 0 && self.journal.is_some() && self.budget.take_pressure() {
+            *left = Registry::PARTS;
+        }
+        if *left == 0 {
             return;
         }
-        let part = self.registry.part(self.cooled.fetch_add(1, Relaxed));
+        *left -= 1;
+        let part = self.registry.part(*left);
         self.with_context(now, effects, |cx| {
             for session in part {
                 let mut state = session.lock();

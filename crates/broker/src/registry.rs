@@ -67,9 +67,12 @@ impl Registry {
         }
     }
 
-    /// The sessions of one part, counted round and round.
+    /// Into how many parts the sessions are divided.
+    pub(crate) const PARTS: usize = SHARDS;
+
+    /// The sessions of one part, numbered from 0.
     pub(crate) fn part(&self, number: usize) -> Vec<Arc<Session>> {
-        let shard = self.shards.get(number % SHARDS);
+        let shard = self.shards.get(number);
         shard.map(|shard| shard.lock().values().cloned().collect()).unwrap_or_default()
     }
 

@@ -21,7 +21,7 @@ pub mod subscribing;
 
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU64, AtomicUsize,
+    AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -73,7 +73,8 @@ pub struct Vhost {
     pub(crate) budget: Arc<BodyBudget>,
     pub(crate) fetches: Fetches,
     pub(crate) written_behind: Mutex<Option<Instant>>,
-    pub(crate) cooled: AtomicUsize,
+    /// Parts of the sessions that are still to be looked at for messages to let go of.
+    pub(crate) uncooled: Mutex<usize>,
 }
 
 /// What operations are judged by: limits and permissions, replaced together.
@@ -123,7 +124,7 @@ impl Vhost {
             budget,
             fetches: Fetches::default(),
             written_behind: Mutex::default(),
-            cooled: AtomicUsize::new(0),
+            uncooled: Mutex::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tercet_broker::clock::Now;
+use tercet_broker::effects::Effects;
 use tercet_broker::journal::Journal;
 use tercet_broker::limits::Limits;
 use tercet_broker::message::{Properties, Publication, Qos};
@@ -97,7 +98,24 @@ fn start(world: &World, seed: u64, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>
             }
         })
     });
-    threads.collect()
+    threads.chain([read_back(world, stop)]).collect()
+}
+
+/// The thread that reads messages back. However the log is kept short meanwhile, it finds each.
+fn read_back(world: &World, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let (vhost, journal, stop) =
+        (Arc::clone(&world.vhost), Arc::clone(world.journal.log()), Arc::clone(stop));
+    thread::spawn(move || {
+        let mut effects = Effects::default();
+        while !stop.load(Ordering::Relaxed) {
+            if vhost.wait_for_fetches(Duration::from_millis(1)) {
+                vhost.read_back(&*journal, Now::read(), &mut effects);
+                effects.wakes.clear();
+            }
+            vhost.after_durable(Now::read(), &mut effects);
+            assert_eq!(effects.counters.dropped_unreadable, 0);
+        }
+    })
 }
 
 /// What the log rebuilds up to the batch before `until`, with the checkpoint or from its beginning.
@@ -147,7 +165,7 @@ fn assert_same(one: &[String], other: &[String], context: &str) {
 #[test]
 fn a_checkpoint_with_any_tail_behind_it_is_the_same_as_the_whole_log() {
     for seed in 0..3 {
-        let limits = Limits { max_queued_messages: 200, ..Limits::default() };
+        let limits = Limits { max_queued_messages: 200, message_memory: 0, ..Limits::default() };
         let (log, world) = LogWorld::open(SimDisk::new(), Now::read(), limits, false);
         let stop = Arc::new(AtomicBool::new(false));
         let threads = start(&world, seed, &stop);
@@ -213,7 +231,7 @@ fn end_of(disk: &SimDisk, now: Now) -> Position {
 fn keeping_the_log_short_while_everything_changes_loses_nothing() {
     let mut trimmed = 0;
     for seed in 0..3 {
-        let limits = Limits { max_queued_messages: 50, ..Limits::default() };
+        let limits = Limits { max_queued_messages: 50, message_memory: 0, ..Limits::default() };
         let (log, world) = LogWorld::open(SimDisk::new(), Now::read(), limits, false);
         let stop = Arc::new(AtomicBool::new(false));
         let threads = start(&world, 100 + seed, &stop);
