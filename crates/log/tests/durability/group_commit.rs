@@ -191,6 +191,10 @@ impl Unit {
             let mut counted = counted.map(Mutex::lock);
             let stage = |(index, length): (usize, &usize)| {
                 let body = self.body(index as u32, count, *length);
+                if index > 0 {
+                    // The committer gets its chance to seal between two records of a unit.
+                    thread::yield_now();
+                }
                 // Nested, as when one operation is made of others.
                 commit.together(|| {
                     let write = |out: &mut Vec<u8>, place| {
