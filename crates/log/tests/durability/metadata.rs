@@ -25,6 +25,7 @@ struct Run {
     instead: Vec<Values>,
     revision: u64,
     troubled: bool,
+    power_fails: bool,
 }
 
 impl Run {
@@ -36,6 +37,7 @@ impl Run {
             instead: Vec::new(),
             revision: 0,
             troubled: false,
+            power_fails: false,
         }
     }
 
@@ -63,7 +65,7 @@ impl Run {
     }
 
     fn open(&mut self) -> LocalMeta {
-        (self.troubled, self.disk) = (false, self.disk.after_kill());
+        (self.troubled, self.power_fails, self.disk) = (false, false, self.disk.after_kill());
         self.disk.set_capacity(None);
         if self.chance.one_in(4) {
             self.disk.power_off_after(self.chance.below(6));
@@ -112,7 +114,10 @@ impl Run {
         self.troubled = true;
         match self.chance.below(5) {
             0 => self.disk.set_capacity(Some(self.disk.used() + self.chance.below(30_000))),
-            1 => self.disk.power_off_after(1 + self.chance.below(9)),
+            1 => {
+                self.power_fails = true;
+                self.disk.power_off_after(1 + self.chance.below(9));
+            }
             2 => self.disk.fail(Fault::short("", self.chance.below(9000) as usize)),
             _ => {
                 let operations = [Operation::Sync, Operation::SyncDir, Operation::Rename, Operation::Create];
@@ -126,6 +131,7 @@ impl Run {
     fn heal(&mut self) {
         self.disk.heal();
         self.disk.set_capacity(None);
+        self.troubled = self.power_fails;
     }
 }
 
