@@ -148,7 +148,12 @@ impl Recorded {
             let name =
                 |cut: &str| format!("seed {seed}, {cut} before step {index}: {}", history.describe(index));
             let _named = Named(name("killed"));
-            self.go_on(disk.after_kill(), expected.clone(), End::Process, &mut Chance::new(seed));
+            self.go_on(
+                disk.after_kill(),
+                expected.clone(),
+                End::Process,
+                &mut Chance::new(seed << 32 | index as u64),
+            );
             for cut in 0..4 {
                 let cut = seed << 32 | (index as u64) << 8 | cut;
                 let _named = Named(name("power cut"));
@@ -159,11 +164,33 @@ impl Recorded {
         points
     }
 
+    /// What a killed process has left may fail to be made durable, and then has to be kept in another way.
+    fn recover(
+        &self,
+        disk: &SimDisk,
+        log: &dyn ShardLog,
+        expected: &mut Expected,
+        end: End,
+        chance: &mut Chance,
+    ) -> Claim {
+        if end == End::Process && chance.one_in(2) {
+            disk.fail(Fault::eio(Operation::Sync, ".seg"));
+            let mut attempt = expected.clone();
+            let recovered = attempt.recover(log, end);
+            disk.heal();
+            if let Ok(claim) = recovered {
+                *expected = attempt;
+                return claim;
+            }
+        }
+        expected.recover(log, end).expect("the log is whole")
+    }
+
     /// The log opens, holds what it has to, goes on, and gives its space back.
     fn go_on(&self, disk: SimDisk, mut expected: Expected, end: End, chance: &mut Chance) {
         let options = LocalOptions { background: false, ..self.options.clone() };
         let log = local::open(&disk, &options).expect("the log opens");
-        let mut claim = expected.recover(&*log, end).expect("the log is whole");
+        let mut claim = self.recover(&disk, &*log, &mut expected, end, chance);
         for _ in 0..2 {
             let entry = Entry { position: claim.next, payload: chance.bytes(3000).into() };
             log.append(&mut claim, &mut batch(&entry.payload)).expect("taken");
