@@ -51,6 +51,27 @@ fn the_watermark_waits_for_the_sync_that_covers_it() {
 }
 
 #[test]
+fn one_sync_serves_all_who_wait() {
+    let disk = SimDisk::new();
+    let (commit, committer) = start(&disk, &LocalOptions { background: false, ..LocalOptions::default() });
+    let before = disk.total().syncs;
+    disk.hold_syncs();
+    Unit { stager: (0, 0), number: 0 }.stage(&commit, &[10], Urgency::Urgent);
+    commit.flush();
+    disk.await_held_syncs(1);
+    for stager in 1..100 {
+        Unit { stager: (0, stager), number: 0 }.stage(&commit, &[10, 10], Urgency::Urgent);
+        commit.flush();
+    }
+    let all = commit.staged();
+    disk.release_syncs();
+    assert!(commit.wait_durable(all, AGES));
+    assert_eq!(disk.total().syncs - before, 2, "the one that was held, and one for the rest");
+    committer.finish().expect("everything is durable");
+    assert_eq!(Held::of(&disk.after_power_cut(1)).0.len(), 100);
+}
+
+#[test]
 fn a_full_disk_is_told_and_heals_without_losing_or_repeating_anything() {
     let disk = SimDisk::new();
     let (commit, committer) = start(&disk, &small());
