@@ -43,6 +43,14 @@ impl Drop for Housekeeping {
     }
 }
 
+/// Does what fell due while no broker was running: before the first client can connect, so that none finds a session
+/// that is over.
+pub fn catch_up(shared: &Shared) {
+    let mut effects = Effects::default();
+    while shared.vhost.tick(Now::read(), &mut effects) {}
+    carry_out(shared, &mut effects);
+}
+
 fn run(shared: &Shared, stopped: &Receiver<()>) {
     let mut effects = Effects::default();
     let mut sys_topics = SysTopics::default();

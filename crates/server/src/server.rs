@@ -18,7 +18,7 @@ use tercet_net::tls::TlsConfigError;
 use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
 use crate::config::{self, Config};
 use crate::event_log::EventLog;
-use crate::housekeeping::Housekeeping;
+use crate::housekeeping::{self, Housekeeping};
 use crate::http::HttpServer;
 use crate::http::health::Health;
 use crate::listeners::{self, BoundListener, Doors, SettingsByName};
@@ -108,6 +108,7 @@ impl Server {
             health: Health::starting(),
             storage: storage.as_ref().map(|storage| storage.view().clone()),
         });
+        housekeeping::catch_up(&shared);
         let max_connections =
             config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize);
         let mut acceptor = Some(Acceptor::new(
