@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 
 use super::check::{Report, check};
+use crate::batch::BatchHeader;
 use crate::disk::{Disk, File};
 use crate::error::LogError;
 use crate::local::chain::{BODY, ChainReader, Found};
@@ -154,18 +155,37 @@ impl Copy {
     }
 }
 
-/// The file offset behind the last whole batch. What is there before it does not change any more.
+/// The file offset behind the last whole batch. What is there before it does not change any more. If it is damage that follows, and
+/// not the end, the length: the copy is to show the same damage.
 fn whole_batches(file: &Arc<dyn File>, salt: u64) -> io::Result<u64> {
     let len = file.len()?;
-    let mut reader = ChainReader::new(Arc::clone(file), salt, BODY, len);
+    let from = |at| ChainReader::new(Arc::clone(file), salt, at, len);
+    let mut reader = from(BODY);
     let mut before: Option<u64> = None;
     loop {
         let at = reader.at();
-        match reader.next()? {
-            Found::Batch(header, _) if before.is_none_or(|before| header.previous == before) => {
-                before = Some(header.number);
-            }
-            _ => return Ok(at.min(len)),
+        if follows(&mut reader, &mut before)? {
+            continue;
         }
+        let is_later = |header: &BatchHeader| before.is_none_or(|before| header.number > before);
+        if at >= len || from(at).search(is_later)?.is_none() {
+            return Ok(at.min(len));
+        }
+        // The broker may have written both meanwhile, this one and the later one.
+        reader = from(at);
+        if !follows(&mut reader, &mut before)? {
+            return Ok(len);
+        }
+    }
+}
+
+/// Moves over the next batch, if there is one that follows `before`.
+fn follows(reader: &mut ChainReader, before: &mut Option<u64>) -> io::Result<bool> {
+    match reader.next()? {
+        Found::Batch(header, _) if before.is_none_or(|before| header.previous == before) => {
+            *before = Some(header.number);
+            Ok(true)
+        }
+        _ => Ok(false),
     }
 }

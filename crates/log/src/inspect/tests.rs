@@ -308,3 +308,21 @@ fn a_backup_of_a_directory_in_use_holds_what_was_confirmed_and_lets_nothing_go_m
     log.trim(&[extents[0].first]).expect("trimmed");
     checkpoint(&log, claim.next);
 }
+
+#[test]
+fn a_backup_shows_the_damage_of_its_original() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (from, to) = (dir.path().join("data"), dir.path().join("copy"));
+    let data = DataDirectory::open(&from).expect("opened");
+    let log = data.open_shard(0, options()).expect("opened");
+    let mut claim = log.claim().expect("claimed");
+    let written = fill(&log, &mut claim, 3);
+    let extent = log.extents().pop().expect("the last one");
+    let path = from.join(format!("{DIR}/{:016x}.seg", extent.first.number()));
+    let mut bytes = std::fs::read(&path).expect("readable");
+    bytes[(4096 + written[1].0.number() - extent.first.number() + 100) as usize] ^= 1;
+    std::fs::write(&path, bytes).expect("written");
+    let made = backup(&from, &to).expect("made");
+    let fatal = made.logs[0].1.fatal.as_ref().expect("it does not open, either");
+    assert_eq!(fatal.position, written[1].0);
+}
