@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{data, talk};
-use crate::{config, manual, passwd, pubsub, serve};
+use crate::{backup, config, log, manual, passwd, pubsub, serve};
 
 /// What a bare `tercet` prints.
 const WELCOME: &str = concat!(
@@ -21,6 +21,8 @@ const WELCOME: &str = concat!(
   req, reply    ask and answer (MQTT 5 request/response)
   config        init, check or show the configuration
   passwd        create, change and delete users
+  backup        copy the data of a running broker; restore brings it back
+  log           check, show or repair the log of a stopped one
   completions   for your shell
   man           write the manual pages
   help COMMAND  everything about a command
@@ -43,6 +45,8 @@ pub(crate) fn command() -> Command {
         .subcommands(pubsub::commands())
         .subcommand(config::command())
         .subcommand(passwd::command())
+        .subcommands(backup::commands())
+        .subcommand(log::command())
         .subcommands(manual::commands())
         .subcommand(
             Command::new("version")
@@ -71,6 +75,9 @@ fn dispatch(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("serve", matches)) => serve::run(matches),
         Some(("config", matches)) => config::run(matches),
         Some(("passwd", matches)) => passwd::run(matches),
+        Some(("backup", matches)) => backup::back_up(matches),
+        Some(("restore", matches)) => backup::restore(matches),
+        Some(("log", matches)) => log::run(matches),
         Some(("completions", matches)) => manual::completions(matches),
         Some(("man", matches)) => manual::pages(matches),
         Some(("version", matches)) => version(matches.get_flag("json")),
@@ -117,10 +124,10 @@ mod tests {
     }
 
     #[test]
-    fn the_welcome_has_fifteen_lines_and_ends_in_three_commands() {
+    fn the_welcome_has_seventeen_lines_and_ends_in_three_commands() {
         let lines: Vec<_> = WELCOME.lines().collect();
-        assert_eq!(lines.len(), 15);
-        assert!(lines[12..].iter().all(|line| line.starts_with("  tercet ")));
+        assert_eq!(lines.len(), 17);
+        assert!(lines[14..].iter().all(|line| line.starts_with("  tercet ")));
         assert!(lines.iter().all(|line| line.len() <= 80));
     }
 }

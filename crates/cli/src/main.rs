@@ -5,9 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod commands;
 mod config;
 mod exit;
+mod log;
 mod manual;
 mod output;
 mod passwd;

@@ -36,9 +36,9 @@ fn dir() -> tempfile::TempDir {
 }
 
 #[test]
-fn alone_it_welcomes_in_fifteen_lines() {
+fn alone_it_welcomes_on_one_screen() {
     let ran = tercet(dir().path(), &[]);
-    assert_eq!((ran.code, ran.stdout.lines().count(), ran.stderr.as_str()), (0, 15, ""));
+    assert_eq!((ran.code, ran.stdout.lines().count(), ran.stderr.as_str()), (0, 17, ""));
     assert!(ran.stdout.ends_with("  tercet pub demo/hi hello\n"));
 }
 

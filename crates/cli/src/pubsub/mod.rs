@@ -29,6 +29,8 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
+pub(crate) use json::base64;
+
 use exit::Outcome;
 use mosquitto_form::Stop;
 use settings::{Job, Program, Settings};

@@ -1,0 +1,328 @@
+//! What a record says, as fields with names: the broker's records, read by the broker's own codec.
+
+use serde_json::{Value, json};
+use tercet_broker::body::{Body, Stored};
+use tercet_broker::message::Message;
+use tercet_broker::record::checkpoint_record::{CheckpointRecord, Owner};
+use tercet_broker::record::{
+    Decoded, GroupRecord, OwnedRecord, QueueRecord, RecordKind, RetainedRecord, SessionRecord, codec,
+    message_record,
+};
+use tercet_log::position::{Place, Position};
+use tercet_log::record::RawRecord;
+
+use crate::pubsub::base64;
+
+/// A record in words.
+pub(super) struct Described {
+    /// What it is.
+    pub(super) kind: &'static str,
+    /// What it says, in the order in which it is shown.
+    pub(super) fields: Vec<(&'static str, Value)>,
+    /// Why it cannot be read, if so.
+    pub(super) problem: Option<String>,
+}
+
+impl Described {
+    fn new(kind: &'static str, fields: Vec<(&'static str, Value)>) -> Self {
+        Self { kind, fields, problem: None }
+    }
+
+    fn unreadable(kind: &'static str, raw: &RawRecord<'_>, problem: String) -> Self {
+        let fields = vec![
+            ("number", raw.header.kind.into()),
+            ("version", raw.header.version.into()),
+            ("bytes", raw.encoded_len().into()),
+        ];
+        Self { kind, fields, problem: Some(problem) }
+    }
+}
+
+/// Every kind of record in the log, as it is named on the command line.
+pub(super) const KINDS: [(RecordKind, &str); 17] = [
+    (RecordKind::SessionOpened, "session-opened"),
+    (RecordKind::SessionEnded, "session-ended"),
+    (RecordKind::Subscribed, "subscribed"),
+    (RecordKind::Unsubscribed, "unsubscribed"),
+    (RecordKind::Received, "received"),
+    (RecordKind::Completed, "completed"),
+    (RecordKind::WillChanged, "will-changed"),
+    (RecordKind::Offline, "offline"),
+    (RecordKind::Replayed, "replayed"),
+    (RecordKind::Enqueued, "enqueued"),
+    (RecordKind::Settled, "settled"),
+    (RecordKind::Released, "released"),
+    (RecordKind::GroupOpened, "group-opened"),
+    (RecordKind::GroupEnded, "group-ended"),
+    (RecordKind::RetainedSet, "retained-set"),
+    (RecordKind::RetainedCleared, "retained-cleared"),
+    (RecordKind::Message, "message"),
+];
+
+/// Kinds of record in a checkpoint.
+pub(super) const CHECKPOINT_KINDS: [&str; 6] =
+    ["checkpoint-begin", "session", "group", "queue", "retained", "checkpoint-end"];
+
+/// The name of a record in the log, by its number alone.
+pub(super) fn kind_name(number: u8) -> &'static str {
+    KINDS.iter().find(|(kind, _)| *kind as u8 == number).map_or("unknown", |(_, name)| name)
+}
+
+/// A record of the batch at `batch`, with at most `limit` bytes of payload.
+pub(super) fn describe(raw: &RawRecord<'_>, batch: Position, limit: usize) -> Described {
+    let kind = kind_name(raw.header.kind);
+    match codec::read(raw, batch) {
+        Ok(Decoded::Change(record)) => Described::new(kind, change(&record)),
+        Ok(Decoded::Message(_)) => match message_record::read_body(raw.body) {
+            Ok(message) => Described::new(kind, message_fields(&message, limit)),
+            Err(error) => Described::unreadable(kind, raw, error.to_string()),
+        },
+        Ok(Decoded::Skipped) => {
+            Described { problem: None, ..Described::unreadable("unknown", raw, String::new()) }
+        }
+        Err(error) => Described::unreadable(kind, raw, error.to_string()),
+    }
+}
+
+fn change(record: &OwnedRecord) -> Vec<(&'static str, Value)> {
+    match record {
+        OwnedRecord::Session(id, record) => {
+            let mut fields = vec![("session", json!(id.0))];
+            fields.extend(session_fields(record));
+            fields
+        }
+        OwnedRecord::Group(id, record) => {
+            let mut fields = vec![("group", json!(id.0))];
+            match record {
+                GroupRecord::Opened { name, filter } => {
+                    fields.extend([("name", json!(**name)), ("filter", json!(**filter))]);
+                }
+                GroupRecord::Ended => {}
+                GroupRecord::Queue(record) => fields.extend(queue_fields(record)),
+            }
+            fields
+        }
+        OwnedRecord::Retained(RetainedRecord::Set { topic, body, expires_at_ms }) => {
+            let mut fields = vec![("topic", json!(**topic))];
+            if let Some(at) = expires_at_ms {
+                fields.push(("expires", time(at.get())));
+            }
+            fields.extend(stored_fields(body));
+            fields
+        }
+        OwnedRecord::Retained(RetainedRecord::Cleared(topic)) => vec![("topic", json!(**topic))],
+    }
+}
+
+fn session_fields(record: &SessionRecord) -> Vec<(&'static str, Value)> {
+    match record {
+        SessionRecord::Opened { client_id, user, expiry } => {
+            let mut fields = vec![("client", json!(**client_id))];
+            if let Some(user) = user {
+                fields.push(("user", json!(**user)));
+            }
+            fields.push(("expiry", json!(expiry)));
+            fields
+        }
+        SessionRecord::Ended | SessionRecord::WillChanged(None) => Vec::new(),
+        SessionRecord::Subscribed { filter, options, .. } => {
+            let mut fields = vec![("filter", json!(**filter)), ("qos", json!(options.qos as u8))];
+            if options.no_local {
+                fields.push(("no-local", json!(true)));
+            }
+            if options.retain_as_published {
+                fields.push(("retain-as-published", json!(true)));
+            }
+            if let Some(id) = options.id {
+                fields.push(("id", json!(id)));
+            }
+            fields
+        }
+        SessionRecord::Replayed { filter } | SessionRecord::Unsubscribed { filter } => {
+            vec![("filter", json!(**filter))]
+        }
+        SessionRecord::Received(id) | SessionRecord::Completed(id) => vec![("packet", json!(id))],
+        SessionRecord::WillChanged(Some(will)) => {
+            vec![
+                ("topic", json!(*will.topic)),
+                ("qos", json!(will.qos as u8)),
+                ("delay", json!(will.delay)),
+                ("payload-bytes", json!(will.payload.len())),
+            ]
+        }
+        SessionRecord::Offline { at_ms, expiry } => vec![("at", time(*at_ms)), ("expiry", json!(expiry))],
+        SessionRecord::Queue(record) => queue_fields(record),
+    }
+}
+
+fn queue_fields(record: &QueueRecord) -> Vec<(&'static str, Value)> {
+    match record {
+        QueueRecord::Enqueued { sequence, from, entry } => {
+            let mut fields = vec![("sequence", json!(sequence)), ("qos", json!(entry.qos as u8))];
+            if entry.retain {
+                fields.push(("retain", json!(true)));
+            }
+            if !entry.ids.as_slice().is_empty() {
+                fields.push(("ids", json!(entry.ids.as_slice())));
+            }
+            if let Some((group, sequence)) = from {
+                fields.extend([("from-group", json!(group.0)), ("from-sequence", json!(sequence))]);
+            }
+            fields.extend(stored_fields(&entry.body));
+            fields
+        }
+        QueueRecord::Settled { sequence, reason } => {
+            let reason = format!("{reason:?}").to_lowercase();
+            vec![("sequence", json!(sequence)), ("reason", json!(reason))]
+        }
+        QueueRecord::Released { sequence } => vec![("sequence", json!(sequence))],
+    }
+}
+
+fn stored_fields(body: &Body) -> Vec<(&'static str, Value)> {
+    body.stored().map_or_else(Vec::new, |stored| stored_place(&stored))
+}
+
+fn stored_place(stored: &Stored) -> Vec<(&'static str, Value)> {
+    vec![("message", place(stored.place())), ("bytes", json!(stored.len))]
+}
+
+fn message_fields(message: &Message, limit: usize) -> Vec<(&'static str, Value)> {
+    let mut fields = vec![
+        ("topic", json!(*message.topic)),
+        ("qos", json!(message.qos as u8)),
+        ("publisher", json!(message.publisher.0)),
+        ("at", time(message.ingress_ms)),
+    ];
+    if message.retain {
+        fields.push(("retain", json!(true)));
+    }
+    if let Some(at) = message.expires_at_ms {
+        fields.push(("expires", time(at.get())));
+    }
+    if let Some(author) = &message.author {
+        fields.push(("author", json!(*author.client_id)));
+    }
+    fields.push(("payload-bytes", json!(message.payload.len())));
+    let shown = message.payload.get(..limit).unwrap_or(&message.payload);
+    match text(shown, message.payload.len()) {
+        Some(text) => fields.push(("payload", json!(text))),
+        None => fields.push(("payload-base64", json!(base64(shown)))),
+    }
+    fields
+}
+
+/// The beginning of a payload of `whole` bytes, if it is text; a character that was cut in two is left out.
+fn text(shown: &[u8], whole: usize) -> Option<&str> {
+    match std::str::from_utf8(shown) {
+        Ok(text) => Some(text),
+        Err(error) if error.error_len().is_none() && shown.len() < whole => {
+            std::str::from_utf8(shown.get(..error.valid_up_to())?).ok()
+        }
+        Err(_) => None,
+    }
+}
+
+/// A record of a checkpoint.
+pub(super) fn describe_checkpoint(raw: &RawRecord<'_>) -> Described {
+    let record = match CheckpointRecord::read(raw) {
+        Ok(record) => record,
+        Err(error) => return Described::unreadable("unknown", raw, error.to_string()),
+    };
+    match record {
+        CheckpointRecord::Begin { next_session, next_group, cut } => Described::new(
+            "checkpoint-begin",
+            vec![
+                ("next-session", json!(next_session)),
+                ("next-group", json!(next_group)),
+                ("cut", place(cut)),
+            ],
+        ),
+        CheckpointRecord::Session(image) => {
+            let filters: Vec<_> = image.subscriptions.iter().map(|(filter, ..)| &**filter).collect();
+            let mut fields = vec![("session", json!(image.id.0)), ("client", json!(*image.client_id))];
+            if let Some(user) = &image.user {
+                fields.push(("user", json!(**user)));
+            }
+            fields.extend([("expiry", json!(image.expiry)), ("filters", json!(filters))]);
+            if !image.received.is_empty() {
+                fields.push(("received", json!(image.received)));
+            }
+            if let Some(will) = &image.will {
+                fields.push(("will", json!(*will.topic)));
+            }
+            if image.offline_at_ms > 0 {
+                fields.push(("offline", time(image.offline_at_ms)));
+            }
+            fields.push(("cut", place(image.cut)));
+            Described::new("session", fields)
+        }
+        CheckpointRecord::Group(image) => Described::new(
+            "group",
+            vec![
+                ("group", json!(image.id.0)),
+                ("name", json!(*image.name)),
+                ("filter", json!(*image.filter)),
+                ("cut", place(image.cut)),
+            ],
+        ),
+        CheckpointRecord::Slice(slice) => {
+            let owner = match slice.owner {
+                Owner::Session(id) => ("session", json!(id.0)),
+                Owner::Group(id) => ("group", json!(id.0)),
+            };
+            let mut fields = vec![owner, ("entries", json!(slice.entries.len()))];
+            if let [first, .., last] | [first @ last] = &slice.entries[..] {
+                fields.extend([("first", json!(first.sequence)), ("last", json!(last.sequence))]);
+            }
+            fields.push(("cut", place(slice.cut)));
+            Described::new("queue", fields)
+        }
+        CheckpointRecord::Retained(slice) => {
+            let topics: Vec<_> = slice.values.iter().map(|(topic, ..)| &**topic).collect();
+            Described::new(
+                "retained",
+                vec![("values", json!(topics.len())), ("topics", json!(topics)), ("cut", place(slice.cut))],
+            )
+        }
+        CheckpointRecord::End(records) => Described::new("checkpoint-end", vec![("records", json!(records))]),
+        CheckpointRecord::Skipped => {
+            Described { problem: None, ..Described::unreadable("unknown", raw, String::new()) }
+        }
+    }
+}
+
+fn place(place: Place) -> Value {
+    json!(place.to_string())
+}
+
+/// UTC milliseconds as RFC 3339.
+fn time(milliseconds: u64) -> Value {
+    let time = i64::try_from(milliseconds).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| json!(milliseconds), |time| json!(format!("{time:.3}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        for kind in RecordKind::ALL {
+            assert_eq!(KINDS.iter().filter(|(one, _)| *one == kind).count(), 1, "{kind:?}");
+        }
+        let mut names: Vec<_> = KINDS.iter().map(|(_, name)| *name).chain(CHECKPOINT_KINDS).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KINDS.len() + CHECKPOINT_KINDS.len());
+    }
+
+    #[test]
+    fn payloads_are_cut_between_characters() {
+        let whole = "grün".as_bytes();
+        assert_eq!(text(&whole[..3], whole.len()), Some("gr"));
+        assert_eq!(text(whole, whole.len()), Some("grün"));
+        assert_eq!(text(b"\xff\xfe", 9), None);
+        assert_eq!(text(b"gr\xc3", 3), None);
+    }
+}
