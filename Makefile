@@ -27,7 +27,7 @@ test: rust-tests doc-tests client-tests ## run every test: Rust, documentation e
 
 # The tests of the `tercet` package have cargo build its binary first; the interoperability tests start that one.
 rust-tests:
-	@tools/need cargo cc openssl mosquitto mosquitto_pub
+	@tools/need cargo cc openssl mosquitto mosquitto_pub strace
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run --workspace --locked --no-fail-fast; \
 	else $(CARGO) test --workspace --locked --lib --bins --tests --no-fail-fast; fi

@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import random
+import socket
 import subprocess
 import threading
 
@@ -40,8 +42,56 @@ def make_certificates(directory):
                 "-out", f"{name}.pem", "-days", "30", "-extfile", f"{name}.ext")
 
 
-class Broker:
-    """Runs until `stop`."""
+def free_port():
+    """A port that no connection gets by chance: a client that tries one of those while nobody listens there can end up
+    connected to itself."""
+    for port in random.sample(range(20000, 32000), 100):
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
+    raise RuntimeError("no free port")
+
+
+def read_log(stream, lines, ready):
+    for line in stream:
+        lines.append(line)
+        if "ready in" in line:
+            ready.set()
+    ready.set()
+
+
+class Process:
+    """A `tercet serve` that is ready."""
+
+    def __init__(self, directory, arguments):
+        ports = directory / "ports.json"
+        ports.unlink(missing_ok=True)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TERCET_")}
+        self.process = subprocess.Popen(
+            [binary(), "serve", *arguments, "--ports-file", ports],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+        self.lines = []
+        self.ready = threading.Event()
+        # A process that came before it on the same object may still be read to its end.
+        threading.Thread(target=read_log, args=(self.process.stderr, self.lines, self.ready), daemon=True).start()
+        if not self.ready.wait(PATIENCE) or not any("ready in" in line for line in self.lines):
+            self.stop()
+            raise RuntimeError("the broker did not start:\n" + "".join(self.lines))
+        read = json.loads(ports.read_text())
+        self.addresses = {**read, **read["listeners"]}
+
+    def port(self, name="mqtt"):
+        return int(self.addresses[name].rpartition(":")[2])
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Broker(Process):
+    """Listeners of every kind; runs until `stop`."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -54,31 +104,27 @@ class Broker:
         (directory / "acl").write_text(ACL)
         config = directory / "tercet.toml"
         config.write_text(CONFIG.replace("{dir}", str(directory)))
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TERCET_")}
-        self.process = subprocess.Popen(
-            [binary(), "serve", "--memory", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0",
-             "--config", config, "--ports-file", directory / "ports.json"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
-        self.lines = []
-        self.ready = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
-        if not self.ready.wait(PATIENCE) or self.process.poll() is not None:
-            self.stop()
-            raise RuntimeError("the broker did not start:\n" + "".join(self.lines))
-        ports = json.loads((directory / "ports.json").read_text())
-        self.addresses = {**ports, **ports["listeners"]}
+        super().__init__(directory, ["--memory", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config", config])
         self.socket = directory / "mqtt.sock"
 
-    def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if "ready in" in line:
-                self.ready.set()
-        self.ready.set()
 
-    def port(self, name="mqtt"):
-        return int(self.addresses[name].rpartition(":")[2])
+class DurableBroker(Process):
+    """Keeps its state in a directory and its port through many lives."""
 
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
+    def __init__(self, directory):
+        self.directory = directory
+        self.fixed = free_port()
+        self.up = threading.Event()
+        self.start()
+        self.up.set()
+
+    def start(self):
+        super().__init__(self.directory, ["--data", self.directory / "data", "--mqtt", f"127.0.0.1:{self.fixed}",
+                                          "--http", "off"])
+
+    def kill_and_start(self):
+        """As after a power cut; `up` says whether it can be connected to."""
+        self.up.clear()
+        self.stop()
+        self.start()
+        self.up.set()

@@ -50,9 +50,72 @@ impl Broker {
             assert!(toml.is_empty(), "this test needs Tercet's configuration");
             return Self::mosquitto(directory);
         }
+        let mut broker = Self::serve(Command::new(binary()), directory, toml, None);
+        broker.await_ready();
+        broker
+    }
+
+    /// A broker that keeps what must not be lost in `data` below `directory`; it finds there what an earlier one left.
+    #[must_use]
+    pub fn durable(directory: &Arc<TempDir>, toml: &str) -> Self {
+        let mut broker = Self::launch(directory, toml);
+        broker.await_ready();
+        broker
+    }
+
+    /// As [`Broker::durable`], without waiting: [`Broker::await_ready`] does that, unless the broker is to end before.
+    #[must_use]
+    pub fn launch(directory: &Arc<TempDir>, toml: &str) -> Self {
+        Self::serve(Command::new(binary()), directory.clone(), toml, Some("data"))
+    }
+
+    /// As [`Broker::durable`], with `calls` (system calls, separated by commas) of all its threads written to `trace` in the
+    /// directory.
+    #[must_use]
+    pub fn traced(directory: &Arc<TempDir>, toml: &str, calls: &str) -> Self {
+        let command = crate::trace::strace(&directory.path().join("trace"), calls, &binary());
+        let mut broker = Self::serve(command, directory.clone(), toml, Some("data"));
+        broker.await_ready();
+        broker
+    }
+
+    /// As [`Broker::durable`], with the data directory on a file system of its own with `mebibytes` of space that ends with the broker.
+    /// `None` where a process may not mount one.
+    #[must_use]
+    pub fn on_small_disk(directory: &Arc<TempDir>, toml: &str, mebibytes: usize) -> Option<Self> {
+        let unshare = || {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--mount"]);
+            command
+        };
+        if !unshare()
+            .args(["sh", "-c", "mount -t tmpfs none /mnt"])
+            .status()
+            .is_ok_and(|status| status.success())
+        {
+            return None;
+        }
+        let data = directory.path().join("data");
+        fs::create_dir(&data).expect("the data directory is new");
+        let mut command = unshare();
+        let mount = format!("mount -t tmpfs -o size={mebibytes}m none \"$0\" && exec \"$@\"");
+        command.args(["sh", "-c", &mount]).arg(data).arg(binary());
+        let mut broker = Self::serve(command, directory.clone(), toml, Some("data"));
+        broker.await_ready();
+        Some(broker)
+    }
+
+    /// Starts `command`, which is to be followed by what it serves; in memory without `data`.
+    fn serve(mut command: Command, directory: Arc<TempDir>, toml: &str, data: Option<&str>) -> Self {
         let ports = directory.path().join("ports.json");
-        let mut command = Command::new(binary());
-        command.arg("serve").arg("--memory").args(["--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        // Those of an earlier broker.
+        let _ = fs::remove_file(&ports);
+        command.arg("serve");
+        match data {
+            Some(data) => command.arg("--data").arg(directory.path().join(data)),
+            None => command.arg("--memory"),
+        };
+        command.args(["--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
         command.arg("--ports-file").arg(&ports);
         if !toml.is_empty() {
             let config = directory.path().join("tercet.toml");
@@ -60,19 +123,23 @@ impl Broker {
             fs::write(&config, text).expect("the configuration is written");
             command.arg("--config").arg(config);
         }
-        let mut broker = Self::spawn(command, directory);
-        broker.await_line("ready in");
-        let text = fs::read_to_string(&ports).expect("the ports file exists once the broker is ready");
+        Self::spawn(command, directory)
+    }
+
+    /// Waits until the broker can be connected to.
+    pub fn await_ready(&mut self) {
+        self.await_line("ready in");
+        let text = fs::read_to_string(self.path("ports.json"))
+            .expect("the ports file exists once the broker is ready");
         let json: serde_json::Value = serde_json::from_str(&text).expect("the ports file is JSON");
         for table in [&json, &json["listeners"]] {
             for (name, address) in table.as_object().expect("the ports file is an object") {
                 // Unix sockets and faces that do not exist have no such address.
                 if let Some(address) = address.as_str().and_then(|text| text.parse().ok()) {
-                    broker.addresses.insert(name.clone(), address);
+                    self.addresses.insert(name.clone(), address);
                 }
             }
         }
-        broker
     }
 
     fn mosquitto(directory: Arc<TempDir>) -> Self {
@@ -167,6 +234,19 @@ impl Broker {
             thread::sleep(Duration::from_millis(5));
         }
         panic!("the broker did not end; it said:\n{}", self.log());
+    }
+
+    /// Ends the process as a power switch does: it gets no chance to do anything any more.
+    pub fn kill(mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks the process to end and waits until it has, without an error.
+    pub fn stop(mut self) {
+        self.signal("TERM");
+        assert_eq!(self.await_end(), Some(0), "exit code; the broker said:\n{}", self.log());
     }
 
     /// Panics unless the process runs.

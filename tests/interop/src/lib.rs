@@ -1,6 +1,7 @@
 //! Behaviour of the broker over the wire: the harness that the tests under `tests/` stand on.
 //!
 //! - [`broker`] starts the real program on ephemeral ports, waits for its ready line and ends it.
+//! - [`lives`] kills it again and again while clients work with it, and [`trace`] reads what it asked of the system.
 //! - [`wire`] is a client of raw bytes: it sends what a test says, well-formed or not, and reads packets.
 //! - [`packet`] and [`property`] are a small codec of their own, written from the specification and not shared
 //!   with the broker, so that one misreading cannot hide in both ends.
@@ -14,11 +15,14 @@
 pub mod broker;
 pub mod certificates;
 pub mod connect;
+pub mod lives;
 pub mod memory;
 pub mod notation;
 pub mod packet;
 pub mod property;
+pub mod random;
 pub mod tls;
+pub mod trace;
 pub mod websocket;
 pub mod wire;
 
@@ -26,4 +30,5 @@ pub use broker::Broker;
 pub use connect::{Connect, Will};
 pub use packet::{Packet, Publish, Version};
 pub use property::{Properties, id};
-pub use wire::Wire;
+pub use random::Random;
+pub use wire::{Heard, Wire};

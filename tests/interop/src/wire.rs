@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Broker;
 use crate::connect::Connect;
@@ -50,6 +50,17 @@ pub struct Wire {
     /// PUBLISH packets that came while an answer was awaited; the broker may send them in any order.
     early: VecDeque<Packet>,
     next_id: u16,
+}
+
+/// What [`Wire::hear`] heard.
+#[derive(Debug)]
+pub enum Heard {
+    /// A packet.
+    Packet(Packet),
+    /// Nothing in time.
+    Nothing,
+    /// The end of the connection, whatever way it came.
+    Closed,
 }
 
 impl fmt::Debug for Wire {
@@ -133,6 +144,52 @@ impl Wire {
                 (code, properties)
             }
             other => panic!("expected a refusing CONNACK for {connect:?}, got {other:?}"),
+        }
+    }
+
+    /// Connects to a broker that may die at any moment: `None` if it does so before it has accepted.
+    #[must_use]
+    pub fn try_connect(address: SocketAddr, connect: &Connect) -> Option<(Self, bool)> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+        stream.set_nodelay(true).ok()?;
+        stream.set_write_timeout(Some(PATIENCE)).ok()?;
+        let mut wire = Self::over(stream, connect.version);
+        wire.name = format!("{connect:?}").chars().take(60).collect();
+        wire.try_send(&connect.encode()).ok()?;
+        match wire.hear(PATIENCE) {
+            Heard::Packet(Packet::Connack { session_present, code: 0, .. }) => Some((wire, session_present)),
+            Heard::Closed => None,
+            other => panic!("expected an accepting CONNACK for {connect:?}, got {other:?}"),
+        }
+    }
+
+    /// Listens for at most `patience` to a broker that may die at any moment, also within a packet.
+    pub fn hear(&mut self, patience: Duration) -> Heard {
+        if let Some(packet) = self.early.pop_front() {
+            return Heard::Packet(packet);
+        }
+        let mut chunk = [0; 64 * 1024];
+        let end = Instant::now() + patience;
+        loop {
+            if let Some((head, body)) = extent(&self.buffer) {
+                let bytes: Vec<u8> = self.buffer.drain(..head + body).collect();
+                return Heard::Packet(Packet::decode(self.version, bytes[0], &bytes[head..]));
+            }
+            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
+            if self.stream.set_patience(Some(left)).is_err() {
+                return Heard::Closed;
+            }
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Heard::Closed,
+                Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if Instant::now() >= end {
+                        return Heard::Nothing;
+                    }
+                }
+                Err(_) => return Heard::Closed,
+            }
         }
     }
 
