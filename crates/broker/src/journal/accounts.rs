@@ -156,20 +156,18 @@ impl Accounts {
         found
     }
 
-    /// Bytes held within each of the extents, which are in the order of their positions.
+    /// Bytes held within each of the extents, which are in the order of their positions; they need not be all there are.
     pub(super) fn live(&self, extents: &[Extent]) -> Vec<u64> {
         let live = &mut *self.live.lock();
-        // What lies behind the extents stays as it is: it may be a batch that no extent is known of yet.
-        let end = extents.last().map_or(Position::NONE, |extent| extent.end);
-        let rest = live.split_off(&end);
-        let parts = std::mem::replace(live, rest);
         let mut sums: Vec<u64> = vec![0; extents.len()];
-        for (position, bytes) in parts {
-            let index = extents.partition_point(|extent| extent.first <= position).checked_sub(1);
-            match index.and_then(|index| sums.get_mut(index)) {
+        for (position, bytes) in std::mem::take(live) {
+            let index = extents.partition_point(|extent| extent.end <= position);
+            let within = extents.get(index).filter(|extent| extent.first <= position);
+            match sums.get_mut(index).filter(|_| within.is_some()) {
                 Some(sum) => *sum += bytes,
-                // An extent that is gone, with nothing in it.
+                // An extent that is gone, or not asked for, with nothing in it.
                 None if bytes == 0 => {}
+                // Another extent, or a batch that is in none yet.
                 None => *live.entry(position).or_default() += bytes,
             }
         }
@@ -230,6 +228,23 @@ mod tests {
         assert_eq!(accounts.live(&extents), [20, 27]);
         assert_eq!(accounts.live(&[extent(1_000, 2_000), extent(2_000, 3_000)]), [27, 0]);
         assert_eq!(accounts.total_live(), 47, "what is held of an extent that is gone is not forgotten");
+    }
+
+    #[test]
+    fn extents_that_are_not_asked_for_keep_what_they_have() {
+        let accounts = Accounts::default();
+        for batch in [64, 200, 1_000, 1_500, 2_500] {
+            accounts.hold_first(&stored(batch, 10, false));
+        }
+        let all = [extent(64, 1_000), extent(1_000, 2_000), extent(2_000, 3_000)];
+        for some in [&all[..1], &all[1..2], &all[2..], &[all[0], all[2]], &all] {
+            let expected: Vec<_> =
+                some.iter().map(|one| if one.first.number() < 2_000 { 20 } else { 10 }).collect();
+            assert_eq!(accounts.live(some), expected);
+        }
+        accounts.release(&stored(1_500, 10, false));
+        assert_eq!(accounts.live(&[all[0], all[2]]), [20, 10]);
+        assert_eq!(accounts.live(&all), [20, 10, 10]);
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl LogJournal {
     }
 
     /// Bytes of messages' records that somebody holds, within each of these extents, which are in the order of their positions
-    /// (as [`tercet_log::engine::ShardLog::extents`] gives them). An extent with none is dead once a checkpoint is in force that was begun after
+    /// (as [`tercet_log::engine::ShardLog::extents`] gives them, all or some). An extent with none is dead once a checkpoint is in force that was begun after
     /// that.
     #[must_use]
     pub fn live(&self, extents: &[Extent]) -> Vec<u64> {

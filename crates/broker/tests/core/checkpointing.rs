@@ -118,6 +118,16 @@ fn read_back(world: &World, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
     })
 }
 
+/// Lets the threads go on until the log has so many more bytes.
+fn await_growth(world: &World, bytes: u64) {
+    let journal = world.journal.log();
+    let end = journal.cut().batch.number() + bytes;
+    while journal.durable().number() < end {
+        journal.flush();
+        thread::yield_now();
+    }
+}
+
 /// What the log rebuilds up to the batch before `until`, with the checkpoint or from its beginning.
 fn rebuilt(disk: &SimDisk, checkpoint: bool, until: Position, now: Now) -> (LogWorld, World) {
     let limits = Limits::default();
@@ -172,11 +182,7 @@ fn a_checkpoint_with_any_tail_behind_it_is_the_same_as_the_whole_log() {
         let journal = world.journal.log();
         let mut taken = Vec::new();
         for _ in 0..4 {
-            let seen = log.log.extents().last().map_or(Position::NONE, |extent| extent.end);
-            while journal.durable().number() < seen.number() + 10_000 {
-                world.journal.log().group_commit().flush();
-                thread::yield_now();
-            }
+            await_growth(&world, 10_000);
             let done =
                 world.vhost.checkpoint_in_slices(journal, 1 + seed as usize, PATIENCE).expect("is written");
             taken.push((log.disk.after_kill(), journal.durable(), done));
@@ -236,7 +242,21 @@ fn keeping_the_log_short_while_everything_changes_loses_nothing() {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = start(&world, 100 + seed, &stop);
         let journal = world.journal.log();
+        // The power fails at any moment, also while a checkpoint is put in force or something is trimmed.
+        let (disk, stopped) = (log.disk.clone(), Arc::clone(&stop));
+        let cuts = thread::spawn(move || {
+            let mut cuts = Vec::new();
+            while !stopped.load(Ordering::Relaxed) && cuts.len() < 40 {
+                cuts.push(disk.after_power_cut(seed * 100 + cuts.len() as u64));
+                let next = disk.steps() + 30;
+                while disk.steps() < next && !stopped.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
+            }
+            cuts
+        });
         for round in 0..12 {
+            await_growth(&world, 6_000);
             let extents = log.log.extents();
             let live = journal.live(&extents);
             let old = extents.iter().zip(live).filter(|(extent, live)| *live < extent.bytes / 2);
@@ -248,12 +268,14 @@ fn keeping_the_log_short_while_everything_changes_loses_nothing() {
                 world.vhost.checkpoint_in_slices(journal, 1 + seed as usize, PATIENCE).expect("is written");
             log.log.trim(&done.dead).expect("trims");
             trimmed += done.dead.len();
-            let (again, killed) = LogWorld::open(log.disk.after_kill(), world.now, Limits::default(), true);
-            assert_eq!(again.recovered.missing, 0, "seed {seed}");
-            // Every message can be read.
-            described_state(&killed);
         }
         stop.store(true, Ordering::Relaxed);
+        for disk in cuts.join().expect("no thread panics") {
+            let (again, cut_off) = LogWorld::open(disk, world.now, Limits::default(), true);
+            assert_eq!(again.recovered.missing, 0, "seed {seed}");
+            // Every message can be read.
+            described_state(&cut_off);
+        }
         threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
         assert_counted(&world, &log, &format!("seed {seed}"));
         let (_again, rebuilt) = log.restarted(&world);
