@@ -3,13 +3,17 @@
 //! A file is written once, so that its blocks are there; then 4 KiB of it are overwritten and synced
 //! (`fdatasync`), again and again, by one thread. Nothing that confirms a message only once it is on this
 //! disk can answer a lone publisher sooner than that.
+//!
+//! What is written to a disk is counted by its device. A process's own `write_bytes` (proc(5)) would be the
+//! wrong account: it grows by a whole page-cache folio, up to megabytes, for every few bytes that are changed in one.
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{major, minor};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +93,28 @@ fn ran_us() -> f64 {
     ran.tv_sec as f64 * 1e6 + ran.tv_nsec as f64 / 1e3
 }
 
+/// The block device that a directory lies on.
+#[derive(Debug, Clone)]
+pub struct Device(PathBuf);
+
+impl Device {
+    /// The device of `dir`; `None` when that is none that the kernel accounts for (a network or memory file
+    /// system).
+    pub fn of(dir: &Path) -> Option<Self> {
+        let device = fs::metadata(dir).ok()?.dev();
+        let path = format!("/sys/dev/block/{}:{}/stat", major(device), minor(device));
+        let device = Device(path.into());
+        device.written().map(|_| device)
+    }
+
+    /// Bytes written to it since the machine was started, by all processes and the file system itself.
+    pub fn written(&self) -> Option<u64> {
+        // Field 7 counts sectors of 512 bytes (Documentation/block/stat.rst).
+        let text = fs::read_to_string(&self.0).ok()?;
+        text.split_whitespace().nth(6)?.parse::<u64>().ok().map(|sectors| sectors * 512)
+    }
+}
+
 struct RemoveOnDrop(PathBuf);
 
 impl Drop for RemoveOnDrop {
@@ -115,6 +141,15 @@ mod tests {
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
         fs::remove_dir(&dir).unwrap();
         assert!(DiskSpeed::measure(Path::new("/dev/null"), Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn a_device_counts_what_is_written() {
+        assert!(Device::of(Path::new("/proc")).is_none());
+        // Where the tests run may be in memory; a device that is there counts.
+        if let Some(device) = Device::of(&std::env::temp_dir()) {
+            assert!(device.written().is_some());
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use floor::Floor;
 pub use mosquitto::Mosquitto;
 pub use server::{PeerError, Server};
 pub use tercet::Tercet;
-pub use usage::{Io, Threads, Usage, threads_of};
+pub use usage::{Threads, Usage, threads_of};
 
 /// What a scenario needs from a server beyond QoS 0 to 2 over exact topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

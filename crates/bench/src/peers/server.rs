@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Promise;
-use super::usage::{Io, Threads, Usage, threads_of};
+use super::usage::{Threads, Usage, threads_of};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -84,11 +84,6 @@ impl Server {
     /// Its CPU time and memory; `None` when the process is not known (or gone).
     pub fn usage(&self) -> Option<Usage> {
         Usage::of(self.pid?)
-    }
-
-    /// What its current process has written and read; `None` when that is not known.
-    pub fn io(&self) -> Option<Io> {
-        Io::of(self.pid?)
     }
 
     /// What its threads have used; empty when the process is not known.

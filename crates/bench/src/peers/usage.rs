@@ -46,23 +46,6 @@ impl Usage {
     }
 }
 
-/// What a process has had read from and written to storage, over its life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Io {
-    /// Bytes that it caused to be fetched from storage.
-    pub read: u64,
-    /// Bytes that it caused to be sent to storage.
-    pub written: u64,
-}
-
-impl Io {
-    /// Reads the process's figures; `None` when it does not exist or is not ours to look at.
-    pub fn of(pid: u32) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-        Some(Io { read: field(&text, "read_bytes:")?, written: field(&text, "write_bytes:")? })
-    }
-}
-
 /// CPU time in nanoseconds of a process's threads by name; those that differ only in a number are one.
 pub type Threads = BTreeMap<String, u64>;
 
@@ -159,7 +142,5 @@ mod tests {
         let usage = Usage::of(std::process::id()).unwrap();
         assert!(usage.rss >= usage.anonymous && usage.anonymous > 0 && usage.threads > 0);
         assert_eq!(Usage::of(u32::MAX), None);
-        assert!(Io::of(std::process::id()).is_some());
-        assert_eq!(Io::of(u32::MAX), None);
     }
 }

@@ -32,7 +32,8 @@ pub(super) const TRAFFIC_PREFACE: &str = "Publishers of QoS 1, a topic each, to 
     CPU time per message and *extra CPU us* what `tercet` takes more of it than `tercet-memory`; `mosquitto` has \
     `persistence true`, and confirms what is in its memory. *PUBACK* is the time from PUBLISH to PUBACK at the \
     publishers; *in flight / fdatasync* is how many messages a second there would be if every full window took \
-    exactly one sync; *written* is bytes sent to storage per byte of payload.";
+    exactly one sync; *written* is bytes that the device wrote, for \
+    whatever process, per byte of payload.";
 
 /// What all durable results have in common.
 pub(super) fn preface() -> String {

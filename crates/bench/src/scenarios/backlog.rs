@@ -132,7 +132,7 @@ impl Backlog {
         let publishers = self.add_publishers(messages, context, fleet)?;
         fleet.time_confirms();
 
-        let (io, fill) = (server.io(), Window::begin(server, 0));
+        let fill = Window::begin(server, 0);
         fleet.start();
         fleet.wait("filling the backlog", |load| load.is_stored())?;
         let filled_after = fill.elapsed();
@@ -156,8 +156,8 @@ impl Backlog {
         if let Some(data) = server.data() {
             note("disk_full_mib", bytes_on_disk(data) as f64 / MIB);
         }
-        if let (Some(io), Some(now)) = (io, server.io()) {
-            note("write_amplification", now.written.saturating_sub(io.written) as f64 / payload);
+        if let Some(written) = fill.written {
+            note("write_amplification", written as f64 / payload);
         }
         publishers.into_iter().for_each(|publisher| fleet.forget(publisher));
         Ok(figures)

@@ -46,7 +46,7 @@ impl Durable {
 /// The name of [`Durable::in_flight`] among a sample's figures.
 pub const IN_FLIGHT: &str = "in_flight";
 
-/// The name of the bytes written to storage for each byte of payload among a sample's figures.
+/// The name of the bytes that the device wrote for each byte of payload among a sample's figures.
 pub const WRITTEN: &str = "written_by_payload";
 
 impl Scenario for Durable {
@@ -92,7 +92,7 @@ impl Scenario for Durable {
         };
         let mut sample = traffic.run(context, server)?;
         sample.set_extra(IN_FLIGHT, f64::from(self.in_flight()));
-        if let Some(written) = sample.written.filter(|_| server.data().is_some()) {
+        if let Some(written) = sample.written {
             sample.set_extra(WRITTEN, written as f64 / (sample.count * self.size as u64) as f64);
         }
         Ok(sample)

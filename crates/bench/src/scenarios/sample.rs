@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::DiskBeside;
+use crate::disk::{Device, DiskBeside};
 use crate::engine::{Histogram, Tally};
-use crate::peers::{Io, Server, Threads, Usage};
+use crate::peers::{Server, Threads, Usage};
 
 /// What one run of one scenario against one peer showed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Sample {
     /// Of this the CPU time of threads by name, in seconds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub thread_cpu_seconds: BTreeMap<String, f64>,
-    /// Bytes that the server sent to storage in the window; absent when its process is not ours to look at.
+    /// Bytes written in the window to the device that the server keeps its data on, by whatever process.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub written: Option<u64>,
     /// How long the server's threads waited for a core in the window, in seconds. Much of it means a busy
@@ -118,7 +118,7 @@ pub struct Window {
     began: Instant,
     server: Option<Usage>,
     threads: Threads,
-    io: Option<Io>,
+    device: Option<(Device, u64)>,
     generator: Option<Usage>,
     count: u64,
 }
@@ -127,8 +127,10 @@ impl Window {
     /// Begins a window in which `count` messages had been delivered before.
     pub fn begin(server: &Server, count: u64) -> Self {
         let generator = Usage::of(std::process::id());
-        let (threads, io) = (server.threads(), server.io());
-        Window { server: server.usage(), threads, io, generator, began: Instant::now(), count }
+        let device = server.data().and_then(Device::of);
+        let device = device.and_then(|device| device.written().map(|written| (device, written)));
+        let threads = server.threads();
+        Window { server: server.usage(), threads, device, generator, began: Instant::now(), count }
     }
 
     /// Ends it, with `count` delivered by now.
@@ -149,8 +151,8 @@ impl Window {
         let cpu = after.zip(self.server).map(|(after, before)| after.cpu_seconds_since(&before));
         let waited = after.zip(self.server).map(|(after, before)| after.waited_seconds_since(&before));
         let generator = Usage::of(std::process::id()).zip(self.generator);
-        let written =
-            server.io().zip(self.io).map(|(after, before)| after.written.saturating_sub(before.written));
+        let device = self.device.as_ref();
+        let written = device.and_then(|(device, before)| Some(device.written()?.saturating_sub(*before)));
         let ran = |(name, after): (String, u64)| {
             let before = self.threads.get(&name).copied().unwrap_or(0);
             (name, after.saturating_sub(before) as f64 / 1e9)
