@@ -82,7 +82,7 @@ impl Server {
         let loaded = AuthFiles::from(&config.auth).load()?;
         let authenticator = Authenticator::new(loaded.users, AuthSettings::from(&config.auth))?;
         let metrics = Arc::new(Metrics::default());
-        let storage = Storage::open(&config.server)?;
+        let storage = Storage::open(&config)?;
         let journal = storage.as_ref().map(Storage::journal);
         let limits = core_limits(&config);
         let vhost = Arc::new(Vhost::new(limits, loaded.permissions, journal, Arc::new(EventLog), metrics));

@@ -23,6 +23,8 @@ use super::running::StorageView;
 const LOOK: Duration = Duration::from_millis(250);
 /// Time that the log has to make durable what a checkpoint is about.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// At most one part in so many of the keeper's time goes into checkpoints: with very many sessions they take longer.
+const SHARE: u32 = 10;
 /// How long an extent is left alone that could not be emptied, as part of it cannot be read.
 const REST_AFTER_LEFTOVERS: Duration = Duration::from_secs(600);
 /// How long the keeper leaves the log alone after a failure.
@@ -113,7 +115,9 @@ impl Work {
             Step::Checkpoint => self.checkpoint(),
             Step::Empty(extents) => self.empty(&extents) && self.checkpoint(),
         };
-        self.rest_until = (!outcome).then(|| Instant::now() + REST_AFTER_FAILURE);
+        if !outcome {
+            self.rest_until = Some(Instant::now() + REST_AFTER_FAILURE);
+        }
     }
 
     fn observe(&mut self) -> Observation {
@@ -190,7 +194,9 @@ impl Work {
                 return false;
             }
         };
-        let took_ms = began.elapsed().as_millis() as u64;
+        let took = began.elapsed();
+        self.rest_until = Some(began + took * SHARE);
+        let took_ms = took.as_millis() as u64;
         tracing::debug!(took_ms, checkpoint.bytes, dead = checkpoint.dead.len(), "checkpoint");
         (self.covered, self.inherited) = (committed, 0);
         self.checkpoint_bytes = checkpoint.bytes;

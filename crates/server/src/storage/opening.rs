@@ -15,10 +15,16 @@ use tercet_log::local::{self, DataDirectory, LocalLog, LocalOptions};
 use tercet_log::position::Position;
 
 use super::running::RunningStorage;
-use crate::config::{self, Durability};
+use crate::config::{Config, Durability};
 
 /// The shard that everything is in.
 const SHARD: u32 = 0;
+
+/// Bytes that may wait for the disk before publishers are held up: enough that a thousand of them with a window of
+/// 16 KiB each never are.
+const MOST_STAGED: usize = 32 << 20;
+/// Part of the memory budget that they may be at most.
+const STAGED_SHARE: usize = 32;
 
 /// An open data directory whose log belongs to this process.
 pub struct Storage {
@@ -64,17 +70,19 @@ impl Storage {
     ///
     /// # Errors
     /// The directory belongs to another process, holds something else, or cannot be read or written.
-    pub fn open(config: &config::Server) -> Result<Option<Self>, StorageError> {
-        let durability = match config.durability {
+    pub fn open(config: &Config) -> Result<Option<Self>, StorageError> {
+        let durability = match config.server.durability {
             Durability::Memory => return Ok(None),
             Durability::Fsync => local::Durability::Fsync,
             Durability::Os => local::Durability::Os,
         };
-        let directory = DataDirectory::open(&config.data)?;
+        let directory = DataDirectory::open(&config.server.data)?;
         let options = LocalOptions { durability, ..LocalOptions::default() };
         let log = Arc::new(directory.open_shard(SHARD, options)?);
         let claim = log.claim()?;
-        let commit = GroupCommit::new(Arc::clone(&log) as Arc<dyn ShardLog>, claim, Settings::default());
+        let staged = (config.limits.memory_budget().as_usize() / STAGED_SHARE).min(MOST_STAGED);
+        let settings = Settings { busy_bytes: staged, ..Settings::default() };
+        let commit = GroupCommit::new(Arc::clone(&log) as Arc<dyn ShardLog>, claim, settings);
         let journal = LogJournal::new(Arc::clone(&commit));
         Ok(Some(Self { directory, log, commit, journal }))
     }
