@@ -250,12 +250,13 @@ const WRITTEN_AT_ONCE: usize = 256;
 const BEHIND: Duration = Duration::from_millis(500);
 
 impl Vhost {
-    /// Gives the log the retained values that were set without being recorded at once: up to `most` topics, or all of them.
-    /// Returns whether there are more.
+    /// Gives the log the retained values that were set without being recorded at once: up to `most` topics, as long as it takes
+    /// work easily; or with `usize::MAX`, at the end, all of them. Returns whether there is more to do at once.
     pub fn write_behind(&self, most: usize) -> bool {
         let Some(journal) = self.journal.as_deref() else { return false };
+        let all = most == usize::MAX;
         let slices = most.div_ceil(WRITTEN_AT_ONCE);
-        let more = (0..slices).all(|_| self.retained.write_behind(WRITTEN_AT_ONCE.min(most), journal));
+        let more = (0..slices).all(|_| self.retained.write_behind(WRITTEN_AT_ONCE.min(most), all, journal));
         journal.flush();
         more
     }

@@ -123,7 +123,7 @@ impl Retained {
         let position = table.change(RetainedRecord::set(message), behind, journal);
         if let Some(journal) = journal {
             if table.behind_bytes() > MOST_BEHIND {
-                table.write_behind(2, journal);
+                table.write_behind(2, false, journal);
             }
             table.cool(journal.durable(), COOLED_PER_SET);
         }
@@ -142,11 +142,12 @@ impl Retained {
         self.table.write().restore(record);
     }
 
-    /// Writes up to `most` values that the log does not have yet; nothing while it takes no work. Returns whether there are more.
-    pub(crate) fn write_behind(&self, most: usize, journal: &dyn Journal) -> bool {
+    /// Writes up to `most` values that the log does not have yet; nothing while it takes no work, or, unless it is the `last`
+    /// chance, has enough of it. Returns whether there is more to do at once.
+    pub(crate) fn write_behind(&self, most: usize, last: bool, journal: &dyn Journal) -> bool {
         let mut table = self.table.write();
         let before = table.behind();
-        table.write_behind(most, journal);
+        table.write_behind(most, last, journal);
         table.cool(journal.durable(), most);
         (1..before).contains(&table.behind())
     }

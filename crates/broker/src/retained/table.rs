@@ -162,11 +162,14 @@ impl Table {
         }
     }
 
-    /// Records the latest values of up to `most` topics.
-    pub(super) fn write_behind(&mut self, most: usize, journal: &dyn Journal) {
+    /// Records the latest values of up to `most` topics; none while the log takes no work, or, unless it is the `last`
+    /// chance, has enough of it.
+    pub(super) fn write_behind(&mut self, most: usize, last: bool, journal: &dyn Journal) {
         for _ in 0..most {
-            if matches!(journal.admission(), Admission::Full | Admission::Failed) {
-                return;
+            match journal.admission() {
+                Admission::Open => {}
+                Admission::Busy if last => {}
+                Admission::Busy | Admission::Full | Admission::Failed => return,
             }
             let Some((topic, recorded)) = self.behind.pop_first() else { break };
             let record = match self.values.get_mut(&topic) {

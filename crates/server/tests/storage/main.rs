@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod client;
+mod cold;
 
 use std::path::Path;
 use std::thread;
