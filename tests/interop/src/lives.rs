@@ -30,7 +30,7 @@ struct State {
 
 #[derive(Clone, Copy, Debug)]
 struct End {
-    /// Just before it was killed.
+    /// Just before it was killed or asked to end.
     at: Instant,
     slowest: Duration,
 }
@@ -45,19 +45,18 @@ impl Lives {
         Self { directory, toml: toml.into(), state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Kills and revives the broker until `end`, and returns how often. One life in five ends before it is ready.
+    /// Ends and revives the broker until `end`, and returns how often. Mostly it is killed, some of the lives before the broker is ready;
+    /// one in eight may end as it likes.
     pub fn storm(&self, random: &mut Random, end: Instant) -> usize {
         while Instant::now() < end {
-            thread::sleep(Duration::from_millis(
-                if random.once_in(4) { 250 } else { 100 }.min(random.below(400)),
-            ));
-            self.kill();
+            let longest = if random.once_in(4) { 400 } else { 120 };
+            thread::sleep(Duration::from_millis(random.below(longest)));
+            self.end(if random.once_in(8) { Broker::stop } else { Broker::kill });
             while random.once_in(5) {
                 let newborn = Broker::launch(&self.directory, &self.toml);
                 thread::sleep(Duration::from_millis(random.below(60)));
                 newborn.kill();
-                let mut state = self.lock();
-                state.ended.push(End { at: Instant::now(), slowest: Duration::ZERO });
+                self.lock().ended.push(End { at: Instant::now(), slowest: Duration::ZERO });
             }
             self.revive();
         }
@@ -66,13 +65,17 @@ impl Lives {
 
     /// Kills the broker.
     pub fn kill(&self) {
+        self.end(Broker::kill);
+    }
+
+    fn end(&self, how: fn(Broker)) {
         let broker = {
             let mut state = self.lock();
             let slowest = std::mem::take(&mut state.slowest);
             state.ended.push(End { at: Instant::now(), slowest });
             state.broker.take()
         };
-        broker.expect("it lives").kill();
+        how(broker.expect("it lives"));
     }
 
     /// Starts the broker again.
@@ -119,13 +122,15 @@ impl Lives {
         }
     }
 
-    /// How long before the end of `life` the instant `at` was, less what clients of that life waited for the slowest
-    /// confirmation: the disk's and the machine's share. Zero for the life that has not ended.
+    /// How long before the end of `life` the instant `at` was, and how long clients of that life waited for the slowest
+    /// confirmation: what the disk and the machine took. Nothing for the life that has not ended.
     #[must_use]
-    pub fn before_end(&self, life: usize, at: Instant) -> Duration {
+    pub fn before_end(&self, life: usize, at: Instant) -> (Duration, Duration) {
         let state = self.lock();
-        let end = state.ended.get(life).copied();
-        end.map_or(Duration::ZERO, |end| end.at.saturating_duration_since(at).saturating_sub(end.slowest))
+        let end = state.ended.get(life);
+        end.map_or((Duration::ZERO, Duration::ZERO), |end| {
+            (end.at.saturating_duration_since(at), end.slowest)
+        })
     }
 
     /// The broker's directory.

@@ -15,6 +15,9 @@ use crate::property::Properties;
 /// How long a test waits for something that must come.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
+/// "Server shutting down".
+const SHUTTING_DOWN: u8 = 0x8B;
+
 /// What a [`Wire`] runs over.
 pub trait Transport: Read + Write + Send {
     /// Bounds each read; `None` waits for ever.
@@ -59,7 +62,7 @@ pub enum Heard {
     Packet(Packet),
     /// Nothing in time.
     Nothing,
-    /// The end of the connection, whatever way it came.
+    /// The end of the connection, with or without the broker's saying that it is shutting down.
     Closed,
 }
 
@@ -173,7 +176,9 @@ impl Wire {
         loop {
             if let Some((head, body)) = extent(&self.buffer) {
                 let bytes: Vec<u8> = self.buffer.drain(..head + body).collect();
-                return Heard::Packet(Packet::decode(self.version, bytes[0], &bytes[head..]));
+                let packet = Packet::decode(self.version, bytes[0], &bytes[head..]);
+                let ends = matches!(packet, Packet::Disconnect(SHUTTING_DOWN, _));
+                return if ends { Heard::Closed } else { Heard::Packet(packet) };
             }
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
             if self.stream.set_patience(Some(left)).is_err() {

@@ -7,6 +7,15 @@ use tercet_interop::lives::Lives;
 use tercet_interop::packet::ack;
 use tercet_interop::{Connect, Heard, Packet, Publish, Random, Version, Wire};
 
+/// How large messages are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sizes {
+    /// Mostly below 100 bytes.
+    Small,
+    /// Around 30 KiB: what is in the log has to be tidied up all the time.
+    Large,
+}
+
 /// Messages on their way.
 const WINDOW: usize = 16;
 /// How long everything may take to be confirmed once the kills are over.
@@ -21,6 +30,7 @@ pub(crate) struct Publisher<'a> {
     lives: &'a Lives,
     name: String,
     version: Version,
+    sizes: Sizes,
     random: Random,
     link: Option<(Wire, usize)>,
     /// The broker has confirmed that there is a session.
@@ -42,11 +52,18 @@ struct Open {
 }
 
 impl<'a> Publisher<'a> {
-    pub(crate) fn new(lives: &'a Lives, name: String, version: Version, random: Random) -> Self {
+    pub(crate) fn new(
+        lives: &'a Lives,
+        name: String,
+        version: Version,
+        sizes: Sizes,
+        random: Random,
+    ) -> Self {
         Self {
             lives,
             name,
             version,
+            sizes,
             random,
             link: None,
             known: false,
@@ -108,6 +125,7 @@ impl<'a> Publisher<'a> {
         }
         let qos = 1 + self.random.below(2) as u8;
         let padding = match self.random.below(500) {
+            _ if self.sizes == Sizes::Large => self.random.below(60_000),
             0 => 300_000,
             1..10 => self.random.below(40_000),
             _ => self.random.below(100),

@@ -11,6 +11,7 @@ use tercet_interop::packet::{self, ack};
 use tercet_interop::{Connect, Heard, Packet, Properties, Publish, Random, Version, Wire};
 
 use crate::end_of_kills;
+use crate::queues_survive_random_kills::QUIET;
 
 const TOPICS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,7 +32,7 @@ fn is_deletion(topic: usize, version: u64) -> bool {
 #[test]
 fn state_survives_random_kills() {
     let mut random = Random::seeded("state_survives_random_kills");
-    let lives = Lives::begin("[log]\nconnections = false\n");
+    let lives = Lives::begin(QUIET);
     let versions: [Versions; TOPICS] = Default::default();
     let writer = Writer::new(&lives, &versions, random.fork());
     lives.connect(&changer()).0.subscribe("probe/end", 1);

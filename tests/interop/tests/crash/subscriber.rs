@@ -300,19 +300,25 @@ impl<'a> Subscriber<'a> {
 }
 
 impl Ledger {
-    /// Panics if something came back that was acknowledged early enough. Returns how many messages arrived, and how many
-    /// came back that may.
-    pub(crate) fn judge(&self, lives: &Lives) -> (usize, usize) {
+    /// Panics if something came back that was acknowledged early enough: earlier than [`GRACE`] and the slowest
+    /// confirmation of that life before its end. Returns what happened, in words.
+    pub(crate) fn judge(&self, lives: &Lives) -> String {
         let arrived = self.arrived.lock().unwrap();
-        let late: Vec<String> = arrived
-            .returned
-            .iter()
-            .map(|(what, life, at)| (what, lives.before_end(*life, *at)))
-            .filter(|(_, before)| *before > GRACE)
-            .map(|(what, before)| format!("{what}, acknowledged {before:?} before the kill"))
-            .collect();
+        assert!(!arrived.got.is_empty(), "nothing arrived");
+        let mut late = Vec::new();
+        let mut longest = Duration::ZERO;
+        for (what, life, at) in &arrived.returned {
+            let (before, slowest) = lives.before_end(*life, *at);
+            longest = longest.max(before);
+            if before > GRACE + slowest {
+                late.push(format!(
+                    "{what}, acknowledged {before:?} before the kill, slowest confirmation {slowest:?}"
+                ));
+            }
+        }
         assert!(late.is_empty(), "came back although acknowledged: {late:#?}");
-        (arrived.got.len(), arrived.returned.len())
+        let (count, returned) = (arrived.got.len(), arrived.returned.len());
+        format!("{count} messages, {returned} came back, at most {longest:?} after their acknowledgement")
     }
 }
 
