@@ -1,13 +1,21 @@
 //! The virtual host above a log: recovered with and without a checkpoint, moved about, trimmed, and the same all the time.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tercet_broker::clock::Now;
+use tercet_broker::journal::{Journal, Position, ReadBackError};
+use tercet_broker::limits::Limits;
+use tercet_broker::record::RecordKind;
+use tercet_broker::vhost::connection::Ending;
 use tercet_log::engine::ShardLog;
+use tercet_log::local::FIRST_POSITION;
+use tercet_log::record::Records;
 use tercet_log::sim::SimDisk;
 
-use crate::support::{LogWorld, Traffic, World, described_state};
+use crate::support::{ConnectOptions, LogWorld, Traffic, World, described_state};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -122,4 +130,97 @@ fn a_broker_that_restarts_again_and_again_loses_nothing() {
             assert_counted(&traffic.world, &log, "after a restart");
         }
     }
+}
+
+/// How many records of this kind the log has.
+fn count_records(log: &LogWorld, kind: RecordKind) -> usize {
+    let mut count = 0;
+    let mut batches = log.log.read(Position::NONE).unwrap();
+    while let Some((_, payload)) = batches.next().unwrap() {
+        count += Records::new(payload).filter(|raw| raw.as_ref().unwrap().header.kind == kind as u8).count();
+    }
+    count
+}
+
+#[test]
+fn a_message_to_many_queues_is_written_once_and_dead_when_the_last_has_it() {
+    let (log, mut world) = LogWorld::open(SimDisk::new(), Now::read(), Limits::default(), true);
+    let readers: Vec<_> = (0..5)
+        .map(|number| {
+            let reader = world.connect(ConnectOptions::durable(&format!("reader{number}")));
+            world.subscribe(&reader, "t", 1);
+            reader
+        })
+        .collect();
+    let mut writer = world.connect(ConnectOptions::clean("writer"));
+    world.publish(&mut writer, "t", &"x".repeat(1000), 1);
+    let journal = Arc::clone(world.journal.log());
+    assert_eq!(journal.shared_holders().into_values().collect::<Vec<_>>(), [5]);
+    for (acknowledged, reader) in readers.iter().enumerate() {
+        assert_eq!(journal.total_live() > 1000, acknowledged < 5);
+        assert_eq!(world.consume(reader).len(), 1);
+    }
+    assert_eq!(journal.total_live(), 0);
+    let (again, _rebuilt) = log.restarted(&world);
+    assert_eq!(count_records(&again, RecordKind::Message), 1);
+    assert_eq!(count_records(&again, RecordKind::Enqueued), 5);
+    assert_eq!(again.recovered.live_bytes, 0);
+}
+
+#[test]
+fn what_need_not_survive_never_touches_the_log() {
+    let (_log, mut world) = LogWorld::open(SimDisk::new(), Now::read(), Limits::default(), true);
+    let durable = world.connect(ConnectOptions::durable("durable"));
+    world.subscribe(&durable, "d", 1);
+    let clean = world.connect(ConnectOptions::clean("clean"));
+    world.subscribe(&clean, "#", 2);
+    world.subscribe(&clean, "$share/g/#", 2);
+    let mut writer = world.connect(ConnectOptions::clean("writer"));
+    let journal = Arc::clone(world.journal.log());
+    assert!(world.vhost.durable() > Position::NONE);
+    let before = (journal.cut(), journal.group_commit().statistics());
+    for number in 0..100 {
+        world.publish(&mut writer, "t", "x", number % 3);
+        world.publish(&mut writer, "d", "x", 0);
+    }
+    world.consume(&clean);
+    assert_eq!((journal.cut(), journal.group_commit().statistics()), before);
+}
+
+#[test]
+fn a_damaged_message_is_found_out_alone_and_stays_where_it_is() {
+    let (log, mut world) = LogWorld::open(SimDisk::new(), Now::read(), Limits::default(), true);
+    let reader = world.connect(ConnectOptions::durable("reader"));
+    world.subscribe(&reader, "t", 1);
+    world.disconnect(reader, Ending::Normal);
+    let mut writer = world.connect(ConnectOptions::clean("writer"));
+    let journal = Arc::clone(world.journal.log());
+    let one_batch = Arc::clone(&world.journal);
+    one_batch.together(&mut || {
+        for number in 0..10 {
+            world.publish(&mut writer, "t", &format!("message {number}"), 1);
+        }
+    });
+    assert!(world.vhost.durable() > Position::NONE);
+    let mut held = Vec::new();
+    world.vhost.for_each_holder(|stored| held.push(stored));
+    let bad = held[4].place();
+    let offset = 4096 + (bad.batch.number() - FIRST_POSITION.number()) + 40 + u64::from(bad.offset) + 20;
+    assert!(log.disk.flip(Path::new("shard-0/0000000000000040.seg"), offset * 8));
+    held.swap(0, 7);
+    let mut read = vec![String::new(); held.len()];
+    journal.read_run(&held, &mut |index, message| {
+        read[index] = match message {
+            Ok(message) => String::from_utf8_lossy(&message.payload).into_owned(),
+            Err(ReadBackError::Damaged { place, .. }) if place == bad => "damaged".to_owned(),
+            Err(other) => panic!("{other}"),
+        };
+    });
+    let expected = ["7", "1", "2", "3", "damaged", "5", "6", "0", "8", "9"];
+    assert!(read.iter().zip(expected).all(|(read, end)| read.ends_with(end)), "{read:?}");
+    let moved = world.vhost.relocate(&journal, &log.log.extents(), PATIENCE).expect("moves");
+    assert_eq!((moved.messages, moved.unreadable), (9, 1));
+    let mut places = Vec::new();
+    world.vhost.for_each_holder(|stored| places.push(stored.place()));
+    assert!(places.iter().all(|place| *place == bad || place.batch > bad.batch), "{places:?}");
 }
