@@ -36,7 +36,7 @@ use crate::position::{Place, Position};
 pub use committer::{Committer, Unfinished};
 use gate::Gate;
 
-/// Memory of a batch that is kept for the next one.
+/// Memory of a batch that is always kept for the next one.
 const KEEP: usize = 1 << 20;
 
 /// How soon a record has to be durable.

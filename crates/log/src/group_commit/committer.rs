@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{GroupCommit, KEEP, Sealed, Trouble, Urgency};
 use crate::batch::Batch;
@@ -16,6 +16,9 @@ use crate::position::Position;
 /// Bytes staged behind a batch that cannot be appended after which they are sealed as a batch of their own, so that no
 /// batch grows beyond what a log can take.
 const SEAL_BEHIND: usize = 32 << 20;
+
+/// Time without work after which the memory of large batches is given back.
+const MEMORY_KEPT: Duration = Duration::from_secs(1);
 
 /// The running committer. Dropped, it commits what is staged and ends: see [`Committer::finish`].
 pub struct Committer {
@@ -52,6 +55,8 @@ impl Committer {
             ending: Arc::clone(&ending),
             sealed: VecDeque::new(),
             empty: Batch::default(),
+            usual: 0,
+            worked_at: Instant::now(),
             retry_at: None,
             unresolved: false,
             over: false,
@@ -101,6 +106,10 @@ struct Work {
     sealed: VecDeque<Sealed>,
     /// An empty batch, with memory, for the next seal.
     empty: Batch,
+    /// Bytes of the larger ones among the latest batches.
+    usual: usize,
+    /// When the last batch was confirmed.
+    worked_at: Instant,
     /// The log did not take the oldest batch; it is tried again then.
     retry_at: Option<Instant>,
     /// It is not known whether the oldest batch is in the log.
@@ -142,6 +151,10 @@ impl Work {
             } else if self.commit.is_short_of_room() {
                 thread::park_timeout(self.commit.settings.retry);
                 self.look_for_room();
+            } else if self.usual > KEEP {
+                if park_until(self.worked_at + MEMORY_KEPT) {
+                    self.release_memory();
+                }
             } else {
                 thread::park();
             }
@@ -217,9 +230,22 @@ impl Work {
         }
         self.commit.confirm(&sealed);
         self.tell_of_room();
-        sealed.batch.clear(KEEP);
+        // While there is much to do, large batches do not fetch their memory from the system every time.
+        self.worked_at = Instant::now();
+        self.usual = sealed.batch.len().max(self.usual - self.usual / 8);
+        sealed.batch.clear(KEEP.max(2 * self.usual));
         self.empty = sealed.batch;
         (self.listener)(sealed.position);
+    }
+
+    /// There was nothing to do for a while: gives back what large batches have needed.
+    fn release_memory(&mut self) {
+        self.usual = 0;
+        self.empty.clear(KEEP);
+        let mut staging = self.commit.staging.0.lock();
+        if staging.batch.is_empty() {
+            staging.batch.clear(KEEP);
+        }
     }
 
     fn refused(&mut self, error: &AppendError) {

@@ -547,6 +547,23 @@ fn much_that_waits_behind_a_refused_batch_is_sealed_by_itself() {
 }
 
 #[test]
+fn memory_of_large_batches_is_given_back_when_there_is_nothing_to_do() {
+    let log = Scripted::new(&[]);
+    let commit = group_commit(&log, patient());
+    let _committer = start(&commit);
+    let capacity = || commit.staging.0.lock().batch.out().capacity();
+    for size in [3 << 20, 2 << 20, 3 << 20] {
+        let position = put(&commit, Urgency::Urgent, &vec![1; size]);
+        assert!(commit.wait_durable(position, AGES));
+    }
+    let end = Instant::now() + AGES;
+    while capacity() > KEEP {
+        assert!(Instant::now() < end, "{} bytes are kept", capacity());
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn it_is_started_once() {
     let commit = group_commit(&Scripted::new(&[]), patient());
     let _committer = start(&commit);
