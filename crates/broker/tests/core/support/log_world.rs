@@ -63,10 +63,7 @@ impl LogWorld {
 
     /// The same log as a new process finds it, after everything staged was committed.
     pub fn restarted(&self, world: &World) -> (Self, World) {
-        let staged = world.journal.log().group_commit().staged();
-        world.journal.log().group_commit().flush();
-        let patience = std::time::Duration::from_secs(30);
-        assert!(world.journal.log().group_commit().wait_durable(staged, patience));
+        settle_log(world);
         Self::open(self.disk.after_kill(), world.now, world.vhost.limits(), true)
     }
 }
@@ -79,8 +76,17 @@ impl Drop for LogWorld {
     }
 }
 
+/// Everything staged becomes durable.
+fn settle_log(world: &World) {
+    let commit = world.journal.log().group_commit();
+    let staged = commit.staged();
+    commit.flush();
+    assert!(commit.wait_durable(staged, std::time::Duration::from_secs(30)));
+}
+
 /// The durable state in words, as if all connections ended now; messages that are only in the log are read back.
 pub fn described_state(world: &World) -> Vec<String> {
+    settle_log(world);
     let mut lines = Vec::new();
     let mut online: Option<(SessionId, u32)> = None;
     let now = world.now.utc_ms;
