@@ -84,7 +84,7 @@ impl Shared {
         let epoch = writer.epoch + 1;
         let noted = match &writer.active {
             Some(active) if !writer.failed && self.written_like_now(active) => {
-                note_claim(active, epoch, writer.inherited.as_ref())
+                note_claim(active, epoch, writer.inherited.as_ref(), writer.next)
             }
             _ => self
                 .begin_segment(&mut writer, 0, epoch)
@@ -380,13 +380,25 @@ pub(crate) fn empty_segment(
     put().map_err(|source| error("create", &path, source))
 }
 
-/// Notes a claim in the segment's first page. With it becomes durable what a killed process has written last.
-fn note_claim(active: &Active, epoch: u64, inherited: Option<&Inherited>) -> Result<(), LogError> {
+/// Notes a claim in the segment's first page. With it becomes durable what a killed process has written last; and what
+/// is left of the header of a batch that a power cut has torn goes away, so that no half of it can ever complete
+/// another batch which is torn at the same place.
+fn note_claim(
+    active: &Active,
+    epoch: u64,
+    inherited: Option<&Inherited>,
+    next: Position,
+) -> Result<(), LogError> {
     let (at, note) = active.segment.page()?.claim(epoch);
-    let rewritten = inherited.map_or(Ok(()), |inherited| {
-        active.file.write_at(&inherited.bytes, active.segment.offset(inherited.position))
-    });
-    let noted = rewritten.and_then(|()| active.file.write_at(&note, at)).and_then(|()| active.file.sync());
+    let write = |bytes: &[u8], position| active.file.write_at(bytes, active.segment.offset(position));
+    let left = active.segment.limit().number().saturating_sub(next.number());
+    let blank = [0; BATCH_HEADER];
+    let blank = blank.get(..left as usize).unwrap_or(&blank);
+    let noted = inherited
+        .map_or(Ok(()), |inherited| write(&inherited.bytes, inherited.position))
+        .and_then(|()| write(blank, next))
+        .and_then(|()| active.file.write_at(&note, at))
+        .and_then(|()| active.file.sync());
     noted.map_err(|source| error("claim", &active.segment.path, source))
 }
 

@@ -3,7 +3,7 @@
 //! - [`conformance`]: what every engine has to pass. [`crash_points`]: the power fails at every step of a run.
 //! - [`model`]: random operations beside a model. [`group_commit`]: the same questions with several stagers.
 //! - [`metadata`]: the metadata beside a model. [`damage`]: bits that turn over.
-//! - [`syncs`]: what that costs.
+//! - [`torn`]: two power cuts at one place. [`syncs`]: what all that costs.
 //! - [`expected`]: what a log has to hold. [`local`]: the local engine on the simulated disk.
 
 mod conformance;
@@ -15,3 +15,4 @@ mod local;
 mod metadata;
 mod model;
 mod syncs;
+mod torn;

@@ -21,8 +21,8 @@ struct Run {
     chance: Chance,
     disk: SimDisk,
     values: Values,
-    /// The values if one of the changes that failed since the last one that did not is there after all.
-    instead: Vec<Values>,
+    /// The changes that failed since the last one that did not: one of them may be there after all.
+    unsure: Vec<(String, Option<Vec<u8>>)>,
     revision: u64,
     troubled: bool,
     power_fails: bool,
@@ -34,7 +34,7 @@ impl Run {
             chance: Chance::new(seed),
             disk: SimDisk::new(),
             values: Values::new(),
-            instead: Vec::new(),
+            unsure: Vec::new(),
             revision: 0,
             troubled: false,
             power_fails: false,
@@ -75,8 +75,14 @@ impl Run {
         }
         let meta = open(&self.disk).expect("the metadata opens");
         let found = list(&meta);
-        if let Some(instead) = self.instead.drain(..).find(|instead| *instead == found) {
-            self.values = instead;
+        for (key, value) in std::mem::take(&mut self.unsure) {
+            let mut instead = self.values.clone();
+            // Its revision is not known if a removal before it was unsure.
+            let revision = found.get(&key).map_or(0, |there| there.revision);
+            set(&mut instead, key, revision, value);
+            if instead == found && found != self.values {
+                self.values = instead;
+            }
         }
         assert!(found == self.values, "{:?}, not {:?}", revisions(&found), revisions(&self.values));
         self.revision = found.values().map(|value| value.revision).fold(self.revision, u64::max);
@@ -97,14 +103,12 @@ impl Run {
             Ok(revision) => {
                 assert!(revision > self.revision, "{revision} after {}", self.revision);
                 self.revision = revision;
-                self.instead.clear();
+                self.unsure.clear();
                 set(&mut self.values, key, revision, value);
             }
             Err(CasError::Log(error)) => {
                 assert!(self.troubled, "{error}");
-                let mut instead = self.values.clone();
-                set(&mut instead, key, self.revision + 1, value);
-                self.instead.push(instead);
+                self.unsure.push((key, value));
             }
             Err(error) => unreachable!("{error}"),
         }
