@@ -74,35 +74,15 @@ impl Broker {
     #[must_use]
     pub fn traced(directory: &Arc<TempDir>, toml: &str, calls: &str) -> Self {
         let command = crate::trace::strace(&directory.path().join("trace"), calls, &binary());
+        Self::durable_by(command, directory, toml)
+    }
+
+    /// As [`Broker::durable`], by a command that ends with the program.
+    #[must_use]
+    pub fn durable_by(command: Command, directory: &Arc<TempDir>, toml: &str) -> Self {
         let mut broker = Self::serve(command, directory.clone(), toml, Some("data"));
         broker.await_ready();
         broker
-    }
-
-    /// As [`Broker::durable`], with the data directory on a file system of its own with `mebibytes` of space that ends with the broker.
-    /// `None` where a process may not mount one.
-    #[must_use]
-    pub fn on_small_disk(directory: &Arc<TempDir>, toml: &str, mebibytes: usize) -> Option<Self> {
-        let unshare = || {
-            let mut command = Command::new("unshare");
-            command.args(["--user", "--map-root-user", "--mount"]);
-            command
-        };
-        if !unshare()
-            .args(["sh", "-c", "mount -t tmpfs none /mnt"])
-            .status()
-            .is_ok_and(|status| status.success())
-        {
-            return None;
-        }
-        let data = directory.path().join("data");
-        fs::create_dir(&data).expect("the data directory is new");
-        let mut command = unshare();
-        let mount = format!("mount -t tmpfs -o size={mebibytes}m none \"$0\" && exec \"$@\"");
-        command.args(["sh", "-c", &mount]).arg(data).arg(binary());
-        let mut broker = Self::serve(command, directory.clone(), toml, Some("data"));
-        broker.await_ready();
-        Some(broker)
     }
 
     /// Starts `command`, which is to be followed by what it serves; in memory without `data`.

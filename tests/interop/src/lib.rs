@@ -2,6 +2,7 @@
 //!
 //! - [`broker`] starts the real program on ephemeral ports, waits for its ready line and ends it.
 //! - [`lives`] kills it again and again while clients work with it, and [`trace`] reads what it asked of the system.
+//! - [`small_disk`] is what it fills up.
 //! - [`wire`] is a client of raw bytes: it sends what a test says, well-formed or not, and reads packets.
 //! - [`packet`] and [`property`] are a small codec of their own, written from the specification and not shared
 //!   with the broker, so that one misreading cannot hide in both ends.
@@ -21,6 +22,7 @@ pub mod notation;
 pub mod packet;
 pub mod property;
 pub mod random;
+pub mod small_disk;
 pub mod tls;
 pub mod trace;
 pub mod websocket;
