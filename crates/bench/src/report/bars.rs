@@ -42,6 +42,8 @@ pub struct Verdict {
     pub value: Option<f64>,
     /// Whether the bar is met, by clean runs; `None` when it was not measured.
     pub met: Option<bool>,
+    /// Whether the disk swung beside most of the runs, so that a quieter machine may show something else.
+    pub noisy: bool,
 }
 
 /// The peer that the bars are about.
@@ -161,7 +163,8 @@ impl Bar {
             }
         };
         let clean = subject.is_some_and(Cell::is_clean);
-        Verdict { bar: self.clone(), value, met: met.map(|met| met && clean) }
+        let noisy = subject.is_some_and(|cell| cell.noisy_runs * 2 > cell.runs);
+        Verdict { bar: self.clone(), value, met: met.map(|met| met && clean), noisy }
     }
 }
 

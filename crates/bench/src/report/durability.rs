@@ -41,7 +41,8 @@ pub(super) fn preface() -> String {
         "The disk is measured beside every run, before its server is started and after it has ended: overwriting \
          4 KiB of a file that has its blocks, and `fdatasync`, one after the other, by one thread; the CPU time of \
          that is what a message costs at least that has a sync of its own (one publisher with window 1). A run beside which it did \
-         {NOISE} times more or fewer syncs a second than in the middle of the session is called noisy."
+         {NOISE} times more or fewer syncs a second than in the middle of the session is called noisy, and so is \
+         the verdict on a bar when most of its runs are."
     )
 }
 
@@ -170,6 +171,18 @@ mod tests {
         let beats_mosquitto = judged(&[("tercet", 40_000.0, 500_000.0, 250.0), slow, memory]);
         assert_eq!(beats_mosquitto[0], (Some(2.0), Some(true)));
         assert_eq!(judged(&[("tercet", 80_000.0, 500_000.0, 250.0)]), [(None, None); 3]);
+    }
+
+    #[test]
+    fn a_verdict_beside_a_disk_that_swings_says_so() {
+        let figures = [("tercet", 80_000.0, 500_000.0, 250.0), ("mosquitto", 1.0, 1.0, 1.0)];
+        let mut results = session(&figures);
+        let quiet = Summary::of(&results);
+        assert!(!verdicts(&quiet).iter().any(|verdict| verdict.noisy));
+        let disk = results.runs[0].sample.as_mut().unwrap().disk.as_mut().unwrap();
+        disk.after.per_second /= 2.0;
+        assert!(verdicts(&Summary::of(&results)).iter().all(|verdict| verdict.noisy));
+        assert!(tables(&results).contains("yes (noisy)"));
     }
 
     #[test]

@@ -125,7 +125,8 @@ pub(super) fn bar_row(verdict: &Verdict) -> Vec<String> {
         None => "not measured",
     };
     let value = verdict.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
-    vec![verdict.bar.scenario.clone(), verdict.bar.describe(), value, met.to_owned()]
+    let noise = if verdict.noisy && verdict.met.is_some() { " (noisy)" } else { "" };
+    vec![verdict.bar.scenario.clone(), verdict.bar.describe(), value, format!("{met}{noise}")]
 }
 
 /// Columns of equal width; those that hold figures are aligned to the right.
