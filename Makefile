@@ -93,3 +93,6 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 soak: ## run each test of random failures for SOAK_SECONDS (300) with new seeds
 	@tools/need cargo cc
 	@TERCET_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --release --locked $(SOAK) -- --nocapture
+	@$(CARGO) build --release --locked -p tercet
+	@TERCET_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --release --locked -p tercet-interop --test crash \
+		-- --nocapture random_kills
