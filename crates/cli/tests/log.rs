@@ -149,7 +149,7 @@ fn check_and_dump_tell_what_a_broker_left() {
     leave_behind(dir.path());
     let text = succeed(dir.path(), &["log", "check", "d"]);
     assert!(
-        text.contains("\n  holds       2 sessions, 1 shared subscriptions, 4 queued messages ("),
+        text.contains("\n  holds       2 sessions, 1 shared subscription, 4 queued messages ("),
         "{text}"
     );
     assert!(text.contains("2 retained values\n") && text.ends_with("  ok\n"), "{text}");
@@ -176,6 +176,8 @@ fn check_and_dump_tell_what_a_broker_left() {
     // From the batch of the third message on.
     let (from, _) = third["place"].as_str().unwrap().split_once('+').unwrap();
     let later = succeed(dir.path(), &["log", "dump", "d", "--from", from, "--kind", "message"]);
+    let changes = succeed(dir.path(), &["log", "dump", "d", "--from", from, "--kind", "enqueued"]);
+    assert!(changes.contains(" client=keeper "), "{changes}");
     assert!(later.contains("third message") && !later.contains("second message"), "{later}");
     // Looking changes nothing.
     assert_eq!(
@@ -261,7 +263,7 @@ fn a_backup_of_a_running_broker_is_a_data_directory_again() {
     broker.publish("a/b", "fourth message", &[]);
     let text = succeed(dir.path(), &["backup", "--data", "d", "copy"]);
     assert!(
-        text.contains(" from d to copy\nit holds 2 sessions, 1 shared subscriptions, 5 queued messages ("),
+        text.contains(" from d to copy\nit holds 2 sessions, 1 shared subscription, 5 queued messages ("),
         "{text}"
     );
     // What comes later is not in it, and what is taken later still is.

@@ -11,7 +11,7 @@ use tercet_log::position::Position;
 use tercet_log::record::Records;
 
 use super::record::{CHECKPOINT_KINDS, Described, KINDS, describe, describe_checkpoint};
-use super::survey::place_name;
+use super::survey::{Names, place_name};
 use super::{directory_argument, failure, open};
 use crate::exit::{Exit, Failure};
 use crate::output::talk;
@@ -77,6 +77,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         payload: matches.get_one::<usize>("payload").copied().unwrap_or(64),
         json: matches.get_flag("json"),
         out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
+        names: Names::default(),
         unreadable: 0,
         written: Ok(()),
     };
@@ -105,6 +106,7 @@ struct Printer<W: Write> {
     payload: usize,
     json: bool,
     out: W,
+    names: Names,
     unreadable: usize,
     written: io::Result<()>,
 }
@@ -116,11 +118,12 @@ impl<W: Write> Printer<W> {
             Item::Batch { position, payload, .. } => (None, position, payload),
         };
         // Whoever read the output may have gone away.
-        if self.from.is_some_and(|from| part.is_some() || batch < from) || self.written.is_err() {
+        if self.written.is_err() {
             return;
         }
+        let is_wanted = self.from.is_none_or(|from| part.is_none() && batch >= from);
         for raw in Records::new(payload) {
-            let (offset, described) = match raw {
+            let (offset, mut described) = match raw {
                 Ok(raw) if part.is_some() => (raw.offset, describe_checkpoint(&raw)),
                 Ok(raw) => (raw.offset, describe(&raw, batch, self.payload)),
                 Err(error) => {
@@ -128,7 +131,16 @@ impl<W: Write> Printer<W> {
                     (error.offset, Described { kind: "unknown", fields: Vec::new(), problem })
                 }
             };
+            self.names.learn(&described);
             self.unreadable += usize::from(described.problem.is_some());
+            if !is_wanted {
+                continue;
+            }
+            if described.field("client").is_none()
+                && let Some(client) = self.names.of(&described)
+            {
+                described.fields.insert(1, ("client", client.into()));
+            }
             if self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| kind == described.kind)) {
                 let place = place_name(part, batch, offset);
                 let line =

@@ -28,6 +28,11 @@ impl Described {
         Self { kind, fields, problem: None }
     }
 
+    /// What it says under this name.
+    pub(super) fn field(&self, name: &str) -> Option<&Value> {
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
+    }
+
     fn unreadable(kind: &'static str, raw: &RawRecord<'_>, problem: String) -> Self {
         let fields = vec![
             ("number", raw.header.kind.into()),

@@ -55,18 +55,22 @@ impl Contents {
     /// In one line.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!(
-            "{} sessions, {} shared subscriptions, {} queued messages ({}), {} retained values",
-            self.sessions,
-            self.shared_subscriptions,
-            self.queued,
+            "{}, {}, {} ({}), {}",
+            count(self.sessions, "session"),
+            count(self.shared_subscriptions, "shared subscription"),
+            count(self.queued, "queued message"),
             size(self.queued_bytes as u64),
-            self.retained
+            count(self.retained, "retained value"),
         );
         if self.missing > 0 {
-            text.push_str(&format!(", {} messages that are lost", self.missing));
+            text.push_str(&format!(", {} that the log has lost", count(self.missing as usize, "message")));
         }
         text
     }
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 struct NoEvents;

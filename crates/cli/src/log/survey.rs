@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
+use serde_json::Value;
 use tercet_log::error::LogError;
 use tercet_log::inspect::{Item, Report, check};
 use tercet_log::local::{DataDirectory, META_SHARD};
@@ -49,6 +50,26 @@ pub(super) struct Behind {
     pub(super) topics: BTreeSet<String>,
 }
 
+/// The clients of sessions, as far as records have named them.
+#[derive(Default)]
+pub(super) struct Names(HashMap<u64, String>);
+
+impl Names {
+    /// Takes the name from a record that has one.
+    pub(super) fn learn(&mut self, described: &Described) {
+        let session = described.field("session").and_then(Value::as_u64);
+        if let (Some(id), Some(client)) = (session, described.field("client").and_then(Value::as_str)) {
+            self.0.insert(id, client.to_owned());
+        }
+    }
+
+    /// The client of a record about a session.
+    pub(super) fn of(&self, described: &Described) -> Option<&str> {
+        let session = described.field("session").and_then(Value::as_u64)?;
+        self.0.get(&session).map(String::as_str)
+    }
+}
+
 /// A place in the log or in its checkpoint.
 pub(super) fn place_name(part: Option<u64>, batch: Position, offset: u32) -> String {
     match part {
@@ -90,7 +111,7 @@ struct Reading {
     records: BTreeMap<&'static str, u64>,
     problems: Vec<Problem>,
     unreadable: u64,
-    names: HashMap<u64, String>,
+    names: Names,
     behind: Behind,
 }
 
@@ -131,21 +152,17 @@ impl Reading {
 
     /// Remembers the names of sessions, and whom a record behind a damaged place is about.
     fn note(&mut self, described: &Described, is_behind: bool) {
-        let field = |name| described.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value);
-        let session = field("session").and_then(|id| id.as_u64());
-        if let (Some(id), Some(client)) = (session, field("client").and_then(|name| name.as_str())) {
-            self.names.insert(id, client.to_owned());
-        }
+        self.names.learn(described);
         if !is_behind {
             return;
         }
         self.behind.records += 1;
-        if let Some(id) = session {
-            let name = self.names.get(&id).cloned().unwrap_or_else(|| format!("session {id}"));
+        if let Some(id) = described.field("session").and_then(Value::as_u64) {
+            let name = self.names.of(described).map_or_else(|| format!("session {id}"), str::to_owned);
             self.behind.clients.insert(name);
         }
-        if let Some(topic) = field("topic").filter(|_| described.kind.starts_with("retained"))
-            && let Some(topic) = topic.as_str()
+        if described.kind.starts_with("retained")
+            && let Some(topic) = described.field("topic").and_then(Value::as_str)
         {
             self.behind.topics.insert(topic.to_owned());
         }
