@@ -7,6 +7,8 @@
 //! A group is durable as long as it has a durable member. What its members hold on loan is durable here, not there:
 //! after a restart all of it is ready again.
 
+mod choosing;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -16,10 +18,8 @@ use parking_lot::Mutex;
 use crate::body::Stored;
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
 use crate::journal::{Journal, Position};
-use crate::limits::{Overflow, SharedStrategy};
+use crate::limits::Overflow;
 use crate::message::{Message, Qos};
-use crate::outbox::{Delivery, Pushed};
-use crate::permission::{Action, Subject};
 use crate::queue::{Ahead, Queue, Reach};
 use crate::read_back::{self, Fetch, ReadEntry, Reading};
 use crate::record::{Entry, GroupRecord, Loan, OwnedRecord, QueueRecord, Record, SettleReason};
@@ -486,10 +486,6 @@ impl GroupState {
         }
     }
 
-    fn somebody_has_credit(&self) -> bool {
-        self.members.iter().any(|member| member.session.lock().has_credit())
-    }
-
     /// Tells the budget what has become of the memory of the queue's messages.
     fn account(&mut self, cx: &mut Context<'_>) {
         let memory = if cx.journal.is_some() && self.recorded { self.queue.memory() } else { 0 };
@@ -521,92 +517,4 @@ impl GroupState {
         self.queue.first_ready().is_some_and(|first| first >= undurable_from)
             && self.members.iter().any(|member| member.session.lock().has_credit())
     }
-
-    /// The member that gets the next message: connected, with credit, allowed to receive it.
-    fn choose(&mut self, message: &Message, cx: &mut Context<'_>) -> Option<usize> {
-        let count = self.members.len();
-        let start = match cx.limits.shared_strategy {
-            _ if count == 0 => return None,
-            SharedStrategy::RoundRobin | SharedStrategy::Sticky => self.turn % count,
-            SharedStrategy::Random => scramble(message.ingress_ms, self.queue.next_sequence()) % count,
-            SharedStrategy::LeastInflight => self.least_in_flight(message, cx)?,
-        };
-        for step in 0..count {
-            let index = (start + step) % count;
-            if self.members.get(index).is_some_and(|member| member.can_take(message, cx)) {
-                self.turn = match cx.limits.shared_strategy {
-                    SharedStrategy::Sticky => index,
-                    _ => index + 1,
-                };
-                return Some(index);
-            }
-        }
-        None
-    }
-
-    /// Whether no member, connected or not, may receive the message any more: it must not hold up the others.
-    fn nobody_may_receive(&self, message: &Message, cx: &Context<'_>) -> bool {
-        !cx.permissions.is_unrestricted()
-            && !self.members.is_empty()
-            && self.members.iter().all(|member| {
-                let user = member.session.lock().user.clone();
-                !member.may_receive(&message.topic, user.as_deref(), cx)
-            })
-    }
-
-    fn least_in_flight(&self, message: &Message, cx: &Context<'_>) -> Option<usize> {
-        let able = self.members.iter().enumerate().filter(|(_, member)| member.can_take(message, cx));
-        able.min_by_key(|(_, member)| member.session.lock().in_flight).map(|(index, _)| index)
-    }
-
-    /// QoS 0: to the next member that is connected, else nobody.
-    fn deliver_at_most_once(&mut self, routing: &Routing<'_>, cx: &mut Context<'_>) -> bool {
-        let count = self.members.len();
-        let start = match cx.limits.shared_strategy {
-            SharedStrategy::Random => scramble(cx.now.utc_ms, self.turn as u64),
-            _ => self.turn,
-        };
-        for step in 0..count {
-            let index = (start % count + step) % count;
-            let Some(member) = self.members.get(index) else { continue };
-            let mut session = member.session.lock();
-            if !member.may_receive(routing.topic, session.user.as_deref(), cx) {
-                continue;
-            }
-            let ids = SubscriptionIds::None.with(member.options.id);
-            let delivery = Delivery {
-                retain: member.options.retain_as_published && routing.publication.retain,
-                subscription_ids: ids.as_slice(),
-                ..routing.delivery()
-            };
-            if session.deliver_now(&delivery, cx.effects) == Some(Pushed::Accepted) {
-                drop(session);
-                self.turn = match cx.limits.shared_strategy {
-                    SharedStrategy::Sticky => index,
-                    _ => index + 1,
-                };
-                return true;
-            }
-        }
-        count > 0
-    }
-}
-
-impl Member {
-    fn can_take(&self, message: &Message, cx: &Context<'_>) -> bool {
-        let session = self.session.lock();
-        session.has_credit() && self.may_receive(&message.topic, session.user.as_deref(), cx)
-    }
-
-    fn may_receive(&self, topic: &str, user: Option<&str>, cx: &Context<'_>) -> bool {
-        let subject = Subject { user, client_id: self.session.client_id() };
-        cx.permissions.is_unrestricted()
-            || cx.permissions.check(&subject, Action::Receive, topic).is_allowed()
-    }
-}
-
-/// A cheap spread for the random strategy; it need not be unpredictable.
-fn scramble(a: u64, b: u64) -> usize {
-    let mixed = (a ^ b.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    (mixed >> 33) as usize
 }
