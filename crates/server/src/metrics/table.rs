@@ -289,7 +289,8 @@ const INTRODUCTION: &str = "# Metrics
 
 An \"http\" listener serves these at `/metrics`: as OpenMetrics to scrapers that accept it, in the Prometheus text
 format to all others. No label holds a client, a user or a topic, so the number of series does not grow with the
-load. Names beginning with `process_` are the usual ones of Prometheus; they are there on Linux only.
+load. Names beginning with `process_` are the usual ones of Prometheus; they are there on Linux only. Those beginning
+with `tercet_log_` or `tercet_recovery_` are there only if state is kept on disk.
 
 `tercet_sessions`, `tercet_queued_*` and `tercet_inflight_messages` are counted by walking all sessions, for which
 at most a twentieth of the time of one thread is spent: with very many sessions they may be some seconds old.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
 use tercet_server::RunningServer;
+use tercet_server::config::Durability;
 use tercet_server::metrics::table::{Kind, METRICS};
 
 use crate::client::{Answer, connect, eventually, get, http, request, start};
@@ -45,7 +46,11 @@ fn scrape(server: &RunningServer, accept: &str) -> Answer {
 
 #[test]
 fn both_formats_hold_every_metric_of_the_table() {
-    let server = start(|_| {});
+    let data = tempfile::tempdir().unwrap();
+    let server = start(|config| {
+        config.server.durability = Durability::Os;
+        config.server.data = data.path().to_path_buf();
+    });
     let accepts = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
     let openmetrics = scrape(&server, accepts);
     assert_eq!(openmetrics.status, 200);
