@@ -109,7 +109,8 @@ impl Storage {
             log_bytes: recovered.bytes,
             took: began.elapsed(),
         };
-        tracing::info!(
+        // The start-up block says it to people.
+        tracing::debug!(
             recovery.sessions,
             recovery.queued,
             recovery.retained,
