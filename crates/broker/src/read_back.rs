@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tercet_log::error::LogError;
 
 use crate::body::{Body, Stored};
 use crate::clock::Now;
 use crate::effects::Effects;
-use crate::journal::LogJournal;
+use crate::journal::{LogJournal, ReadBackError};
 use crate::message::Message;
 use crate::queue::{Ahead, Queue, Reach};
 use crate::record::SettleReason;
@@ -46,14 +47,35 @@ impl Default for Unreadable {
 impl Bodies for LogJournal {
     fn read(&self, records: &[Stored]) -> Vec<Result<Arc<Message>, Unreadable>> {
         let mut messages: Vec<_> = records.iter().map(|_| Err(Unreadable::default())).collect();
-        self.read_run(records, &mut |index, message| {
-            if let Some(place) = messages.get_mut(index) {
-                *place = message.map(Arc::new).map_err(|error| Unreadable(error.to_string()));
+        let mut missing: Vec<usize> = (0..records.len()).collect();
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                std::thread::sleep(PAUSE);
             }
-        });
+            let wanted: Vec<Stored> = missing.iter().filter_map(|&at| records.get(at).copied()).collect();
+            let mut refused = Vec::new();
+            self.read_run(&wanted, &mut |index, message| {
+                let Some(&at) = missing.get(index) else { return };
+                if matches!(message, Err(ReadBackError::Log(LogError::Io { .. }))) {
+                    refused.push(at);
+                }
+                if let Some(place) = messages.get_mut(at) {
+                    *place = message.map(Arc::new).map_err(|error| Unreadable(error.to_string()));
+                }
+            });
+            missing = refused;
+            if missing.is_empty() {
+                break;
+            }
+        }
         messages
     }
 }
+
+/// How often what the system refuses to read is tried: a disk may stumble, and a message must not be lost for that.
+const ATTEMPTS: usize = 5;
+/// Time between attempts. Others wait for the reader meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How far to read ahead.
 const REACH: Reach = Reach { entries: 256, bytes: 1 << 20 };

@@ -8,12 +8,13 @@ use std::time::Duration;
 use tercet_broker::clock::Now;
 use tercet_broker::journal::{Journal, Position, ReadBackError};
 use tercet_broker::limits::Limits;
+use tercet_broker::read_back::Bodies;
 use tercet_broker::record::RecordKind;
 use tercet_broker::vhost::connection::Ending;
 use tercet_log::engine::ShardLog;
 use tercet_log::local::FIRST_POSITION;
 use tercet_log::record::Records;
-use tercet_log::sim::SimDisk;
+use tercet_log::sim::{Fault, Operation, SimDisk};
 
 use crate::support::{ConnectOptions, LogWorld, Traffic, World, described_state};
 
@@ -223,4 +224,28 @@ fn a_damaged_message_is_found_out_alone_and_stays_where_it_is() {
     let mut places = Vec::new();
     world.vhost.for_each_holder(|stored| places.push(stored.place()));
     assert!(places.iter().all(|place| *place == bad || place.batch > bad.batch), "{places:?}");
+}
+
+#[test]
+fn a_disk_that_stumbles_loses_no_message() {
+    let (log, mut world) = LogWorld::open(SimDisk::new(), Now::read(), Limits::default(), true);
+    let reader = world.connect(ConnectOptions::durable("reader"));
+    world.subscribe(&reader, "t", 1);
+    world.disconnect(reader, Ending::Normal);
+    let mut writer = world.connect(ConnectOptions::clean("writer"));
+    for number in 0..10 {
+        world.publish(&mut writer, "t", &format!("message {number}"), 1);
+    }
+    let journal = Arc::clone(world.journal.log());
+    let mut held = Vec::new();
+    world.vhost.for_each_holder(|stored| held.push(stored));
+    log.disk.fail(Fault::eio(Operation::Read, ".seg").times(3));
+    let read = Bodies::read(&*journal, &held);
+    for (number, message) in read.iter().enumerate() {
+        let message = message.as_ref().expect("read at last");
+        assert_eq!(*message.payload, *format!("message {number}").as_bytes());
+    }
+    log.disk.fail(Fault::eio(Operation::Read, ".seg").times(1_000));
+    let read = Bodies::read(&*journal, &held);
+    assert!(read.len() == 10 && read.iter().all(Result::is_err));
 }
