@@ -355,7 +355,7 @@ impl Vhost {
 
     /// What an answer has to wait for that repeats an earlier one: the record of the earlier one may not be
     /// durable yet.
-    fn staged(&self, state: &SessionState) -> Position {
+    pub(super) fn staged(&self, state: &SessionState) -> Position {
         let journal = self.journal.as_ref().filter(|_| state.is_durable());
         journal.map_or(Position::NONE, |journal| journal.staged())
     }

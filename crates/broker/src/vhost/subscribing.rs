@@ -59,17 +59,13 @@ impl Vhost {
             return Err(Refused::Denied);
         }
         let durable = session.may_be_durable();
-        if durable && self.log_refuses() {
-            effects.counters.refused_by_log += 1;
-            return Err(Refused::NoRoom);
-        }
         let filter: Arc<str> = request.filter.into();
-        let position = match request.share {
-            Some(share) => {
-                self.together_if(durable, || self.join_group(attachment, &filter, share, request))?
-            }
-            None => self.insert_subscription(attachment, &filter, request)?,
+        let made = match request.share {
+            Some(share) => self.together_if(durable, || self.join_group(attachment, &filter, share, request)),
+            None => self.insert_subscription(attachment, &filter, request),
         };
+        effects.counters.refused_by_log += u64::from(made == Err(Refused::NoRoom));
+        let position = made?;
         // There may be retained messages to send, or messages that waited for a member.
         let mut state = session.lock();
         if (state.replay.is_some() || request.share.is_some())
@@ -90,7 +86,14 @@ impl Vhost {
         if state.epoch != attachment.epoch || state.ended {
             return Err(Refused::Gone);
         }
-        let existed = state.subscriptions.as_ref().is_some_and(|all| all.contains_key(filter));
+        let earlier = state.subscriptions.as_ref().and_then(|all| all.get(filter));
+        let existed = earlier.is_some();
+        let unchanged = earlier == Some(&request.options);
+        let refuses = attachment.session.may_be_durable() && self.log_refuses();
+        // Clients repeat their subscriptions when they come back; who does so to empty a queue frees space.
+        if refuses && !unchanged {
+            return Err(Refused::NoRoom);
+        }
         let count = state.subscriptions.as_ref().map_or(0, |all| all.len());
         if !existed && count >= self.policy.load().limits.max_subscriptions {
             return Err(Refused::Quota);
@@ -104,8 +107,12 @@ impl Vhost {
         // Shared subscriptions get no retained messages (MQTT 5 §4.8.2).
         let replay = wanted && request.share.is_none() && !self.retained.is_empty();
         let options = request.options;
-        let record = SessionRecord::Subscribed { filter: Arc::clone(filter), options, replay };
-        let (position, _) = state.commit(attachment.session.id(), record, self.journal.as_deref());
+        let position = if unchanged && (refuses || !replay) {
+            self.staged(&state)
+        } else {
+            let record = SessionRecord::Subscribed { filter: Arc::clone(filter), options, replay };
+            state.commit(attachment.session.id(), record, self.journal.as_deref()).0
+        };
         if replay {
             // What is set from now on comes as it is published.
             state.replay.get_or_insert_default().add(Arc::clone(filter), options, version);

@@ -97,17 +97,23 @@ fn new_durable_sessions_and_their_subscriptions_are_refused_and_all_others_go_on
             Err(NoSession::NoRoom),
             "instead of the earlier one"
         );
-        let mut subscribe = |client: &Client| {
-            world.subscribe_with(client, "t", subscription(1), RetainHandling::DoNotSend).map(drop)
+        let records = world.journal.len();
+        let mut subscribe = |client: &Client, filter: &str, qos: u8| {
+            world.subscribe_with(client, filter, subscription(qos), RetainHandling::SendAtSubscribe).map(drop)
         };
-        assert_eq!(subscribe(&durable), Err(Refused::NoRoom));
-        assert_eq!(subscribe(&clean), Ok(()));
+        assert_eq!(subscribe(&durable, "t", 1), Err(Refused::NoRoom));
+        assert_eq!(subscribe(&clean, "t", 1), Ok(()));
+        for filter in ["session", "$share/durable/group"] {
+            assert_eq!(subscribe(&durable, filter, 1), Err(Refused::NoRoom), "it changes the QoS");
+            assert_eq!(subscribe(&durable, filter, 2), Ok(()), "it repeats what is there");
+        }
+        assert_eq!(world.journal.len(), records);
         assert_eq!(connect(&mut world, "new", true, 0), Ok(()));
         assert_eq!(connect(&mut world, "writer", false, 10), Ok(()), "it is there already");
         assert!(world.unsubscribe(&durable, "session").0);
         world.disconnect(durable, Ending::Normal);
         world.journal.set_admission(Admission::Open);
         assert_eq!(connect(&mut world, "late", false, 10), Ok(()));
-        assert_eq!(world.effects.counters.refused_by_log, 4);
+        assert_eq!(world.effects.counters.refused_by_log, 6);
     }
 }
