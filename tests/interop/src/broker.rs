@@ -70,10 +70,11 @@ impl Broker {
     }
 
     /// As [`Broker::durable`], with `calls` (system calls, separated by commas) of all its threads written to `trace` in the
-    /// directory.
+    /// directory, and with faults injected into them.
     #[must_use]
-    pub fn traced(directory: &Arc<TempDir>, toml: &str, calls: &str) -> Self {
-        let command = crate::trace::strace(&directory.path().join("trace"), calls, &binary());
+    pub fn traced(directory: &Arc<TempDir>, toml: &str, calls: &str, injections: &[&str]) -> Self {
+        let trace = directory.path().join("trace");
+        let command = crate::trace::strace(&trace, calls, injections, &binary());
         Self::durable_by(command, directory, toml)
     }
 
@@ -249,10 +250,12 @@ impl Drop for Broker {
     }
 }
 
-/// A directory that lives as long as what holds it.
+/// A directory that lives as long as what holds it; with `TERCET_KEEP` in the environment it stays.
 #[must_use]
 pub fn new_directory() -> Arc<TempDir> {
-    Arc::new(TempDir::with_prefix("tercet-test-").expect("a temporary directory"))
+    let mut directory = TempDir::with_prefix("tercet-test-").expect("a temporary directory");
+    directory.disable_cleanup(env::var_os("TERCET_KEEP").is_some());
+    Arc::new(directory)
 }
 
 /// Whether the tests run against Mosquitto.

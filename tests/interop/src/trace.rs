@@ -55,8 +55,15 @@ impl Call {
             && self.target().is_some_and(|target| target.starts_with("TCP:") || target.starts_with("socket:"))
     }
 
+    /// Whether it failed with this error.
+    #[must_use]
+    pub fn failed_with(&self, error: &str) -> bool {
+        self.result.starts_with("-1") && self.result.contains(error)
+    }
+
     /// What the first argument's descriptor stands for.
-    fn target(&self) -> Option<&str> {
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
         let (_, rest) = self.arguments.split_once('<')?;
         // A connection has an arrow in its name.
         let end = rest.find(">,").or_else(|| rest.rfind('>'))?;
@@ -64,12 +71,17 @@ impl Call {
     }
 }
 
-/// The command that runs `program` under `strace`, itself being the child, not the tracer.
+/// The command that runs `program` under `strace`, itself being the child, not the tracer. `injections` are faults in the
+/// notation of its option `-e inject=`; a count in one counts the calls of each thread on its own.
 #[must_use]
-pub fn strace(file: &Path, calls: &str, program: &Path) -> Command {
+pub fn strace(file: &Path, calls: &str, injections: &[&str], program: &Path) -> Command {
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "--seccomp-bpf", "-qq", "-yy", "-s", "256", "-o"]);
-    command.arg(file).arg("-e").arg(format!("trace={calls}")).args(["-e", "signal=none"]).arg(program);
+    command.arg(file).arg("-e").arg(format!("trace={calls}")).args(["-e", "signal=none"]);
+    for injection in injections {
+        command.arg("-e").arg(format!("inject={injection}"));
+    }
+    command.arg(program);
     command
 }
 

@@ -29,7 +29,9 @@ fn queues_survive_random_kills() {
 /// memory for messages that most are read back from the disk.
 #[test]
 fn queues_on_disk_survive_random_kills() {
-    let toml = format!("{QUIET}[limits]\nmessage-memory = \"1MiB\"\n");
+    // The queue of a subscriber that is seldom there has no limit that it could reach.
+    let limits = "[limits]\nmessage-memory = \"1MiB\"\nmax-queued-bytes = \"1TiB\"\n";
+    let toml = format!("{QUIET}{limits}");
     survive("queues_on_disk_survive_random_kills", &toml, Sizes::Large);
 }
 

@@ -1,7 +1,7 @@
 //! A subscriber with a durable session that goes on where the death of the broker has interrupted it, and holds the
 //! broker to what it has acknowledged.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::mem;
 use std::sync::{Arc, Mutex};
@@ -72,6 +72,8 @@ pub(crate) struct Subscriber<'a> {
     completed: HashMap<u16, (usize, Instant)>,
     /// To be acknowledged on this connection.
     unacknowledged: Vec<(u8, u16, Key)>,
+    /// What happened lately, for the text of a failure.
+    lately: VecDeque<String>,
 }
 
 impl<'a> Subscriber<'a> {
@@ -101,6 +103,7 @@ impl<'a> Subscriber<'a> {
             unreleased: HashMap::new(),
             completed: HashMap::new(),
             unacknowledged: Vec::new(),
+            lately: VecDeque::new(),
         }
     }
 
@@ -138,6 +141,14 @@ impl<'a> Subscriber<'a> {
         let (wire, life, present) = self.lives.connect(&connect(&self.name, self.version));
         assert!(present, "{}: the session is gone in life {life}", self.name);
         self.link = Some((wire, life));
+        self.note(format!("connected in life {life}"));
+    }
+
+    fn note(&mut self, what: String) {
+        if self.lately.len() >= 120 {
+            self.lately.pop_front();
+        }
+        self.lately.push_back(what);
     }
 
     fn take(&mut self, packet: Packet) {
@@ -151,6 +162,7 @@ impl<'a> Subscriber<'a> {
     fn take_publish(&mut self, publish: &Publish) {
         let (number, attempt) = read_payload(publish);
         let key = (publish.topic.clone(), number, attempt);
+        self.note(format!("{key:?} as {} dup {}", publish.id, publish.dup));
         let life = self.life();
         let mut arrived = self.ledger.arrived.lock().unwrap();
         let what = || format!("{}: {key:?} as {} in life {life}", self.name, publish.id);
@@ -179,7 +191,7 @@ impl<'a> Subscriber<'a> {
             let at = number as usize;
             // The members of a group have no common order.
             let lost = !self.is_member && numbers.len() < at;
-            assert!(!lost, "{} comes when {} is due", what(), numbers.len());
+            assert!(!lost, "{} comes when {} is due: {:#?}", what(), numbers.len(), self.lately);
             if numbers.len() <= at {
                 numbers.resize(at + 1, false);
             }
@@ -233,6 +245,7 @@ impl<'a> Subscriber<'a> {
     /// Leaves politely, and stays away for a while.
     fn go_away(&mut self) {
         self.acknowledge();
+        self.note("goes away".to_owned());
         if self.send(&[0xE0, 0]) {
             // What is still on its way will come again.
             while self.hear(PATIENCE).is_some() {}

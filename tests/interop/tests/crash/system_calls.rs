@@ -4,12 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tercet_interop::broker::new_directory;
 use tercet_interop::trace::{self, Call};
-use tercet_interop::{Broker, Connect, Packet, Publish, Version, Wire};
+use tercet_interop::{Broker, Connect, Heard, Packet, Publish, Version, Wire};
+
+use crate::queues_survive_random_kills::QUIET;
 
 const CALLS: &str =
     "fdatasync,fsync,write,writev,pwrite64,pwritev,pwritev2,ftruncate,fallocate,sendto,sendmsg";
@@ -23,8 +25,13 @@ struct Traced {
 
 impl Traced {
     fn start(toml: &str) -> Self {
+        Self::faulty(toml, &[])
+    }
+
+    /// A broker to which some calls go wrong.
+    fn faulty(toml: &str, injections: &[&str]) -> Self {
         let directory = new_directory();
-        Self { broker: Broker::traced(&directory, toml, CALLS), directory }
+        Self { broker: Broker::traced(&directory, toml, CALLS, injections), directory }
     }
 
     fn file(&self) -> PathBuf {
@@ -72,7 +79,7 @@ fn segment_syncs(calls: &[Call]) -> usize {
 #[test]
 fn a_puback_follows_the_sync_that_covers_its_message() {
     const MESSAGES: usize = 100;
-    let traced = Traced::start("[log]\nconnections = false\n");
+    let traced = Traced::start(QUIET);
     Wire::connect(&traced.broker, &Connect::v311("s").durable()).subscribe("t", 1);
     let mut publisher = Wire::connect(&traced.broker, &Connect::v311("p"));
     for n in 0..MESSAGES {
@@ -82,9 +89,20 @@ fn a_puback_follows_the_sync_that_covers_its_message() {
     }
     drop(publisher);
     let calls = traced.finish();
-    for n in 0..MESSAGES {
+    assert_confirmed_after_sync(&calls, MESSAGES);
+    let syncs = segment_syncs(&calls);
+    assert!((MESSAGES..=MESSAGES + OTHER_SYNCS).contains(&syncs), "{syncs} syncs for {MESSAGES} messages");
+}
+
+/// Each of the messages was written, then synced, then confirmed.
+fn assert_confirmed_after_sync(calls: &[Call], count: usize) {
+    for n in 0..count {
         let marker = format!("marker-{n:03}.");
-        let write = calls.iter().find(|call| call.writes_batch() && call.arguments.contains(&marker));
+        let is_write = |call: &&Call| {
+            call.writes_batch() && call.arguments.contains(&marker) && !call.result.starts_with("-1")
+        };
+        // The last one counts: what a sync has failed for is written again.
+        let write = calls.iter().rfind(is_write);
         let write = write.unwrap_or_else(|| panic!("{marker} was not written"));
         let puback = format!("\"@\\2{}\"", id(n).1);
         let puback = calls.iter().find(|call| call.sends() && call.arguments.contains(&puback));
@@ -98,15 +116,13 @@ fn a_puback_follows_the_sync_that_covers_its_message() {
         });
         assert!(covering.is_some(), "no sync between {write:?} and {puback:?}");
     }
-    let syncs = segment_syncs(&calls);
-    assert!((MESSAGES..=MESSAGES + OTHER_SYNCS).contains(&syncs), "{syncs} syncs for {MESSAGES} messages");
 }
 
 #[test]
 fn messages_that_wait_together_share_a_sync() {
     const WINDOW: usize = 50;
     const MESSAGES: usize = 600;
-    let traced = Traced::start("[log]\nconnections = false\n");
+    let traced = Traced::start(QUIET);
     Wire::connect(&traced.broker, &Connect::v311("s").durable()).subscribe("t", 1);
     let mut publisher = Wire::connect(&traced.broker, &Connect::v311("p"));
     for window in 0..MESSAGES / WINDOW {
@@ -125,7 +141,7 @@ fn messages_that_wait_together_share_a_sync() {
 
 #[test]
 fn transient_traffic_never_touches_the_log() {
-    let traced = Traced::start("[log]\nconnections = false\n");
+    let traced = Traced::start(QUIET);
     let broker = &traced.broker;
     // There is a durable session, which is served at QoS 0 and asked for something that does not come.
     let mut durable = Wire::connect(broker, &Connect::v5("durable").durable());
@@ -190,4 +206,124 @@ fn in_memory_no_file_is_written() {
     let written = calls.iter().find(|call| call.is_below(&data));
     assert!(written.is_none(), "{written:?}");
     assert!(calls.iter().any(Call::sends), "the trace shows what happens");
+}
+
+/// Expects messages `0..count`, each confirmed by a broker that was killed since, in the queue of `s`.
+fn assert_all_there(directory: &Arc<TempDir>, count: usize) {
+    let broker = Broker::durable(directory, QUIET);
+    let mut subscriber = Wire::connect(&broker, &Connect::v311("s").durable());
+    for n in 0..count {
+        assert_eq!(subscriber.take().1, format!("marker-{n:03}."));
+    }
+    subscriber.ping();
+}
+
+/// A sync or a write fails once: nothing is lost, nothing confirmed too early, and the file is not touched again.
+#[test]
+fn a_file_that_failed_is_not_used_again() {
+    const MESSAGES: usize = 60;
+    for fault in ["fdatasync:error=EIO:when=20", "pwrite64:error=EIO:when=20"] {
+        let traced = Traced::faulty(QUIET, &[fault]);
+        let directory = traced.directory.clone();
+        Wire::connect(&traced.broker, &Connect::v311("s").durable()).subscribe("t", 1);
+        let mut publisher = Wire::connect(&traced.broker, &Connect::v311("p"));
+        for n in 0..MESSAGES {
+            let publish = Publish::new("t", format!("marker-{n:03}.")).qos(1).id(id(n).0);
+            publisher.send(&publish.encode(Version::V311));
+            assert!(matches!(publisher.receive(), Packet::Puback(ack) if ack.id == id(n).0), "{fault}");
+        }
+        let file = traced.file();
+        traced.broker.kill();
+        let calls = trace::read(&file);
+        let failed = calls.iter().position(|call| call.failed_with("EIO") && call.is_on_segment());
+        let failed = failed.unwrap_or_else(|| panic!("{fault} did not happen"));
+        let path = calls[failed].target();
+        let again = calls[failed + 1..].iter().find(|call| call.target() == path);
+        assert!(again.is_none(), "{fault}: {again:?}");
+        assert_confirmed_after_sync(&calls, MESSAGES);
+        assert_all_there(&directory, MESSAGES);
+    }
+}
+
+/// The disk fails for good: durable messages are refused, everything else goes on, and what was confirmed is there when the
+/// broker comes back on a disk that works.
+#[test]
+fn a_disk_that_fails_for_good_refuses_durable_messages_alone() {
+    let traced = Traced::faulty(QUIET, &["fdatasync:error=EIO:when=20+"]);
+    let directory = traced.directory.clone();
+    let mut witness = Wire::connect(&traced.broker, &Connect::v311("w"));
+    witness.subscribe("transient", 1);
+    Wire::connect(&traced.broker, &Connect::v311("s").durable()).subscribe("t", 1);
+    let mut publisher = Wire::connect(&traced.broker, &Connect::v5("p"));
+    let mut confirmed = 0;
+    loop {
+        assert!(confirmed < 100, "the fault does not happen");
+        let publish = Publish::new("t", format!("marker-{confirmed:03}.")).qos(1).id(9);
+        publisher.send(&publish.encode(Version::V5));
+        // The message that is caught by the failure has no answer; the next ones are refused.
+        match publisher.hear(Duration::from_secs(3)) {
+            Heard::Packet(Packet::Puback(ack)) if ack.code == 0 => confirmed += 1,
+            Heard::Packet(Packet::Puback(ack)) if ack.code == 0x97 => break,
+            Heard::Nothing => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    for n in 0..20 {
+        let mut client = Wire::connect(&traced.broker, &Connect::v5(&format!("c{n}")));
+        client.publish(Publish::new("transient", n.to_string()).qos(1));
+        assert_eq!(witness.take().1, n.to_string());
+    }
+    let mut other = Wire::connect(&traced.broker, &Connect::v5("q"));
+    assert_eq!(other.publish_ack(Publish::new("t", "refused").qos(1)).unwrap().code, 0x97);
+    traced.broker.kill();
+    let broker = Broker::durable(&directory, QUIET);
+    let mut subscriber = Wire::connect(&broker, &Connect::v311("s").durable());
+    for n in 0..confirmed {
+        assert_eq!(subscriber.take().1, format!("marker-{n:03}."));
+    }
+    // The one that was caught may be there as well; the refused one is not.
+    Wire::connect(&broker, &Connect::v5("p")).publish(Publish::new("t", "last").qos(1));
+    let next = subscriber.take().1;
+    assert!(
+        next == "last" || next == format!("marker-{confirmed:03}.") && subscriber.take().1 == "last",
+        "{next}"
+    );
+}
+
+/// A sync that takes long holds up those who wait for it, and nobody else.
+#[test]
+fn a_slow_disk_slows_durable_messages_alone() {
+    let traced = Traced::faulty(QUIET, &["fdatasync:delay_enter=2000000:when=12+"]);
+    let mut witness = Wire::connect(&traced.broker, &Connect::v311("w"));
+    witness.subscribe("transient", 1);
+    Wire::connect(&traced.broker, &Connect::v311("s").durable()).subscribe("t", 1);
+    let mut publishers: Vec<Wire> =
+        (0..10).map(|n| Wire::connect(&traced.broker, &Connect::v311(&format!("p{n}")))).collect();
+    // Up to the first sync that is slow.
+    let slow = loop {
+        publishers[0].send(&Publish::new("t", "x").qos(1).encode(Version::V311));
+        match publishers[0].hear(Duration::from_secs(1)) {
+            Heard::Packet(Packet::Puback(_)) => {}
+            Heard::Nothing => break Instant::now(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for publisher in &mut publishers[1..] {
+        publisher.send(&Publish::new("t", "x").qos(1).encode(Version::V311));
+    }
+    let mut transient = Wire::connect(&traced.broker, &Connect::v311("c"));
+    let mut rounds = 0;
+    while slow.elapsed() < Duration::from_millis(500) {
+        transient.publish(Publish::new("transient", "x").qos(1));
+        witness.take();
+        rounds += 1;
+    }
+    assert!(rounds > 0, "transient messages wait for the disk");
+    for publisher in &mut publishers {
+        assert!(matches!(publisher.receive(), Packet::Puback(_)));
+    }
+    let calls = traced.finish();
+    let slow = calls.iter().filter(|call| call.is_on_segment() && call.result.contains("DELAYED")).count();
+    // That of the first, and one for all the others; then what the end of the broker needs.
+    assert!((2..=6).contains(&slow), "{slow} slow syncs");
 }
