@@ -38,7 +38,7 @@ pub trait ShardLog: Send + Sync {
     /// It cannot be found out now; try again later.
     fn resolve(&self, claim: &mut Claim, batch: &mut Batch) -> Result<Resolved, AppendError>;
 
-    /// Bytes of batches that can be appended without asking the system for more space, once it has refused some;
+    /// Bytes of the largest batch that can be appended without asking the system for more space, once it has refused some;
     /// `u64::MAX` as long as it has not, and again when it has given some.
     fn room(&self) -> u64;
 

@@ -87,7 +87,8 @@ impl Space {
         if !self.short.load(Relaxed) {
             return u64::MAX;
         }
-        self.left.load(Relaxed) + self.spare_bytes().saturating_sub(PAGE)
+        // A batch lies in one segment.
+        self.left.load(Relaxed).max(self.spare_bytes().saturating_sub(PAGE))
     }
 
     pub(crate) fn spare_bytes(&self) -> u64 {

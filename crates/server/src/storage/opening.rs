@@ -81,7 +81,12 @@ impl Storage {
         let log = Arc::new(directory.open_shard(SHARD, options)?);
         let claim = log.claim()?;
         let staged = (config.limits.memory_budget().as_usize() / STAGED_SHARE).min(MOST_STAGED);
-        let settings = Settings { busy_bytes: staged, ..Settings::default() };
+        // Each thread may have judged one message before the others' are staged.
+        let largest =
+            config.limits.max_packet_size.bytes().saturating_mul(config.server.thread_count() as u64);
+        let defaults = Settings::default();
+        let reserve = defaults.reserve.saturating_add(largest);
+        let settings = Settings { busy_bytes: staged, reserve, ..defaults };
         let commit = GroupCommit::new(Arc::clone(&log) as Arc<dyn ShardLog>, claim, settings);
         let journal = LogJournal::new(Arc::clone(&commit));
         Ok(Some(Self { directory, log, commit, journal }))

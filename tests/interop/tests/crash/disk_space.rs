@@ -231,3 +231,27 @@ fn await_space(publisher: &mut Wire) {
         assert!(Instant::now() < end, "there is space, and durable messages are refused");
     }
 }
+
+/// The message that does not fit any more is as large as a message can be.
+#[test]
+fn a_disk_that_large_messages_fill_heals_as_well() {
+    let Some(disk) = SmallDisk::new(24) else {
+        eprintln!("not tested: a process may not mount a file system here");
+        return;
+    };
+    let broker = disk.start(QUIET);
+    Wire::connect(&broker, &Connect::v311("s").durable()).subscribe("t", 1);
+    let mut publisher = Wire::connect(&broker, &Connect::v5("p"));
+    let large = Publish::new("t", vec![b'x'; 1_000_000]).qos(1);
+    let mut taken = 0;
+    while publisher.publish(large.clone()) == 0 {
+        taken += 1;
+        assert!(taken < 30, "the disk has no end");
+    }
+    let mut subscriber = Wire::connect(&broker, &Connect::v311("s").durable());
+    for _ in 0..taken {
+        assert_eq!(subscriber.take().1.len(), 1_000_000);
+    }
+    await_space(&mut publisher);
+    assert_eq!(take_number(&mut subscriber), "00000");
+}
