@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "failing is what these functions are for")]
 
 pub mod acl_file;
+pub mod amqp_frames;
 pub mod certificate_identity;
 pub mod configuration;
 pub mod log_records;
@@ -21,6 +22,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets; each has a file of its name in `fuzz/fuzz_targets` and a directory of its name in `seeds`.
 pub const TARGETS: &[Target] = &[
     ("acl_file", acl_file::check),
+    ("amqp_frames", amqp_frames::check),
     ("certificate_identity", certificate_identity::check),
     ("configuration", configuration::check),
     ("log_records", log_records::check),

@@ -1,0 +1,4 @@
+//! See `amqp_frames` in tests/fuzz, whose tests run the same function.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tercet_fuzz_bodies::amqp_frames::check(data));
