@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 /// The publishes of a channel since confirm.select, and which of them are settled.
 ///
 /// Messages are settled in any order; [`flush`](Self::flush) makes as few answers of it as possible, so it should be
-/// called once for many.
+/// called once for many. The oldest publish that is not settled costs a byte for each that comes after it.
 #[derive(Clone, Debug, Default)]
 pub struct Publishes {
     /// The states of all publishes from `first` on.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test may panic anywhere")]
 
 mod content;
+mod deliveries;
 mod differential;
 mod fuzz_bodies;
 mod malformed;
