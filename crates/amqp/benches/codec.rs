@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tercet_amqp::content::{Assembly, BasicProperties, Properties, write_content};
+use tercet_amqp::content::{BasicProperties, Properties, write_content};
 use tercet_amqp::delivery::{Publishes, Unacked};
 use tercet_amqp::field::{Table, TableBuf};
 use tercet_amqp::method::{basic, queue};
@@ -62,13 +62,11 @@ fn decoding(c: &mut Criterion) {
         let mut channel = Channel::new(1, Role::Server);
         let open = tercet_amqp::method::channel::Open {};
         channel.receive(&Payload::Method(open.into())).expect("closed");
-        let mut assembly = Assembly::new();
         b.iter(|| {
             let mut rest = black_box(&bytes[..]);
             while let Ok(Some((frame, used))) = decode(rest, &limits) {
                 rest = &rest[used..];
                 let _ = black_box(channel.receive(&frame.payload));
-                let _ = black_box(assembly.receive(1, &frame.payload));
             }
         });
     });
