@@ -13,6 +13,14 @@ use crate::record::{Entry, GroupRecord, QueueRecord, Record, SessionRecord, Sett
 use crate::session::{Context, PACKET_IDS, Session, SessionState, packet_id};
 use crate::shared_group::GroupId;
 
+/// Why an entry was not sent.
+enum Unsent {
+    /// It has to be read back first.
+    NotInMemory,
+    /// It never will be, and is settled for this reason.
+    Never(SettleReason),
+}
+
 impl SessionState {
     /// Whether one more delivery could be sent at once, or as soon as the log allows.
     pub(crate) fn has_credit(&self) -> bool {
@@ -25,8 +33,8 @@ impl SessionState {
 
     /// Queued entries that wait for nothing but the log: the window has a place for each.
     pub(super) fn as_good_as_sent(&self) -> usize {
-        let online = self.outbox.as_ref().is_some_and(|outbox| outbox.has_room());
-        if self.undurable.is_none() || self.resuming || !online {
+        let waits = self.undurable.is_some() && !self.resuming;
+        if !waits || !self.outbox.as_ref().is_some_and(|outbox| outbox.has_room()) {
             return 0;
         }
         usize::from(self.window.saturating_sub(self.in_flight)).min(self.queue.ready())
@@ -138,43 +146,41 @@ impl SessionState {
             if sequence - self.queue.front_sequence() >= PACKET_IDS || sequence >= undurable_from {
                 break;
             }
-            if self.queue.entry(sequence).is_some_and(|(entry, ..)| entry.body.message().is_none()) {
-                if self.reading.ask() {
-                    cx.effects.fetches.push(Fetch::Session(Arc::clone(session)));
+            match self.send(session, sequence, cx) {
+                Ok(()) => {}
+                Err(Unsent::NotInMemory) => {
+                    if self.reading.ask() {
+                        cx.effects.fetches.push(Fetch::Session(Arc::clone(session)));
+                    }
+                    break;
                 }
-                break;
+                Err(Unsent::Never(reason)) => {
+                    match reason {
+                        SettleReason::Expired => cx.effects.counters.dropped_expired += 1,
+                        SettleReason::Denied => cx.effects.counters.dropped_denied += 1,
+                        _ => cx.effects.counters.dropped_too_large += 1,
+                    }
+                    self.settle(session.id, sequence, reason, cx);
+                }
             }
             if self.reading.advance() {
                 cx.effects.fetches.push(Fetch::Session(Arc::clone(session)));
             }
-            if let Err(reason) = self.send(session, sequence, cx) {
-                match reason {
-                    SettleReason::Expired => cx.effects.counters.dropped_expired += 1,
-                    SettleReason::Denied => cx.effects.counters.dropped_denied += 1,
-                    _ => cx.effects.counters.dropped_too_large += 1,
-                }
-                self.settle(session.id, sequence, reason, cx);
-            }
         }
     }
 
-    /// Sends one ready entry; an error says why it never will be.
-    pub(super) fn send(
-        &mut self,
-        session: &Session,
-        sequence: u64,
-        cx: &mut Context<'_>,
-    ) -> Result<(), SettleReason> {
+    /// Sends one ready entry.
+    fn send(&mut self, session: &Session, sequence: u64, cx: &mut Context<'_>) -> Result<(), Unsent> {
         let Some((entry, _, redelivered)) = self.queue.entry(sequence) else { return Ok(()) };
         let Some(outbox) = &mut self.outbox else { return Ok(()) };
-        let Some(message) = entry.body.message() else { return Ok(()) };
+        let Some(message) = entry.body.message() else { return Err(Unsent::NotInMemory) };
         if message.is_expired(cx.now) {
-            return Err(SettleReason::Expired);
+            return Err(Unsent::Never(SettleReason::Expired));
         }
         if !cx.permissions.is_unrestricted() {
             let subject = Subject { user: self.user.as_deref(), client_id: &session.client_id };
             if !cx.permissions.check(&subject, Action::Receive, &message.topic).is_allowed() {
-                return Err(SettleReason::Denied);
+                return Err(Unsent::Never(SettleReason::Denied));
             }
         }
         let delivery = Delivery {
@@ -194,7 +200,7 @@ impl SessionState {
         let qos = entry.qos;
         match outbox.deliver(&delivery, cx.effects) {
             Pushed::Full | Pushed::Accepted => {}
-            Pushed::TooLarge => return Err(SettleReason::Undeliverable),
+            Pushed::TooLarge => return Err(Unsent::Never(SettleReason::Undeliverable)),
         }
         cx.effects.counters.publish_sent += 1;
         cx.effects.counters.publish_bytes_sent += size;
