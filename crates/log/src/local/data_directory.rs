@@ -5,7 +5,8 @@
 //! FORMAT        "tercet 1\n"
 //! backup.lock   held in common by backups while they copy
 //! passwords     users, if they are kept here; not the log's affair
-//! meta/         the log of small metadata
+//! reserve       space for the last checkpoint of a full disk; its owner's affair
+//! meta/         the log of small metadata, once there is any
 //! shard-N/      the log of a shard
 //! ```
 
