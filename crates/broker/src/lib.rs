@@ -26,23 +26,28 @@
 #![forbid(unsafe_code)]
 
 pub mod acknowledgement;
+pub mod actor;
 pub mod body;
 pub mod body_budget;
 pub mod census;
 pub mod clock;
+pub mod consumer;
 pub mod deadlines;
 pub mod effects;
 pub mod event;
+pub mod exchange_publication;
 pub mod filter;
 pub mod journal;
 pub mod limits;
 pub mod message;
 pub mod metrics;
+pub mod named_queue;
 pub mod outbox;
 pub mod permission;
 pub mod queue;
 pub mod read_back;
 pub mod record;
+pub mod refusal;
 pub mod registry;
 pub mod retained;
 pub mod retained_replay;

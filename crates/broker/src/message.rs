@@ -51,6 +51,8 @@ pub enum PropertyEncoding {
     None = 0,
     /// MQTT 5 property list without length prefix, topic alias, expiry and subscription identifiers.
     Mqtt5 = 1,
+    /// Property flags and list of AMQP 0-9-1, as they stand in a content header, without `BCC` in the headers.
+    Amqp = 2,
 }
 
 impl PropertyEncoding {
@@ -60,6 +62,7 @@ impl PropertyEncoding {
         match number {
             0 => Some(Self::None),
             1 => Some(Self::Mqtt5),
+            2 => Some(Self::Amqp),
             _ => None,
         }
     }
@@ -178,8 +181,10 @@ impl fmt::Debug for Payload {
 /// A message that outlives its batch; shared by every queue and retained value that holds it.
 #[derive(Debug)]
 pub struct Message {
-    /// Topic name.
+    /// Topic name or, for a message that was published to an exchange, its routing key.
     pub topic: Arc<str>,
+    /// The exchange it was published to; `None` for one that was published to a topic.
+    pub exchange: Option<Arc<str>>,
     /// Application payload.
     pub payload: Payload,
     /// Properties in the origin's encoding.
@@ -210,6 +215,7 @@ impl Message {
     pub fn from_publication(publication: &Publication<'_>, topic: Arc<str>, now: Now) -> Self {
         Self {
             topic,
+            exchange: None,
             payload: Payload::copy_from(publication.payload),
             properties: copy(publication.properties.bytes),
             encoding: publication.properties.encoding,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! CRC32C of the rest, u32 little endian | vhost | publisher | arrived, UTC ms | flags u8 | encoding u8
-//! | expires, UTC ms, if flagged | topic | author's client identifier and user, if flagged | properties | payload
+//! | expires, UTC ms, if flagged | topic | exchange, if flagged | author's client identifier and user, if flagged | properties | payload
 //! ```
 //! Integers are LEB128; topic, author and properties come behind their length, the payload takes the rest. The
 //! checksum is the record's own, as it is read back without the batch around it, and moved without being decoded.
@@ -29,6 +29,7 @@ const SHARED: u8 = 1 << 3;
 const AUTHOR: u8 = 1 << 4;
 const AUTHOR_USER: u8 = 1 << 5;
 const EXPIRES: u8 = 1 << 6;
+const EXCHANGE: u8 = 1 << 7;
 
 /// Appends a message's record, frame included.
 pub fn write(out: &mut Vec<u8>, vhost: u64, message: &Message) {
@@ -58,6 +59,7 @@ fn write_fields(out: &mut Vec<u8>, vhost: u64, message: &Message) {
         (AUTHOR, message.author.is_some()),
         (AUTHOR_USER, user.is_some()),
         (EXPIRES, message.expires_at_ms.is_some()),
+        (EXCHANGE, message.exchange.is_some()),
     ];
     for (flag, on) in set {
         flags |= if on { flag } else { 0 };
@@ -67,6 +69,9 @@ fn write_fields(out: &mut Vec<u8>, vhost: u64, message: &Message) {
         put_number(out, at.get());
     }
     put_bytes(out, message.topic.as_bytes());
+    if let Some(exchange) = &message.exchange {
+        put_bytes(out, exchange.as_bytes());
+    }
     if let Some(author) = &message.author {
         put_bytes(out, author.client_id.as_bytes());
         user.iter().for_each(|user| put_bytes(out, user.as_bytes()));
@@ -140,6 +145,7 @@ pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
         false => None,
     };
     let topic = Arc::from(fields.text()?);
+    let exchange = if is(EXCHANGE) { Some(Arc::from(fields.text()?)) } else { None };
     let author = match is(AUTHOR) {
         true => {
             let client_id = Arc::from(fields.text()?);
@@ -151,6 +157,7 @@ pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
     let properties = fields.bytes()?;
     Ok(Message {
         topic,
+        exchange,
         payload: Payload::copy_from(fields.rest()),
         properties: if properties.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(properties) },
         encoding,

@@ -113,7 +113,8 @@ impl Outbox for MqttOutbox {
         }
         let properties = match delivery.properties.encoding {
             PropertyEncoding::Mqtt5 => delivery.properties.bytes,
-            PropertyEncoding::None => &[],
+            // What comes from an exchange is translated before it reaches a topic.
+            PropertyEncoding::None | PropertyEncoding::Amqp => &[],
         };
         let mut header = PublishHeader {
             dup: delivery.dup,

@@ -151,10 +151,11 @@ fn decode(bytes: &[u8]) -> Option<Result<Decoded, RecordError>> {
 fn message() -> impl Strategy<Value = Message> {
     let author = prop::option::of((prop::option::of(text()), text()));
     let payload = prop::collection::vec(any::<u8>(), 0..200);
-    (text(), payload, bytes(), qos(), any::<(bool, bool)>(), (id(), any::<u64>(), any::<u64>()), author)
+    let address = (text(), prop::option::of(text()));
+    (address, payload, bytes(), qos(), any::<(bool, bool)>(), (id(), any::<u64>(), any::<u64>()), author)
         .prop_map(
             |(
-                topic,
+                (topic, exchange),
                 payload,
                 properties,
                 qos,
@@ -163,6 +164,7 @@ fn message() -> impl Strategy<Value = Message> {
                 author,
             )| Message {
                 topic,
+                exchange: exchange.map(Arc::from),
                 payload: Payload::copy_from(&payload),
                 properties,
                 encoding: PropertyEncoding::Mqtt5,

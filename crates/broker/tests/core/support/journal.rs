@@ -285,6 +285,7 @@ impl Bodies for TestJournal {
             );
             Ok(Arc::new(Message {
                 topic: Arc::clone(&message.topic),
+                exchange: message.exchange.clone(),
                 payload: message.payload.clone(),
                 properties: message.properties.clone(),
                 encoding: message.encoding,
