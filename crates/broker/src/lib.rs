@@ -16,6 +16,7 @@
 //! # Rooms
 //! - [`vhost`]: everything below one virtual host; the operations that faces call.
 //! - [`topic_tree`], [`route`]: from an address to its targets, cached per publisher.
+//! - [`exchange`]: exchanges, bindings, and where they lead.
 //! - [`session`], [`queue`], [`shared_group`]: where messages wait and who takes them.
 //! - [`retained`], [`retained_replay`]: last values and their delivery with back-pressure.
 //! - [`record`], [`journal`]: the durable side of every change.
@@ -35,6 +36,7 @@ pub mod consumer;
 pub mod deadlines;
 pub mod effects;
 pub mod event;
+pub mod exchange;
 pub mod exchange_publication;
 pub mod filter;
 pub mod journal;

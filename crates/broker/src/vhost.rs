@@ -6,6 +6,8 @@
 //! - [`connection`]: connect, take over, disconnect, expire.
 //! - [`subscribing`]: subscribe and unsubscribe.
 //! - [`publishing`]: publish, acknowledge, QoS 2.
+//! - [`topology`]: declare, delete, bind, unbind.
+//! - [`exchange_publishing`]: publish to exchanges.
 //! - [`recovery`]: the virtual host from its records, and its records from the virtual host.
 //! - [`log_recovery`]: the virtual host from its log.
 //! - [`checkpoint`]: what spares recovery most of the log.
@@ -13,11 +15,13 @@
 
 pub mod checkpoint;
 pub mod connection;
+pub mod exchange_publishing;
 pub mod log_recovery;
 pub mod publishing;
 pub mod recovery;
 pub mod relocation;
 pub mod subscribing;
+pub mod topology;
 
 use std::sync::Arc;
 use std::sync::atomic::{
