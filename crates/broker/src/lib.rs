@@ -22,10 +22,12 @@
 //! - [`record`], [`journal`]: the durable side of every change.
 //! - [`body`], [`body_budget`], [`read_back`]: messages in memory, messages that are only in the log, and the way between.
 //! - [`undurable`]: what may not be handed out before the log has it.
+//! - [`access`], [`actor`]: users, and what they may do.
 //! - [`outbox`], [`effects`]: the seam between the core and the faces.
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod acknowledgement;
 pub mod actor;
 pub mod body;
