@@ -41,6 +41,7 @@ pub mod event;
 pub mod exchange;
 pub mod exchange_publication;
 pub mod filter;
+pub mod hosts;
 pub mod journal;
 pub mod limits;
 pub mod message;

@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 
-use tercet_broker::body::{Body, Stored};
+use tercet_broker::body::Body;
 use tercet_broker::clock::Now;
 use tercet_broker::event::{Event, EventSink};
+use tercet_broker::hosts::VhostId;
 use tercet_broker::limits::Limits;
 use tercet_broker::metrics::Metrics;
 use tercet_broker::permission::Permissions;
 use tercet_broker::record::checkpoint_record::CheckpointRecord;
-use tercet_broker::record::{
-    Decoded, GroupRecord, OwnedRecord, QueueRecord, RecordKind, RetainedRecord, SessionRecord, codec,
-    message_record,
-};
+use tercet_broker::record::{Decoded, OwnedRecord, RecordKind, codec, message_record};
 use tercet_broker::vhost::Vhost;
 use tercet_log::position::{Place, Position};
 use tercet_log::record::{RawRecord, Records};
@@ -39,11 +37,11 @@ pub fn check(data: &[u8]) {
             continue;
         }
         match codec::read(&raw, BATCH) {
-            Ok(Decoded::Change(record)) => {
-                check_record(&raw, &record);
+            Ok(Decoded::Change(host, record)) => {
+                check_record(&raw, host, &record);
                 recovery.apply_at(record, Place { batch: BATCH, offset: raw.offset });
             }
-            Ok(Decoded::Message(publisher)) => {
+            Ok(Decoded::Message(_, publisher)) => {
                 check_message(&raw);
                 recovery.note_publisher(publisher);
             }
@@ -73,24 +71,18 @@ fn check_image(image: &CheckpointRecord) {
     assert!(*image == CheckpointRecord::Skipped || again.next() == Some(Ok(image.clone())));
 }
 
-fn stored(record: &OwnedRecord) -> Option<Stored> {
-    let body = match record {
-        OwnedRecord::Session(_, SessionRecord::Queue(QueueRecord::Enqueued { entry, .. }))
-        | OwnedRecord::Group(_, GroupRecord::Queue(QueueRecord::Enqueued { entry, .. })) => &entry.body,
-        OwnedRecord::Retained(RetainedRecord::Set { body, .. }) => body,
-        _ => return None,
-    };
-    assert!(matches!(body, Body::Log(_)), "nothing comes back in memory");
-    body.stored()
-}
-
-fn check_record(raw: &RawRecord<'_>, record: &OwnedRecord) {
+fn check_record(raw: &RawRecord<'_>, host: VhostId, record: &OwnedRecord) {
+    let body = record.as_record().body().cloned();
+    assert!(!matches!(body, Some(Body::Memory(_))), "nothing comes back in memory");
+    let stored = body.and_then(|body| body.stored());
     let place = Place { batch: BATCH, offset: raw.offset };
     let mut bytes = Vec::new();
-    codec::write(&mut bytes, place, codec::DEFAULT_VHOST, &record.as_record(), stored(record).as_ref());
+    codec::write(&mut bytes, place, host, &record.as_record(), stored.as_ref());
     let again = Records::new(&bytes).next().unwrap().unwrap();
     match codec::read(&RawRecord { offset: raw.offset, ..again }, BATCH) {
-        Ok(Decoded::Change(again)) => assert_eq!(format!("{again:?}"), format!("{record:?}")),
+        Ok(Decoded::Change(of, again)) if of == host => {
+            assert_eq!(format!("{again:?}"), format!("{record:?}"))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -98,7 +90,7 @@ fn check_record(raw: &RawRecord<'_>, record: &OwnedRecord) {
 fn check_message(raw: &RawRecord<'_>) {
     let Ok(message) = message_record::read_body(raw.body) else { return };
     let mut bytes = Vec::new();
-    message_record::write(&mut bytes, codec::DEFAULT_VHOST, &message);
+    message_record::write(&mut bytes, VhostId::DEFAULT, &message);
     assert_eq!(bytes.first(), Some(&(RecordKind::Message as u8)));
     let again = Records::new(&bytes).next().unwrap().unwrap();
     assert_eq!(format!("{:?}", message_record::read_body(again.body).unwrap()), format!("{message:?}"));

@@ -10,12 +10,12 @@ use tercet_log::group_commit::{self, GroupCommit, ReadError, Urgency};
 use tercet_log::position::{Place, Position};
 
 use crate::body::{Body, Stored};
+use crate::hosts::VhostId;
 use crate::journal::accounts::{Accounts, SharedRecord};
 use crate::journal::{Admission, Journal};
 use crate::message::Message;
-use crate::record::codec::{self, DEFAULT_VHOST};
 use crate::record::{
-    GroupRecord, Malformed, QueueRecord, Record, RetainedRecord, SessionRecord, message_record,
+    GroupRecord, Malformed, NamedQueueRecord, QueueRecord, Record, SessionRecord, codec, message_record,
 };
 
 /// A message cannot be read back.
@@ -52,7 +52,8 @@ impl From<ReadError> for ReadBackError {
     }
 }
 
-/// A journal above a log.
+/// A journal above a log, which is that of the default virtual host; [`LogJournal::of_host`] gives those of others. Holders of
+/// messages are counted over all of them.
 ///
 /// The first record that needs a message puts the message's record before itself, in the same batch. From then on whoever
 /// holds the message refers to that.
@@ -195,8 +196,26 @@ impl LogJournal {
         self.accounts.moved(from, to);
     }
 
+    /// The journal of a virtual host.
+    #[must_use]
+    pub fn of_host(self: &Arc<Self>, host: VhostId) -> HostJournal {
+        HostJournal { log: Arc::clone(self), host }
+    }
+
+    fn stage_in(&self, host: VhostId, record: &Record<'_>) -> Position {
+        let body = record.body();
+        let (place, ()) = self.commit.stage(urgency(record), |out, place| {
+            let start = out.len();
+            let stored = body.map(|body| self.hold(host, body, out, place));
+            let written = (out.len() - start) as u32;
+            let place = Place { offset: place.offset + written, ..place };
+            codec::write(out, place, host, record, stored.as_ref());
+        });
+        place.batch
+    }
+
     /// Adds a holder of the body, putting the message's record at `place` if it has none; returns where that is.
-    fn hold(&self, body: &Body, out: &mut Vec<u8>, place: Place) -> Stored {
+    fn hold(&self, host: VhostId, body: &Body, out: &mut Vec<u8>, place: Place) -> Stored {
         let message = match body {
             Body::Memory(message) => message,
             Body::Log(stored) => {
@@ -221,7 +240,7 @@ impl LogJournal {
             }
         }
         let start = out.len();
-        message_record::write(out, DEFAULT_VHOST, message);
+        message_record::write(out, host, message);
         let size = u32::try_from(message.size()).unwrap_or(u32::MAX);
         let stored = Stored::new(place, (out.len() - start) as u32, size, message.shared);
         *known = Some(stored);
@@ -258,16 +277,6 @@ fn decode(bytes: &[u8], stored: &Stored, place: Place) -> Result<Message, ReadBa
     message_record::read(bytes, stored).map_err(|reason| ReadBackError::Damaged { place, reason })
 }
 
-/// The message that a record refers to.
-fn body<'a>(record: &Record<'a>) -> Option<&'a Body> {
-    match *record {
-        Record::Session(_, SessionRecord::Queue(QueueRecord::Enqueued { entry, .. }))
-        | Record::Group(_, GroupRecord::Queue(QueueRecord::Enqueued { entry, .. })) => Some(&entry.body),
-        Record::Retained(RetainedRecord::Set { body, .. }) => Some(body),
-        _ => None,
-    }
-}
-
 /// Nobody waits for a record that only spares repetitions: an entry that is gone, a connection that is.
 fn urgency(record: &Record<'_>) -> Urgency {
     match record {
@@ -277,22 +286,20 @@ fn urgency(record: &Record<'_>) -> Urgency {
             | SessionRecord::Offline { .. }
             | SessionRecord::Replayed { .. },
         )
-        | Record::Group(_, GroupRecord::Queue(QueueRecord::Settled { .. })) => Urgency::Lazy,
+        | Record::Group(_, GroupRecord::Queue(QueueRecord::Settled { .. }))
+        | Record::NamedQueue(
+            _,
+            NamedQueueRecord::Settled { .. }
+            | NamedQueueRecord::SettledRun { .. }
+            | NamedQueueRecord::Returned { .. },
+        ) => Urgency::Lazy,
         _ => Urgency::Urgent,
     }
 }
 
 impl Journal for LogJournal {
     fn stage(&self, record: &Record<'_>) -> Position {
-        let body = body(record);
-        let (place, ()) = self.commit.stage(urgency(record), |out, place| {
-            let start = out.len();
-            let stored = body.map(|body| self.hold(body, out, place));
-            let written = (out.len() - start) as u32;
-            let place = Place { offset: place.offset + written, ..place };
-            codec::write(out, place, DEFAULT_VHOST, record, stored.as_ref());
-        });
-        place.batch
+        self.stage_in(VhostId::DEFAULT, record)
     }
 
     fn together(&self, operation: &mut dyn FnMut()) {
@@ -326,5 +333,46 @@ impl Journal for LogJournal {
             group_commit::Admission::Full => Admission::Full,
             group_commit::Admission::Failed => Admission::Failed,
         }
+    }
+}
+
+/// The journal of one virtual host, above the log that all share.
+#[derive(Clone, Debug)]
+pub struct HostJournal {
+    log: Arc<LogJournal>,
+    host: VhostId,
+}
+
+impl Journal for HostJournal {
+    fn stage(&self, record: &Record<'_>) -> Position {
+        self.log.stage_in(self.host, record)
+    }
+
+    fn together(&self, operation: &mut dyn FnMut()) {
+        self.log.together(operation);
+    }
+
+    fn release(&self, stored: &Stored) {
+        self.log.release(stored);
+    }
+
+    fn staged(&self) -> Position {
+        self.log.staged()
+    }
+
+    fn cut(&self) -> Place {
+        self.log.cut()
+    }
+
+    fn durable(&self) -> Position {
+        self.log.durable()
+    }
+
+    fn flush(&self) {
+        self.log.flush();
+    }
+
+    fn admission(&self) -> Admission {
+        self.log.admission()
     }
 }

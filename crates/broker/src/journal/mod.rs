@@ -1,6 +1,6 @@
 //! The seam to the log: records go in, positions come out, one watermark says what is durable.
 //!
-//! - [`LogJournal`]: the journal above a log.
+//! - [`LogJournal`]: the journal above a log; [`HostJournal`]: that of one virtual host.
 
 mod accounts;
 mod log_journal;
@@ -10,7 +10,7 @@ pub use tercet_log::position::{Place, Position};
 use crate::body::Stored;
 use crate::record::Record;
 
-pub use log_journal::{LogJournal, ReadBackError};
+pub use log_journal::{HostJournal, LogJournal, ReadBackError};
 
 /// Where records go. Called under the lock of the state they change, so log order is queue order.
 ///

@@ -16,9 +16,10 @@ use tercet_log::record::{RawRecord, RecordHeader, write_record};
 
 use crate::body::Stored;
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
+use crate::hosts::VhostId;
 use crate::message::Qos;
 use crate::record::RecordError;
-use crate::record::codec::{self, DEFAULT_VHOST};
+use crate::record::codec;
 use crate::record::fields::{Fields, Malformed, put_bytes, put_number};
 use crate::session::SessionId;
 use crate::shared_group::GroupId;
@@ -186,7 +187,7 @@ impl CheckpointRecord {
         };
         let header = RecordHeader { kind: kind as u8, version: VERSION, must_understand: true };
         write_record(out, header, |out| {
-            put_number(out, DEFAULT_VHOST);
+            put_number(out, VhostId::DEFAULT.0);
             match self {
                 Self::Begin { cut, next_session, next_group } => {
                     put_cut(out, *cut);
@@ -224,7 +225,9 @@ impl CheckpointRecord {
 
 fn read_known(kind: Kind, body: &[u8]) -> Result<CheckpointRecord, Malformed> {
     let fields = &mut Fields::new(body);
-    codec::check_vhost(fields.number()?)?;
+    if codec::vhost(fields)? != VhostId::DEFAULT {
+        return Err(Malformed::NoMeaning("the virtual host"));
+    }
     let record = match kind {
         Kind::Begin => CheckpointRecord::Begin {
             cut: cut(fields)?,

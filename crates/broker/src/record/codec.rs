@@ -13,18 +13,18 @@ use tercet_log::record::{RawRecord, RecordHeader, write_record};
 
 use crate::body::{Body, Stored};
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
+use crate::hosts::VhostId;
 use crate::message::{PropertyEncoding, Qos};
+use crate::named_queue::QueueId;
 use crate::record::fields::{Fields, Malformed, put_bytes, put_number};
 use crate::record::{
-    Entry, GroupRecord, OwnedRecord, QueueRecord, Record, RecordKind, RetainedRecord, SessionRecord,
+    BindingRecord, DefinitionRecord, DuplicateRecord, Entry, ExchangeRecord, GroupRecord, HostRecord,
+    NamedQueueRecord, OwnedRecord, QueueRecord, Record, RecordKind, RetainedRecord, SessionRecord,
     SettleReason, message_record,
 };
 use crate::session::SessionId;
 use crate::shared_group::GroupId;
 use crate::will::Will;
-
-/// The virtual host that there is.
-pub const DEFAULT_VHOST: u64 = 0;
 
 /// A record cannot be taken over from the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,22 +63,22 @@ pub enum RecordError {
 /// What a record of the log turns out to be.
 #[derive(Clone, Debug)]
 pub enum Decoded {
-    /// A change of state.
-    Change(OwnedRecord),
-    /// A message that was published by this session.
-    Message(SessionId),
+    /// A change of state in this virtual host.
+    Change(VhostId, OwnedRecord),
+    /// A message that was published in this virtual host by this session.
+    Message(VhostId, SessionId),
     /// Unknown, and not needed.
     Skipped,
 }
 
 /// Appends a record, frame included, that begins at `place`. `stored` is where the message lies that it refers to; a
 /// record that refers to none ignores it.
-pub fn write(out: &mut Vec<u8>, place: Place, vhost: u64, record: &Record<'_>, stored: Option<&Stored>) {
+pub fn write(out: &mut Vec<u8>, place: Place, vhost: VhostId, record: &Record<'_>, stored: Option<&Stored>) {
     let kind = record.kind();
     let header =
         RecordHeader { kind: kind as u8, version: kind.version(), must_understand: kind.must_understand() };
     write_record(out, header, |out| {
-        put_number(out, vhost);
+        put_number(out, vhost.0);
         match record {
             Record::Session(id, SessionRecord::Queue(queue)) => {
                 put_owner(out, 0, id.0);
@@ -91,6 +91,15 @@ pub fn write(out: &mut Vec<u8>, place: Place, vhost: u64, record: &Record<'_>, s
             Record::Session(id, record) => put_session_record(out, *id, record),
             Record::Group(id, record) => put_group_record(out, *id, record),
             Record::Retained(record) => put_retained_record(out, place, record, stored),
+            Record::NamedQueue(id, record) => {
+                put_number(out, id.0);
+                record.put(out, place, stored);
+            }
+            Record::Exchange(record) => record.put(out),
+            Record::Binding(record) => record.put(out),
+            Record::Definition(record) => record.put(out),
+            Record::Duplicate(record) => record.put(out),
+            Record::Host(record) => record.put(out),
         }
     });
 }
@@ -115,10 +124,10 @@ pub fn read(raw: &RawRecord<'_>, batch: Position) -> Result<Decoded, RecordError
 fn read_known(kind: RecordKind, body: &[u8], place: Place) -> Result<Decoded, Malformed> {
     if kind == RecordKind::Message {
         let (vhost, publisher) = message_record::publisher(body)?;
-        return check_vhost(vhost).map(|()| Decoded::Message(publisher));
+        return Ok(Decoded::Message(vhost, publisher));
     }
     let mut fields = Fields::new(body);
-    check_vhost(fields.number()?)?;
+    let vhost = vhost(&mut fields)?;
     let record = match kind {
         RecordKind::Message => return Ok(Decoded::Skipped),
         RecordKind::SessionOpened
@@ -157,13 +166,52 @@ fn read_known(kind: RecordKind, body: &[u8], place: Place) -> Result<Decoded, Ma
         RecordKind::RetainedCleared => {
             OwnedRecord::Retained(RetainedRecord::Cleared(Arc::from(fields.text()?)))
         }
+        RecordKind::ExchangeDeclared | RecordKind::ExchangeDeleted => {
+            OwnedRecord::Exchange(ExchangeRecord::read(kind, &mut fields)?)
+        }
+        RecordKind::Bound | RecordKind::Unbound => {
+            OwnedRecord::Binding(BindingRecord::read(kind, &mut fields)?)
+        }
+        RecordKind::DefinitionPut | RecordKind::DefinitionRemoved => {
+            OwnedRecord::Definition(DefinitionRecord::read(kind, &mut fields)?)
+        }
+        RecordKind::DuplicateRemembered | RecordKind::DuplicateForgotten => {
+            OwnedRecord::Duplicate(DuplicateRecord::read(kind, &mut fields)?)
+        }
+        RecordKind::HostCreated | RecordKind::HostDeleted => {
+            OwnedRecord::Host(HostRecord::read(kind, &mut fields)?)
+        }
+        RecordKind::QueueDeclared
+        | RecordKind::QueueDeleted
+        | RecordKind::QueueEnqueued
+        | RecordKind::QueueSettled
+        | RecordKind::QueueSettledRun
+        | RecordKind::QueueReturned
+        | RecordKind::QueuePaused => {
+            let id = QueueId(count(&mut fields)?);
+            OwnedRecord::NamedQueue(id, NamedQueueRecord::read(kind, &mut fields, place)?)
+        }
     };
     fields.end()?;
-    Ok(Decoded::Change(record))
+    Ok(Decoded::Change(vhost, record))
 }
 
-pub(super) fn check_vhost(number: u64) -> Result<(), Malformed> {
-    if number == DEFAULT_VHOST { Ok(()) } else { Err(Malformed::NoMeaning("the virtual host")) }
+/// The number of a virtual host.
+pub(super) fn vhost(fields: &mut Fields<'_>) -> Result<VhostId, Malformed> {
+    count(fields).map(VhostId)
+}
+
+/// A byte that says yes or no.
+pub(super) fn flag(fields: &mut Fields<'_>) -> Result<bool, Malformed> {
+    match fields.byte()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed::NoMeaning("a flag")),
+    }
+}
+
+pub(super) fn reason(fields: &mut Fields<'_>) -> Result<SettleReason, Malformed> {
+    SettleReason::from_number(fields.byte()?).ok_or(Malformed::NoMeaning("the reason"))
 }
 
 pub(super) fn put_owner(out: &mut Vec<u8>, owner: u8, id: u64) {
@@ -173,7 +221,7 @@ pub(super) fn put_owner(out: &mut Vec<u8>, owner: u8, id: u64) {
 
 const QOS: u8 = 0b0000_0011;
 
-fn qos_of(flags: u8) -> Result<Qos, Malformed> {
+pub(super) fn qos_of(flags: u8) -> Result<Qos, Malformed> {
     Qos::from_number(flags & QOS).ok_or(Malformed::NoMeaning("the QoS"))
 }
 
@@ -211,11 +259,7 @@ fn queue_record(kind: RecordKind, fields: &mut Fields<'_>, place: Place) -> Resu
     let sequence = count(fields)?;
     Ok(match kind {
         RecordKind::Released => QueueRecord::Released { sequence },
-        RecordKind::Settled => {
-            let reason =
-                SettleReason::from_number(fields.byte()?).ok_or(Malformed::NoMeaning("the reason"))?;
-            QueueRecord::Settled { sequence, reason }
-        }
+        RecordKind::Settled => QueueRecord::Settled { sequence, reason: reason(fields)? },
         _ => {
             let flags = fields.byte()?;
             let from = match flags & FROM {
@@ -260,7 +304,7 @@ pub(super) fn ids(fields: &mut Fields<'_>) -> Result<SubscriptionIds, Malformed>
     Ok(SubscriptionIds::Many(Arc::new(ids)))
 }
 
-fn put_stored(out: &mut Vec<u8>, place: Place, stored: Option<&Stored>) {
+pub(super) fn put_stored(out: &mut Vec<u8>, place: Place, stored: Option<&Stored>) {
     // A record that refers to a message is never staged without it.
     let Some(stored) = stored else { return };
     let at = stored.place();
@@ -275,7 +319,7 @@ fn put_stored(out: &mut Vec<u8>, place: Place, stored: Option<&Stored>) {
     put_number(out, u64::from(stored.size) << 1 | u64::from(stored.shared));
 }
 
-fn stored(fields: &mut Fields<'_>, place: Place) -> Result<Stored, Malformed> {
+pub(super) fn stored(fields: &mut Fields<'_>, place: Place) -> Result<Stored, Malformed> {
     let at = match fields.small::<u32>()? {
         0 => {
             let batch = Position::new(fields.number()?);

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tercet_log::record::{RecordHeader, Records, write_record};
 
 use crate::body::Stored;
+use crate::hosts::VhostId;
 use crate::message::{Author, Message, Payload, PropertyEncoding, Qos};
 use crate::record::fields::{Fields, Malformed, put_bytes, put_number};
 use crate::record::{RecordKind, codec};
@@ -32,7 +33,7 @@ const EXPIRES: u8 = 1 << 6;
 const EXCHANGE: u8 = 1 << 7;
 
 /// Appends a message's record, frame included.
-pub fn write(out: &mut Vec<u8>, vhost: u64, message: &Message) {
+pub fn write(out: &mut Vec<u8>, vhost: VhostId, message: &Message) {
     let kind = RecordKind::Message;
     let header = RecordHeader { kind: kind as u8, version: kind.version(), must_understand: true };
     out.reserve(message.size() + 64);
@@ -47,8 +48,8 @@ pub fn write(out: &mut Vec<u8>, vhost: u64, message: &Message) {
     });
 }
 
-fn write_fields(out: &mut Vec<u8>, vhost: u64, message: &Message) {
-    put_number(out, vhost);
+fn write_fields(out: &mut Vec<u8>, vhost: VhostId, message: &Message) {
+    put_number(out, vhost.0);
     put_number(out, message.publisher.0);
     put_number(out, message.ingress_ms);
     let mut flags = message.qos as u8;
@@ -84,10 +85,10 @@ fn write_fields(out: &mut Vec<u8>, vhost: u64, message: &Message) {
 ///
 /// # Errors
 /// The body is malformed. Its checksum is not looked at.
-pub(crate) fn publisher(body: &[u8]) -> Result<(u64, SessionId), Malformed> {
+pub(crate) fn publisher(body: &[u8]) -> Result<(VhostId, SessionId), Malformed> {
     let mut fields = Fields::new(body);
     fields.take(CHECKSUM)?;
-    Ok((fields.number()?, SessionId(codec::count(&mut fields)?)))
+    Ok((codec::vhost(&mut fields)?, SessionId(codec::count(&mut fields)?)))
 }
 
 /// Reads a message from its whole record, frame included, as `stored` names it.
@@ -133,7 +134,7 @@ fn checked(body: &[u8]) -> Result<&[u8], Malformed> {
 /// The body is malformed or its checksum is wrong.
 pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
     let mut fields = Fields::new(checked(body)?);
-    let _vhost = fields.number()?;
+    let _vhost = codec::vhost(&mut fields)?;
     let publisher = SessionId(codec::count(&mut fields)?);
     let ingress_ms = fields.number()?;
     let flags = fields.byte()?;

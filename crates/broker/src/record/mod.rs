@@ -2,6 +2,8 @@
 //!
 //! - [`codec`]: records as bytes.
 //! - [`message_record`]: the record of a message, which the others refer to.
+//! - [`named_queue_record`], [`topology_record`], [`definition_record`]: what happened to queues with names, to exchanges and
+//!   bindings, to definitions and virtual hosts.
 //! - [`checkpoint_record`]: the records of a checkpoint, which are images instead of changes.
 //!
 //! A record never says what was asked, only what happened: which sequence a message got, which entry was
@@ -11,8 +13,11 @@
 
 pub mod checkpoint_record;
 pub mod codec;
+pub mod definition_record;
 mod fields;
 pub mod message_record;
+pub mod named_queue_record;
+pub mod topology_record;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -20,12 +25,18 @@ use std::sync::Arc;
 use crate::body::{Body, BodyRef};
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
 use crate::message::{Message, Qos};
+use crate::named_queue::QueueId;
 use crate::session::SessionId;
 use crate::shared_group::GroupId;
 use crate::will::Will;
 
 pub use codec::{Decoded, RecordError};
+pub use definition_record::{DefinitionRecord, DuplicateRecord, DuplicateScope, HostRecord};
 pub use fields::Malformed;
+pub use named_queue_record::{EntryExtras, NamedQueueRecord, QueueDeclaration};
+pub use topology_record::{
+    BindingDestination, BindingKey, BindingRecord, ExchangeDeclaration, ExchangeRecord,
+};
 
 /// One change of durable state, addressed to its owner.
 #[derive(Debug)]
@@ -36,6 +47,18 @@ pub enum Record<'a> {
     Group(GroupId, &'a GroupRecord),
     /// A change of a retained value.
     Retained(&'a RetainedRecord),
+    /// A change of a durable queue.
+    NamedQueue(QueueId, &'a NamedQueueRecord),
+    /// A change of a durable exchange.
+    Exchange(&'a ExchangeRecord),
+    /// A change of a durable binding.
+    Binding(&'a BindingRecord),
+    /// A change of a definition.
+    Definition(&'a DefinitionRecord),
+    /// A change of the memory of messages that came before.
+    Duplicate(&'a DuplicateRecord),
+    /// A change of the virtual host itself.
+    Host(&'a HostRecord),
 }
 
 /// A record that owns what it says: as it comes back from the log.
@@ -47,6 +70,18 @@ pub enum OwnedRecord {
     Group(GroupId, GroupRecord),
     /// A change of a retained value.
     Retained(RetainedRecord),
+    /// A change of a durable queue.
+    NamedQueue(QueueId, NamedQueueRecord),
+    /// A change of a durable exchange.
+    Exchange(ExchangeRecord),
+    /// A change of a durable binding.
+    Binding(BindingRecord),
+    /// A change of a definition.
+    Definition(DefinitionRecord),
+    /// A change of the memory of messages that came before.
+    Duplicate(DuplicateRecord),
+    /// A change of the virtual host itself.
+    Host(HostRecord),
 }
 
 impl OwnedRecord {
@@ -57,6 +92,12 @@ impl OwnedRecord {
             Self::Session(id, record) => Record::Session(*id, record),
             Self::Group(id, record) => Record::Group(*id, record),
             Self::Retained(record) => Record::Retained(record),
+            Self::NamedQueue(id, record) => Record::NamedQueue(*id, record),
+            Self::Exchange(record) => Record::Exchange(record),
+            Self::Binding(record) => Record::Binding(record),
+            Self::Definition(record) => Record::Definition(record),
+            Self::Duplicate(record) => Record::Duplicate(record),
+            Self::Host(record) => Record::Host(record),
         }
     }
 }
@@ -99,11 +140,45 @@ pub enum RecordKind {
     RetainedCleared = 33,
     /// A message, which entries and retained values refer to by its place; no change by itself.
     Message = 48,
+    /// [`HostRecord::Created`].
+    HostCreated = 80,
+    /// [`HostRecord::Deleted`].
+    HostDeleted = 81,
+    /// [`NamedQueueRecord::Declared`].
+    QueueDeclared = 88,
+    /// [`NamedQueueRecord::Deleted`].
+    QueueDeleted = 89,
+    /// [`NamedQueueRecord::Enqueued`].
+    QueueEnqueued = 90,
+    /// [`NamedQueueRecord::Settled`].
+    QueueSettled = 91,
+    /// [`NamedQueueRecord::SettledRun`].
+    QueueSettledRun = 92,
+    /// [`NamedQueueRecord::Returned`].
+    QueueReturned = 93,
+    /// [`NamedQueueRecord::Paused`].
+    QueuePaused = 94,
+    /// [`ExchangeRecord::Declared`].
+    ExchangeDeclared = 104,
+    /// [`ExchangeRecord::Deleted`].
+    ExchangeDeleted = 105,
+    /// [`BindingRecord::Bound`].
+    Bound = 106,
+    /// [`BindingRecord::Unbound`].
+    Unbound = 107,
+    /// [`DefinitionRecord::Put`].
+    DefinitionPut = 112,
+    /// [`DefinitionRecord::Removed`].
+    DefinitionRemoved = 113,
+    /// [`DuplicateRecord::Remembered`].
+    DuplicateRemembered = 116,
+    /// [`DuplicateRecord::Forgotten`].
+    DuplicateForgotten = 117,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 34] = [
         Self::SessionOpened,
         Self::SessionEnded,
         Self::Subscribed,
@@ -121,6 +196,23 @@ impl RecordKind {
         Self::RetainedSet,
         Self::RetainedCleared,
         Self::Message,
+        Self::HostCreated,
+        Self::HostDeleted,
+        Self::QueueDeclared,
+        Self::QueueDeleted,
+        Self::QueueEnqueued,
+        Self::QueueSettled,
+        Self::QueueSettledRun,
+        Self::QueueReturned,
+        Self::QueuePaused,
+        Self::ExchangeDeclared,
+        Self::ExchangeDeleted,
+        Self::Bound,
+        Self::Unbound,
+        Self::DefinitionPut,
+        Self::DefinitionRemoved,
+        Self::DuplicateRemembered,
+        Self::DuplicateForgotten,
     ];
 
     /// The kind with this number.
@@ -143,7 +235,19 @@ impl RecordKind {
     }
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// The message that it refers to, which it makes its owner a holder of.
+    #[must_use]
+    pub fn body(&self) -> Option<&'a Body> {
+        match *self {
+            Self::Session(_, SessionRecord::Queue(QueueRecord::Enqueued { entry, .. }))
+            | Self::Group(_, GroupRecord::Queue(QueueRecord::Enqueued { entry, .. }))
+            | Self::NamedQueue(_, NamedQueueRecord::Enqueued { entry, .. }) => Some(&entry.body),
+            Self::Retained(RetainedRecord::Set { body, .. }) => Some(body),
+            _ => None,
+        }
+    }
+
     /// A copy that can be kept.
     #[must_use]
     pub fn to_owned(&self) -> OwnedRecord {
@@ -151,6 +255,12 @@ impl Record<'_> {
             Self::Session(id, record) => OwnedRecord::Session(id, record.clone()),
             Self::Group(id, record) => OwnedRecord::Group(id, record.clone()),
             Self::Retained(record) => OwnedRecord::Retained(record.clone()),
+            Self::NamedQueue(id, record) => OwnedRecord::NamedQueue(id, record.clone()),
+            Self::Exchange(record) => OwnedRecord::Exchange(record.clone()),
+            Self::Binding(record) => OwnedRecord::Binding(record.clone()),
+            Self::Definition(record) => OwnedRecord::Definition(record.clone()),
+            Self::Duplicate(record) => OwnedRecord::Duplicate(record.clone()),
+            Self::Host(record) => OwnedRecord::Host(record.clone()),
         }
     }
 
@@ -162,6 +272,12 @@ impl Record<'_> {
             Self::Group(_, record) => record.kind(),
             Self::Retained(RetainedRecord::Set { .. }) => RecordKind::RetainedSet,
             Self::Retained(RetainedRecord::Cleared(_)) => RecordKind::RetainedCleared,
+            Self::NamedQueue(_, record) => record.kind(),
+            Self::Exchange(record) => record.kind(),
+            Self::Binding(record) => record.kind(),
+            Self::Definition(record) => record.kind(),
+            Self::Duplicate(record) => record.kind(),
+            Self::Host(record) => record.kind(),
         }
     }
 }
@@ -278,6 +394,18 @@ pub enum SettleReason {
     HandedOver = 6,
     /// It went back to the shared subscription.
     Returned = 7,
+    /// The consumer rejected it.
+    Rejected = 8,
+    /// It was published to the dead letter exchange of its queue.
+    DeadLettered = 9,
+    /// It came back more often than its queue allows.
+    DeliveryLimit = 10,
+    /// The queue was purged.
+    Purged = 11,
+    /// An operator moved it to another queue.
+    Moved = 12,
+    /// A stream keeps it no longer.
+    Retention = 13,
 }
 
 impl SettleReason {
@@ -292,6 +420,12 @@ impl SettleReason {
             Self::Denied,
             Self::HandedOver,
             Self::Returned,
+            Self::Rejected,
+            Self::DeadLettered,
+            Self::DeliveryLimit,
+            Self::Purged,
+            Self::Moved,
+            Self::Retention,
         ];
         all.into_iter().find(|reason| *reason as u8 == number)
     }

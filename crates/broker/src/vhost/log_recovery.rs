@@ -10,9 +10,10 @@ use tercet_log::record::Records;
 
 use crate::body::Stored;
 use crate::clock::Now;
+use crate::hosts::VhostId;
 use crate::journal::{LogJournal, Place};
 use crate::record::checkpoint_record::CheckpointRecord;
-use crate::record::{Decoded, RecordError, codec};
+use crate::record::{Decoded, Malformed, RecordError, codec};
 use crate::vhost::Vhost;
 use crate::vhost::recovery::{Contradiction, Recovery};
 
@@ -120,8 +121,15 @@ pub(crate) fn replay(
         let raw = raw.map_err(|bad| RecordError::NoRecord { place: Place { batch, offset: bad.offset } })?;
         records += 1;
         match codec::read(&raw, batch)? {
-            Decoded::Change(record) => recovery.apply_at(record, Place { batch, offset: raw.offset }),
-            Decoded::Message(publisher) => recovery.note_publisher(publisher),
+            Decoded::Change(VhostId::DEFAULT, record) => {
+                recovery.apply_at(record, Place { batch, offset: raw.offset });
+            }
+            Decoded::Message(VhostId::DEFAULT, publisher) => recovery.note_publisher(publisher),
+            Decoded::Change(..) | Decoded::Message(..) => {
+                let place = Place { batch, offset: raw.offset };
+                let reason = Malformed::NoMeaning("the virtual host");
+                return Err(RecordError::Malformed { place, kind: raw.header.kind, reason });
+            }
             Decoded::Skipped => {}
         }
     }

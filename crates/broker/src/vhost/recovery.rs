@@ -151,6 +151,13 @@ impl Recovery<'_> {
             OwnedRecord::Session(id, record) => self.apply_to_session(id, record, place),
             OwnedRecord::Group(id, record) => self.apply_to_group(id, record, place),
             OwnedRecord::Retained(record) => self.apply_to_retained(record, place),
+            // Nothing stages these yet.
+            OwnedRecord::NamedQueue(..)
+            | OwnedRecord::Exchange(_)
+            | OwnedRecord::Binding(_)
+            | OwnedRecord::Definition(_)
+            | OwnedRecord::Duplicate(_)
+            | OwnedRecord::Host(_) => {}
         }
     }
 

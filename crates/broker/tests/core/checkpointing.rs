@@ -152,10 +152,10 @@ fn rebuilt(disk: &SimDisk, checkpoint: bool, until: Position, now: Now) -> (LogW
             for raw in Records::new(payload) {
                 let raw = raw.unwrap();
                 match codec::read(&raw, batch).unwrap() {
-                    Decoded::Change(record) => {
+                    Decoded::Change(_, record) => {
                         recovery.apply_at(record, Place { batch, offset: raw.offset });
                     }
-                    Decoded::Message(publisher) => recovery.note_publisher(publisher),
+                    Decoded::Message(_, publisher) => recovery.note_publisher(publisher),
                     Decoded::Skipped => {}
                 }
             }

@@ -2,6 +2,7 @@
 
 mod check;
 mod dump;
+mod named_record;
 mod record;
 mod rehearsal;
 mod repair;

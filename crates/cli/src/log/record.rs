@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 use tercet_broker::body::{Body, Stored};
+use tercet_broker::hosts::VhostId;
 use tercet_broker::message::Message;
 use tercet_broker::record::checkpoint_record::{CheckpointRecord, Owner};
 use tercet_broker::record::{
-    Decoded, GroupRecord, OwnedRecord, QueueRecord, RecordKind, RetainedRecord, SessionRecord, codec,
-    message_record,
+    BindingRecord, Decoded, DefinitionRecord, DuplicateRecord, ExchangeRecord, GroupRecord, HostRecord,
+    OwnedRecord, QueueRecord, RecordKind, RetainedRecord, SessionRecord, SettleReason, codec, message_record,
 };
 use tercet_log::position::{Place, Position};
 use tercet_log::record::RawRecord;
 
+use super::named_record::{binding_fields, exchange_fields, named_queue_fields, scope_field};
 use crate::pubsub::base64;
 
 /// A record in words.
@@ -44,7 +46,7 @@ impl Described {
 }
 
 /// Every kind of record in the log, as it is named on the command line.
-pub(super) const KINDS: [(RecordKind, &str); 17] = [
+pub(super) const KINDS: [(RecordKind, &str); 34] = [
     (RecordKind::SessionOpened, "session-opened"),
     (RecordKind::SessionEnded, "session-ended"),
     (RecordKind::Subscribed, "subscribed"),
@@ -62,6 +64,23 @@ pub(super) const KINDS: [(RecordKind, &str); 17] = [
     (RecordKind::RetainedSet, "retained-set"),
     (RecordKind::RetainedCleared, "retained-cleared"),
     (RecordKind::Message, "message"),
+    (RecordKind::HostCreated, "host-created"),
+    (RecordKind::HostDeleted, "host-deleted"),
+    (RecordKind::QueueDeclared, "queue-declared"),
+    (RecordKind::QueueDeleted, "queue-deleted"),
+    (RecordKind::QueueEnqueued, "queue-enqueued"),
+    (RecordKind::QueueSettled, "queue-settled"),
+    (RecordKind::QueueSettledRun, "queue-settled-run"),
+    (RecordKind::QueueReturned, "queue-returned"),
+    (RecordKind::QueuePaused, "queue-paused"),
+    (RecordKind::ExchangeDeclared, "exchange-declared"),
+    (RecordKind::ExchangeDeleted, "exchange-deleted"),
+    (RecordKind::Bound, "bound"),
+    (RecordKind::Unbound, "unbound"),
+    (RecordKind::DefinitionPut, "definition-put"),
+    (RecordKind::DefinitionRemoved, "definition-removed"),
+    (RecordKind::DuplicateRemembered, "duplicate-remembered"),
+    (RecordKind::DuplicateForgotten, "duplicate-forgotten"),
 ];
 
 /// Kinds of record in a checkpoint.
@@ -77,9 +96,9 @@ pub(super) fn kind_name(number: u8) -> &'static str {
 pub(super) fn describe(raw: &RawRecord<'_>, batch: Position, limit: usize) -> Described {
     let kind = kind_name(raw.header.kind);
     match codec::read(raw, batch) {
-        Ok(Decoded::Change(record)) => Described::new(kind, change(&record)),
-        Ok(Decoded::Message(_)) => match message_record::read_body(raw.body) {
-            Ok(message) => Described::new(kind, message_fields(&message, limit)),
+        Ok(Decoded::Change(host, record)) => Described::new(kind, in_host(host, change(&record))),
+        Ok(Decoded::Message(host, _)) => match message_record::read_body(raw.body) {
+            Ok(message) => Described::new(kind, in_host(host, message_fields(&message, limit))),
             Err(error) => Described::unreadable(kind, raw, error.to_string()),
         },
         Ok(Decoded::Skipped) => {
@@ -87,6 +106,14 @@ pub(super) fn describe(raw: &RawRecord<'_>, batch: Position, limit: usize) -> De
         }
         Err(error) => Described::unreadable(kind, raw, error.to_string()),
     }
+}
+
+/// The virtual host goes first, unless it is the one that always exists.
+fn in_host(host: VhostId, mut fields: Vec<(&'static str, Value)>) -> Vec<(&'static str, Value)> {
+    if host != VhostId::DEFAULT {
+        fields.insert(0, ("vhost", json!(host.0)));
+    }
+    fields
 }
 
 fn change(record: &OwnedRecord) -> Vec<(&'static str, Value)> {
@@ -116,7 +143,37 @@ fn change(record: &OwnedRecord) -> Vec<(&'static str, Value)> {
             fields
         }
         OwnedRecord::Retained(RetainedRecord::Cleared(topic)) => vec![("topic", json!(**topic))],
+        OwnedRecord::NamedQueue(id, record) => {
+            let mut fields = vec![("queue", json!(id.0))];
+            fields.extend(named_queue_fields(record));
+            fields
+        }
+        OwnedRecord::Exchange(ExchangeRecord::Declared(declared)) => exchange_fields(declared),
+        OwnedRecord::Exchange(ExchangeRecord::Deleted { name }) => vec![("name", json!(**name))],
+        OwnedRecord::Binding(BindingRecord::Bound(binding) | BindingRecord::Unbound(binding)) => {
+            binding_fields(binding)
+        }
+        OwnedRecord::Definition(DefinitionRecord::Put { class, key, value }) => {
+            vec![("class", json!(class)), ("key", json!(**key)), ("value-bytes", json!(value.len()))]
+        }
+        OwnedRecord::Definition(DefinitionRecord::Removed { class, key }) => {
+            vec![("class", json!(class)), ("key", json!(**key))]
+        }
+        OwnedRecord::Duplicate(DuplicateRecord::Remembered { scope, key, expires_ms }) => {
+            let mut fields = vec![scope_field(scope), ("key", json!(**key))];
+            fields.extend(expires_ms.map(|at| ("expires", time(at.get()))));
+            fields
+        }
+        OwnedRecord::Duplicate(DuplicateRecord::Forgotten { scope, key }) => {
+            vec![scope_field(scope), ("key", json!(**key))]
+        }
+        OwnedRecord::Host(HostRecord::Created { name }) => vec![("name", json!(**name))],
+        OwnedRecord::Host(HostRecord::Deleted) => Vec::new(),
     }
+}
+
+pub(super) fn reason_in_words(reason: SettleReason) -> Value {
+    json!(format!("{reason:?}").to_lowercase())
 }
 
 fn session_fields(record: &SessionRecord) -> Vec<(&'static str, Value)> {
@@ -177,14 +234,13 @@ fn queue_fields(record: &QueueRecord) -> Vec<(&'static str, Value)> {
             fields
         }
         QueueRecord::Settled { sequence, reason } => {
-            let reason = format!("{reason:?}").to_lowercase();
-            vec![("sequence", json!(sequence)), ("reason", json!(reason))]
+            vec![("sequence", json!(sequence)), ("reason", reason_in_words(*reason))]
         }
         QueueRecord::Released { sequence } => vec![("sequence", json!(sequence))],
     }
 }
 
-fn stored_fields(body: &Body) -> Vec<(&'static str, Value)> {
+pub(super) fn stored_fields(body: &Body) -> Vec<(&'static str, Value)> {
     body.stored().map_or_else(Vec::new, |stored| stored_place(&stored))
 }
 
@@ -193,12 +249,15 @@ fn stored_place(stored: &Stored) -> Vec<(&'static str, Value)> {
 }
 
 fn message_fields(message: &Message, limit: usize) -> Vec<(&'static str, Value)> {
-    let mut fields = vec![
-        ("topic", json!(*message.topic)),
+    let mut fields = match &message.exchange {
+        Some(exchange) => vec![("exchange", json!(**exchange)), ("key", json!(*message.topic))],
+        None => vec![("topic", json!(*message.topic))],
+    };
+    fields.extend([
         ("qos", json!(message.qos as u8)),
         ("publisher", json!(message.publisher.0)),
         ("at", time(message.ingress_ms)),
-    ];
+    ]);
     if message.retain {
         fields.push(("retain", json!(true)));
     }
@@ -302,7 +361,7 @@ fn place(place: Place) -> Value {
 }
 
 /// UTC milliseconds as RFC 3339.
-fn time(milliseconds: u64) -> Value {
+pub(super) fn time(milliseconds: u64) -> Value {
     let time = i64::try_from(milliseconds).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| json!(milliseconds), |time| json!(format!("{time:.3}")))
 }

@@ -7,6 +7,7 @@ use tercet_log::record::{RECORD_HEADER, Records};
 
 use super::*;
 use crate::message::{Author, Message, Payload};
+use crate::record::{BindingDestination, BindingKey, DuplicateScope, ExchangeDeclaration, QueueDeclaration};
 
 const PLACE: Place = Place { batch: Position::new(4096), offset: 500 };
 
@@ -78,11 +79,99 @@ fn queue_record() -> impl Strategy<Value = QueueRecord> {
             from,
             entry
         }),
-        (id(), 1_u8..8).prop_map(|(sequence, reason)| QueueRecord::Settled {
-            sequence,
-            reason: SettleReason::from_number(reason).expect("a reason"),
-        }),
+        (id(), any_reason()).prop_map(|(sequence, reason)| QueueRecord::Settled { sequence, reason }),
         id().prop_map(|sequence| QueueRecord::Released { sequence }),
+    ]
+}
+
+fn any_reason() -> impl Strategy<Value = SettleReason> {
+    (1_u8..14).prop_map(|reason| SettleReason::from_number(reason).expect("a reason"))
+}
+
+pub(in crate::record) fn any_declaration() -> impl Strategy<Value = QueueDeclaration> {
+    (text(), any::<bool>(), bytes()).prop_map(|(name, auto_delete, arguments)| QueueDeclaration {
+        name,
+        auto_delete,
+        arguments,
+    })
+}
+
+fn named_queue_record() -> impl Strategy<Value = NamedQueueRecord> {
+    let at = || any::<u64>().prop_map(NonZeroU64::new);
+    let entry = (any_stored(), any_ids(), qos(), any::<bool>()).prop_map(|(stored, ids, qos, retain)| {
+        Entry { body: Body::Log(stored), ids, loan: None, qos, retain }
+    });
+    prop_oneof![
+        any_declaration().prop_map(NamedQueueRecord::Declared),
+        Just(NamedQueueRecord::Deleted),
+        (id(), entry, at(), any::<u8>()).prop_map(|(sequence, entry, deadline_ms, priority)| {
+            NamedQueueRecord::Enqueued { sequence, entry, deadline_ms, priority }
+        }),
+        (id(), any_reason()).prop_map(|(sequence, reason)| NamedQueueRecord::Settled { sequence, reason }),
+        (id(), id(), any_reason()).prop_map(|(first, count, reason)| NamedQueueRecord::SettledRun {
+            first,
+            count,
+            reason
+        }),
+        (id(), any::<u32>(), at()).prop_map(|(sequence, deliveries, not_before_ms)| {
+            NamedQueueRecord::Returned { sequence, deliveries, not_before_ms }
+        }),
+        any::<bool>().prop_map(NamedQueueRecord::Paused),
+    ]
+}
+
+pub(in crate::record) fn any_exchange() -> impl Strategy<Value = ExchangeDeclaration> {
+    (text(), text(), any::<(bool, bool)>(), bytes()).prop_map(
+        |(name, kind, (auto_delete, internal), arguments)| ExchangeDeclaration {
+            name,
+            kind,
+            auto_delete,
+            internal,
+            arguments,
+        },
+    )
+}
+
+pub(in crate::record) fn any_binding() -> impl Strategy<Value = BindingKey> {
+    let destination = prop_oneof![
+        text().prop_map(BindingDestination::Queue),
+        text().prop_map(BindingDestination::Exchange),
+    ];
+    (text(), destination, text(), bytes()).prop_map(|(source, destination, key, arguments)| BindingKey {
+        source,
+        destination,
+        key,
+        arguments,
+    })
+}
+
+pub(in crate::record) fn any_scope() -> impl Strategy<Value = DuplicateScope> {
+    prop_oneof![
+        text().prop_map(DuplicateScope::Exchange),
+        id().prop_map(|id| DuplicateScope::Queue(QueueId(id))),
+    ]
+}
+
+/// Records of exchanges, bindings, definitions and virtual hosts.
+fn named_things() -> impl Strategy<Value = OwnedRecord> {
+    prop_oneof![
+        any_exchange().prop_map(|declared| OwnedRecord::Exchange(ExchangeRecord::Declared(declared))),
+        text().prop_map(|name| OwnedRecord::Exchange(ExchangeRecord::Deleted { name })),
+        any_binding().prop_map(|binding| OwnedRecord::Binding(BindingRecord::Bound(binding))),
+        any_binding().prop_map(|binding| OwnedRecord::Binding(BindingRecord::Unbound(binding))),
+        (any::<u8>(), text(), bytes()).prop_map(|(class, key, value)| {
+            OwnedRecord::Definition(DefinitionRecord::Put { class, key, value })
+        }),
+        (any::<u8>(), text())
+            .prop_map(|(class, key)| OwnedRecord::Definition(DefinitionRecord::Removed { class, key })),
+        (any_scope(), text(), any::<u64>()).prop_map(|(scope, key, at)| {
+            let expires_ms = NonZeroU64::new(at);
+            OwnedRecord::Duplicate(DuplicateRecord::Remembered { scope, key, expires_ms })
+        }),
+        (any_scope(), text())
+            .prop_map(|(scope, key)| OwnedRecord::Duplicate(DuplicateRecord::Forgotten { scope, key })),
+        text().prop_map(|name| OwnedRecord::Host(HostRecord::Created { name })),
+        Just(OwnedRecord::Host(HostRecord::Deleted)),
     ]
 }
 
@@ -122,23 +211,18 @@ fn any_record() -> impl Strategy<Value = OwnedRecord> {
         (id(), group).prop_map(|(id, record)| OwnedRecord::Group(GroupId(id), record)),
         set.prop_map(OwnedRecord::Retained),
         text().prop_map(|topic| OwnedRecord::Retained(RetainedRecord::Cleared(topic))),
+        (id(), named_queue_record()).prop_map(|(id, record)| OwnedRecord::NamedQueue(QueueId(id), record)),
+        named_things(),
     ]
 }
 
-fn stored_of(record: &OwnedRecord) -> Option<Stored> {
-    match record {
-        OwnedRecord::Session(_, SessionRecord::Queue(QueueRecord::Enqueued { entry, .. }))
-        | OwnedRecord::Group(_, GroupRecord::Queue(QueueRecord::Enqueued { entry, .. })) => {
-            entry.body.stored()
-        }
-        OwnedRecord::Retained(RetainedRecord::Set { body, .. }) => body.stored(),
-        _ => None,
-    }
-}
+const HOST: VhostId = VhostId(300);
 
 fn encode(record: &OwnedRecord) -> Vec<u8> {
     let mut out = vec![0; PLACE.offset as usize];
-    write(&mut out, PLACE, DEFAULT_VHOST, &record.as_record(), stored_of(record).as_ref());
+    let record = record.as_record();
+    let stored = record.body().and_then(Body::stored);
+    write(&mut out, PLACE, HOST, &record, stored.as_ref());
     out.split_off(PLACE.offset as usize)
 }
 
@@ -185,7 +269,7 @@ proptest! {
     fn records_come_back_as_they_were_written(record in any_record()) {
         let bytes = encode(&record);
         match decode(&bytes) {
-            Some(Ok(Decoded::Change(read))) => prop_assert_eq!(format!("{read:?}"), format!("{record:?}")),
+            Some(Ok(Decoded::Change(HOST, read))) => prop_assert_eq!(format!("{read:?}"), format!("{record:?}")),
             other => prop_assert!(false, "{other:?}"),
         }
     }
@@ -213,11 +297,11 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = to;
         }
-        if let Some(Ok(Decoded::Change(read))) = decode(&bytes) {
+        if let Some(Ok(Decoded::Change(_, read))) = decode(&bytes) {
             // What is taken can be written again and means the same.
             let again = decode(&encode(&read));
             match again {
-                Some(Ok(Decoded::Change(again))) => prop_assert_eq!(format!("{again:?}"), format!("{read:?}")),
+                Some(Ok(Decoded::Change(HOST, again))) => prop_assert_eq!(format!("{again:?}"), format!("{read:?}")),
                 other => prop_assert!(false, "{other:?}"),
             }
         }
@@ -226,14 +310,14 @@ proptest! {
     #[test]
     fn messages_come_back_only_unchanged(message in message(), flip in any::<prop::sample::Index>()) {
         let mut bytes = Vec::new();
-        message_record::write(&mut bytes, DEFAULT_VHOST, &message);
+        message_record::write(&mut bytes, HOST, &message);
         let stored = Stored::new(PLACE, bytes.len() as u32, message.size() as u32, message.shared);
         let read = message_record::read(&bytes, &stored).expect("whole");
         *message.stored.lock() = Some(stored);
         prop_assert_eq!(format!("{read:?}"), format!("{message:?}"));
         prop_assert_eq!(&*read.payload, &*message.payload);
         match decode(&bytes) {
-            Some(Ok(Decoded::Message(publisher))) => prop_assert_eq!(publisher, message.publisher),
+            Some(Ok(Decoded::Message(HOST, publisher))) => prop_assert_eq!(publisher, message.publisher),
             other => prop_assert!(false, "{other:?}"),
         }
         prop_assert!(message_record::read(&bytes[..bytes.len() - 1], &stored).is_err());
@@ -285,6 +369,17 @@ fn an_entry_of_a_message_in_its_batch_is_small() {
     let enqueued = QueueRecord::Enqueued { sequence: 1_000_000, from: None, entry };
     let bytes = encode(&OwnedRecord::Session(SessionId(100_000), SessionRecord::Queue(enqueued)));
     assert!(bytes.len() <= 24, "{} bytes", bytes.len());
+    let (sequence, deadline_ms) = (1_000_000, None);
+    let entry = Entry {
+        body: Body::Log(stored),
+        ids: SubscriptionIds::None,
+        loan: None,
+        qos: Qos::AtLeastOnce,
+        retain: false,
+    };
+    let enqueued = NamedQueueRecord::Enqueued { sequence, entry, deadline_ms, priority: 0 };
+    let bytes = encode(&OwnedRecord::NamedQueue(QueueId(1000), enqueued));
+    assert!(bytes.len() <= 22, "{} bytes", bytes.len());
 }
 
 #[test]

@@ -102,8 +102,8 @@ pub fn described_state(world: &World) -> Vec<String> {
                 None
             }
             OwnedRecord::Session(id, SessionRecord::Opened { expiry, .. }) => Some((*id, *expiry)),
-            OwnedRecord::Retained(_) | OwnedRecord::Group(..) => None,
             OwnedRecord::Session(..) => online,
+            _ => None,
         };
         if online_now.is_none() || matches!(&record, OwnedRecord::Session(_, SessionRecord::Opened { .. })) {
             end(&mut online, &mut lines);
