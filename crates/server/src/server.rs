@@ -80,7 +80,9 @@ impl Server {
     /// Rebuilds the state that the data directory holds, binds every listener and starts serving.
     pub fn start(config: Config) -> Result<RunningServer, StartError> {
         let loaded = AuthFiles::from(&config.auth).load()?;
-        let authenticator = Authenticator::new(loaded.users, AuthSettings::from(&config.auth))?;
+        let authenticator = Authenticator::new(None, AuthSettings::from(&config.auth))?;
+        authenticator.set_users(loaded.users, &config.auth.administrators);
+        authenticator.set_anonymous_user(config.auth.amqp_anonymous_user.as_deref());
         let metrics = Arc::new(Metrics::default());
         let storage = Storage::open(&config)?;
         let journal = storage.as_ref().map(Storage::journal);
@@ -176,7 +178,8 @@ impl RunningServer {
         self.shared.vhost.set_limits(core_limits(&config));
         // Rights first: a user who is new must not act under rules that do not know them yet.
         self.shared.vhost.set_permissions(loaded.permissions);
-        self.shared.authenticator.set_users(loaded.users);
+        self.shared.authenticator.set_users(loaded.users, &config.auth.administrators);
+        self.shared.authenticator.set_anonymous_user(config.auth.amqp_anonymous_user.as_deref());
         Ok(())
     }
 

@@ -21,6 +21,9 @@ pub enum Credential {
     Removed,
 }
 
+/// A virtual host and an exchange in it.
+pub type TopicKey = (Box<str>, Box<str>);
+
 /// One user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -33,7 +36,7 @@ pub struct Account {
     /// What it may do, by virtual host.
     pub permissions: BTreeMap<Box<str>, Permission>,
     /// What routing keys it may use, by virtual host and exchange.
-    pub topics: BTreeMap<(Box<str>, Box<str>), TopicPermission>,
+    pub topics: BTreeMap<TopicKey, TopicPermission>,
     /// How much it may have open.
     pub limits: UserLimits,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tercet_amqp::EncodeError;
 use tercet_amqp::field::{Array, ArrayBuf, Table, TableBuf, Value};
 
-use super::account::{Account, Credential};
+use super::account::{Account, Credential, TopicKey};
 use super::limits::UserLimits;
 use super::permission::{Permission, TopicPermission};
 use super::tag::Tags;
@@ -114,7 +114,7 @@ fn permission(entry: Table<'_>) -> Option<(Box<str>, Permission)> {
     Some((text(&entry, "vhost")?.into(), Permission::new(configure?, write?, read?).ok()?))
 }
 
-fn topic(entry: Table<'_>) -> Option<((Box<str>, Box<str>), TopicPermission)> {
+fn topic(entry: Table<'_>) -> Option<(TopicKey, TopicPermission)> {
     let key = (text(&entry, "vhost")?.into(), text(&entry, "exchange")?.into());
     // Kept even if this version refuses a pattern: without an entry every key would be allowed.
     Some((key, TopicPermission { write: text(&entry, "write")?.into(), read: text(&entry, "read")?.into() }))

@@ -23,10 +23,12 @@ pub trait DefinitionTable: Send + Sync {
     fn remove(&self, class: u8, key: &str) -> Position;
 }
 
+type ClassAndKey = (u8, Box<str>);
+
 /// A table in memory.
 #[derive(Debug, Default)]
 pub struct MemoryTable {
-    values: Mutex<BTreeMap<(u8, Box<str>), Vec<u8>>>,
+    values: Mutex<BTreeMap<ClassAndKey, Vec<u8>>>,
 }
 
 impl DefinitionTable for MemoryTable {

@@ -32,7 +32,7 @@ mod state;
 pub mod store;
 pub mod tag;
 
-pub use account::{Account, Credential};
+pub use account::{Account, Credential, TopicKey};
 pub use admission::ConnectionPermit;
 pub use definition_table::{DefinitionTable, MemoryTable};
 pub use limits::{UserLimits, VhostLimits};

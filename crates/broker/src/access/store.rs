@@ -174,7 +174,7 @@ impl AccessStore {
     }
 
     /// Has `hook` called after every change, on the thread that made it, with the new generation: consumers whose
-    /// right to read is gone are to be cancelled. It must be quick.
+    /// right to read is gone are to be cancelled. It must be quick, and must not change accounts.
     pub fn on_change(&self, hook: impl Fn(u64) + Send + Sync + 'static) {
         self.hooks.lock().push(Box::new(hook));
     }
@@ -190,6 +190,13 @@ impl AccessStore {
             }
             Found::Elsewhere | Found::Gone => None,
         }
+    }
+
+    /// Whether any user has a password that is kept here.
+    #[must_use]
+    pub fn has_passwords(&self) -> bool {
+        let state = self.shared.state.load();
+        state.accounts.values().any(|account| matches!(account.credential, Credential::Hash(_)))
     }
 
     /// Every account and every user of the password file, by name.

@@ -1,18 +1,23 @@
 //! From what a client presents to a verdict.
 
 use super::certified_user::CertifiedUser;
+use super::directory::{Directory, Stored};
 use super::enhanced::{EnhancedAuth, EnhancedRefusal};
-use super::failure_limiter::{FailureLimit, FailureLimiter, PeerKey};
+use super::failure_limiter::{FailureLimit, FailureLimiter};
 use super::hash_pool::{HashPool, Job, PoolLimits};
 use super::identity::{Denial, Identity, PeerOrigin, Proof, Verdict};
 use super::password_hash::HashScratch;
+use super::sasl::{self, Claim, Mechanism, SaslOffer};
 use super::success_cache::SuccessCache;
 use super::users::Users;
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use subtle::ConstantTimeEq;
+use tercet_broker::access::{AccessStore, GUEST, MemoryTable, Outside};
+use tercet_broker::refusal::Refusal;
 use tercet_scram::Secret;
 
 /// Whether a listener takes clients that present no user name.
@@ -30,10 +35,18 @@ pub enum AnonymousPolicy {
 impl AnonymousPolicy {
     /// The verdict on an anonymous client.
     pub fn judge(self, peer: PeerOrigin) -> Verdict {
+        match self.admits(peer) {
+            true => Verdict::Granted(Identity::anonymous()),
+            false => Verdict::Denied(Denial::NotAuthorized),
+        }
+    }
+
+    /// Whether an anonymous client is let in.
+    pub fn admits(self, peer: PeerOrigin) -> bool {
         match self {
-            Self::Allow => Verdict::Granted(Identity::anonymous()),
-            Self::LoopbackOnly if peer.is_local => Verdict::Granted(Identity::anonymous()),
-            Self::LoopbackOnly | Self::Deny => Verdict::Denied(Denial::NotAuthorized),
+            Self::Allow => true,
+            Self::LoopbackOnly => peer.is_local,
+            Self::Deny => false,
         }
     }
 }
@@ -51,6 +64,17 @@ pub struct AuthRequest {
     pub certificate: CertifiedUser,
     /// The policy of the listener.
     pub anonymous: AnonymousPolicy,
+}
+
+/// A user name and a password, on a face that knows no clients without a name.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The user name that the client claims.
+    pub user: Box<str>,
+    /// The password it presents.
+    pub password: Secret,
+    /// Where it really comes from.
+    pub peer: PeerOrigin,
 }
 
 /// Sizes and limits.
@@ -86,31 +110,62 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Starts with these users. `None`: no users are configured, so names are not asked for, a name or password that
-    /// a client presents means nothing, and the listener's policy on anonymous clients decides alone.
+    /// Starts with these users, and with accounts in memory. `None`: no users are configured, so an MQTT client is not
+    /// asked for a name, a name or password that it presents means nothing, and the listener's policy on anonymous
+    /// clients decides alone.
     ///
     /// # Errors
     /// When threads cannot be started or the system has no random numbers.
     pub fn new(users: Option<Users>, settings: AuthSettings) -> io::Result<Self> {
+        let access = AccessStore::open(Arc::new(MemoryTable::default()), Outside::default());
+        Self::with_accounts(users, Arc::new(access), settings)
+    }
+
+    /// Starts with these users of the password file, and these accounts that are managed at run time.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_accounts(
+        users: Option<Users>,
+        access: Arc<AccessStore>,
+        settings: AuthSettings,
+    ) -> io::Result<Self> {
         let verified = SuccessCache::new(settings.remembered_logins).map_err(io::Error::other)?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let shared = Shared {
-            users: ArcSwapOption::from(users.map(Arc::new)),
+            directory: ArcSwap::from_pointee(Directory::new(users, access, &[], &seed)),
+            seed,
             verified,
             failures: Mutex::new(FailureLimiter::new(settings.failures)),
             scram: settings.scram,
+            anonymous_user: ArcSwapOption::empty(),
         };
         let pool = HashPool::start(settings.pool)?;
         Ok(Self { shared: Arc::new(shared), pool, patience: settings.pool.patience })
     }
 
-    /// Puts other users in force, for all requests decided from now on. Connections stand.
-    pub fn set_users(&self, users: Option<Users>) {
-        self.shared.users.store(users.map(Arc::new));
+    /// Puts other users in force, for all requests decided from now on. Connections stand. `administrators` have the
+    /// tag of that name as long as nobody has set tags for them.
+    pub fn set_users(&self, users: Option<Users>, administrators: &[String]) {
+        let access = self.access();
+        let directory = Directory::new(users, access, administrators, &self.shared.seed);
+        self.shared.directory.store(Arc::new(directory));
     }
 
-    /// True when users are configured.
+    /// Says whom AMQP clients without a name are taken for; `None`: they are not let in.
+    pub fn set_anonymous_user(&self, user: Option<&str>) {
+        self.shared.anonymous_user.store(user.map(|user| Arc::new(Arc::from(user))));
+    }
+
+    /// True when users are configured, beyond the built-in one.
     pub fn has_users(&self) -> bool {
-        self.shared.users.load().is_some()
+        self.shared.users().has_users()
+    }
+
+    /// The accounts, and what users may do.
+    pub fn access(&self) -> Arc<AccessStore> {
+        Arc::clone(self.shared.users().access())
     }
 
     /// Decides at once and returns the verdict, in which case `done` is never called; or returns `None` and calls
@@ -121,12 +176,54 @@ impl Authenticator {
         request: AuthRequest,
         done: impl FnOnce(Verdict) + Send + 'static,
     ) -> Option<Verdict> {
-        let login = match self.shared.decide(request) {
-            Decision::Now(verdict) => return Some(verdict),
-            Decision::Hash(login) => login,
-        };
+        match self.shared.decide(request) {
+            Decision::Now(verdict) => Some(verdict),
+            Decision::Hash(login) => self.hash(login, done),
+        }
+    }
+
+    /// Decides about a user name and a password, also on a server whose only user is the built-in one. Otherwise as
+    /// [`begin`](Self::begin).
+    pub fn begin_login(&self, login: Login, done: impl FnOnce(Verdict) + Send + 'static) -> Option<Verdict> {
+        match self.shared.shortcut(&login) {
+            Some(verdict) => Some(verdict),
+            None => self.hash(login, done),
+        }
+    }
+
+    /// How an AMQP client may log in, the preferred mechanism first.
+    pub fn sasl_mechanisms(&self, offer: &SaslOffer) -> Vec<Mechanism> {
+        offer.mechanisms(self.shared.anonymous_user.load().is_some())
+    }
+
+    /// Decides about the mechanism and response of an AMQP client's `connection.start-ok`. The identity that is
+    /// granted always has a name. Otherwise as [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// 503 for a mechanism that is not offered, 502 for a response that is not one of the mechanism.
+    pub fn begin_sasl(
+        &self,
+        mechanism: &str,
+        response: &[u8],
+        offer: &SaslOffer,
+        done: impl FnOnce(Verdict) + Send + 'static,
+    ) -> Result<Option<Verdict>, Refusal> {
+        let offered = self.sasl_mechanisms(offer);
+        Ok(match sasl::claim(mechanism, response, &offered, offer.peer)? {
+            Claim::Password(login) => self.begin_login(login, done),
+            Claim::Certificate => Some(match &offer.certificate {
+                CertifiedUser::Name(name) => {
+                    Verdict::Granted(Identity::user(Arc::clone(name), Proof::Certificate))
+                }
+                CertifiedUser::NotUsed | CertifiedUser::Missing => Verdict::Denied(Denial::NotAuthorized),
+            }),
+            Claim::Anonymous => Some(self.shared.assumed(offer.peer)),
+        })
+    }
+
+    fn hash(&self, login: Login, done: impl FnOnce(Verdict) + Send + 'static) -> Option<Verdict> {
         let shared = Arc::clone(&self.shared);
-        let peer = login.peer;
+        let peer = login.peer.into();
         let give_up_at = Instant::now() + self.patience;
         let job: Job = Box::new(move |scratch| {
             done(match scratch {
@@ -157,10 +254,13 @@ impl Authenticator {
 
 /// What requests share, also with the threads of the pool.
 pub(super) struct Shared {
-    users: ArcSwapOption<Users>,
+    directory: ArcSwap<Directory>,
+    /// Secret: what is made up about unknown users comes from it.
+    seed: [u8; 32],
     verified: SuccessCache,
     failures: Mutex<FailureLimiter>,
     scram: bool,
+    anonymous_user: ArcSwapOption<Arc<str>>,
 }
 
 enum Decision {
@@ -168,15 +268,9 @@ enum Decision {
     Hash(Login),
 }
 
-struct Login {
-    user: Box<str>,
-    password: Secret,
-    peer: PeerKey,
-}
-
 impl Shared {
-    pub(super) fn users(&self) -> Option<Arc<Users>> {
-        self.users.load_full()
+    pub(super) fn users(&self) -> Arc<Directory> {
+        self.directory.load_full()
     }
 
     pub(super) fn offers_scram(&self) -> bool {
@@ -195,34 +289,54 @@ impl Shared {
             CertifiedUser::Missing => return Decision::Now(Verdict::Denied(Denial::NotAuthorized)),
             CertifiedUser::NotUsed => {}
         }
-        if self.users.load().is_none() {
+        if !self.users().has_users() {
             return Decision::Now(request.anonymous.judge(request.peer));
         }
         match (request.user, request.password) {
             (None, None) => Decision::Now(request.anonymous.judge(request.peer)),
             (Some(user), Some(password)) => {
-                let login = Login { user, password, peer: request.peer.into() };
+                let login = Login { user, password, peer: request.peer };
                 self.shortcut(&login).map_or(Decision::Hash(login), Decision::Now)
             }
             _ => Decision::Now(Verdict::Denied(Denial::BadCredentials)),
         }
     }
 
+    /// The verdict on an AMQP client without a name.
+    fn assumed(&self, peer: PeerOrigin) -> Verdict {
+        match self.anonymous_user.load().as_deref() {
+            Some(user) if **user == *GUEST && !peer.is_local => Verdict::Denied(Denial::LoopbackOnly),
+            Some(user) => Verdict::Granted(Identity::user(Arc::clone(user), Proof::Assumed)),
+            None => Verdict::Denied(Denial::NotAuthorized),
+        }
+    }
+
     /// A verdict that needs no hashing, if there is one. Known logins come first: an address that is refused for
     /// its failures may also be that of working clients.
     fn shortcut(&self, login: &Login) -> Option<Verdict> {
-        let users = self.users.load();
-        let users = users.as_ref()?;
+        let users = self.users();
         let found = users.find(&login.user);
+        if found.as_ref().is_some_and(|known| known.loopback_only) && !login.peer.is_local {
+            return Some(Verdict::Denied(Denial::LoopbackOnly));
+        }
+        let password = login.password.expose();
         // The same work for an unknown user: the time must not tell who exists.
-        let hash = found.map(|(_, stored)| &stored.hash).or_else(|| users.decoy_hash(&login.user));
-        let known = hash.is_some_and(|hash| {
-            self.verified.contains(&self.verified.tag(&login.user, login.password.expose(), hash))
-        });
-        if let Some((name, _)) = found.filter(|_| known) {
+        let (name, hash) = match &found {
+            Some(known) => match &known.stored {
+                Stored::Credentials(credentials) => (Some(&known.name), Some(&credentials.hash)),
+                Stored::BuiltIn if bool::from(password.ct_eq(GUEST.as_bytes())) => {
+                    return Some(Verdict::Granted(Identity::user(Arc::clone(&known.name), Proof::Password)));
+                }
+                Stored::BuiltIn => (None, users.decoy_hash(&login.user)),
+            },
+            None => (None, users.decoy_hash(&login.user)),
+        };
+        let remembered =
+            hash.is_some_and(|hash| self.verified.contains(&self.verified.tag(&login.user, password, hash)));
+        if let Some(name) = name.filter(|_| remembered) {
             return Some(Verdict::Granted(Identity::user(Arc::clone(name), Proof::Password)));
         }
-        let banned = self.failures().is_exhausted(login.peer, Instant::now());
+        let banned = self.failures().is_exhausted(login.peer.into(), Instant::now());
         banned.then_some(Verdict::Denied(Denial::Banned))
     }
 
@@ -232,20 +346,21 @@ impl Shared {
         if let Some(verdict) = self.shortcut(login) {
             return verdict;
         }
-        let Some(users) = self.users() else { return Verdict::Denied(Denial::NotAuthorized) };
+        let users = self.users();
         let password = login.password.expose();
-        match users.find(&login.user) {
-            Some((name, stored)) if stored.hash.verify(password, scratch) => {
-                self.verified.insert(self.verified.tag(name, password, &stored.hash));
-                return Verdict::Granted(Identity::user(Arc::clone(name), Proof::Password));
+        match users.find(&login.user).map(|known| (known.name, known.stored)) {
+            Some((name, Stored::Credentials(stored))) => {
+                if stored.hash.verify(password, scratch) {
+                    self.verified.insert(self.verified.tag(&name, password, &stored.hash));
+                    return Verdict::Granted(Identity::user(name, Proof::Password));
+                }
             }
-            Some(_) => {}
-            None => {
+            Some((_, Stored::BuiltIn)) | None => {
                 // An unknown user takes as long as a wrong password.
                 let _ = users.decoy_hash(&login.user).map(|hash| hash.verify(password, scratch));
             }
         }
-        self.failures().record_failure(login.peer, Instant::now());
+        self.failures().record_failure(login.peer.into(), Instant::now());
         Verdict::Denied(Denial::BadCredentials)
     }
 }

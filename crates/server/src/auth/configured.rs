@@ -7,7 +7,11 @@ use crate::config::{Anonymous, Auth, Auto};
 
 impl From<&Auth> for AuthFiles {
     fn from(section: &Auth) -> Self {
-        Self { passwords: section.password_file.clone(), acl: section.acl_file.clone() }
+        Self {
+            passwords: section.password_file.clone(),
+            acl: section.acl_file.clone(),
+            administrators: section.administrators.clone(),
+        }
     }
 }
 
@@ -42,7 +46,8 @@ mod tests {
     fn the_section_is_taken_over_and_its_defaults_are_ours() {
         let defaults = Auth::default();
         assert_eq!(AuthSettings::from(&defaults), AuthSettings::default());
-        assert_eq!(AuthFiles::from(&defaults), AuthFiles::default());
+        let files = AuthFiles { administrators: vec!["admin".into()], ..AuthFiles::default() };
+        assert_eq!(AuthFiles::from(&defaults), files);
         assert_eq!(AnonymousPolicy::from(defaults.anonymous), AnonymousPolicy::default());
         let section = Auth {
             password_file: Some("p".into()),
@@ -53,7 +58,7 @@ mod tests {
         };
         let settings = AuthSettings::from(&section);
         assert_eq!((settings.pool.threads, settings.scram), (1, false));
-        let files = AuthFiles { passwords: Some("p".into()), acl: Some("a".into()) };
+        let files = AuthFiles { passwords: Some("p".into()), acl: Some("a".into()), ..files };
         assert_eq!(AuthFiles::from(&section), files);
     }
 }

@@ -1,9 +1,9 @@
 //! MQTT 5 enhanced authentication (§4.12): an exchange of messages instead of one password.
 
 use super::authenticator::Shared;
+use super::directory::{Directory, Stored};
 use super::failure_limiter::PeerKey;
 use super::identity::{Denial, Identity, PeerOrigin, Proof};
-use super::users::Users;
 use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,24 +49,33 @@ impl Shared {
         peer: PeerOrigin,
         known: Option<&Identity>,
     ) -> Result<Box<dyn EnhancedAuth>, EnhancedRefusal> {
-        let users = self.users().filter(|users| self.offers_scram() && users.has_scram());
-        let Some(users) = users.filter(|_| method == METHOD) else {
+        let users = self.users();
+        if method != METHOD || !self.offers_scram() || !users.has_scram() {
             return Err(EnhancedRefusal::BadMethod);
-        };
+        }
+        let is_local = peer.is_local;
         let peer = PeerKey::from(peer);
         if self.failures().is_exhausted(peer, Instant::now()) {
             return Err(EnhancedRefusal::Denied(Denial::Banned));
         }
         let shared = Arc::clone(self);
-        Ok(Box::new(ScramExchange { shared, users, peer, known: known.cloned(), state: State::Begun }))
+        Ok(Box::new(ScramExchange {
+            shared,
+            users,
+            peer,
+            is_local,
+            known: known.cloned(),
+            state: State::Begun,
+        }))
     }
 }
 
 struct ScramExchange {
     shared: Arc<Shared>,
     /// The users as they were when the exchange began; a reload in between does not tear it.
-    users: Arc<Users>,
+    users: Arc<Directory>,
     peer: PeerKey,
+    is_local: bool,
     known: Option<Identity>,
     state: State,
 }
@@ -108,10 +117,13 @@ impl EnhancedAuth for ScramExchange {
 impl ScramExchange {
     fn challenge(&mut self, client_first: &[u8]) -> Result<Step, Denial> {
         let first = ClientFirst::parse(client_first).map_err(denial)?;
-        let found = self.users.find(first.user());
-        let stored = found.and_then(|(name, credentials)| Some((name, credentials.scram.clone()?)));
+        let found = self.users.find(first.user()).filter(|known| self.is_local || !known.loopback_only);
+        let stored = found.and_then(|known| match known.stored {
+            Stored::Credentials(credentials) => Some((known.name, credentials.scram.clone()?)),
+            Stored::BuiltIn => None,
+        });
         let (identity, credentials) = match stored {
-            Some((name, scram)) => (Some(Identity::user(Arc::clone(name), Proof::Scram)), scram),
+            Some((name, scram)) => (Some(Identity::user(name, Proof::Scram)), scram),
             None => (None, self.users.decoy_scram(first.user())),
         };
         let (challenge, message) = first.challenge(credentials).map_err(denial)?;

@@ -16,6 +16,8 @@ pub struct AuthFiles {
     pub passwords: Option<PathBuf>,
     /// The ACL file; `None`: everybody who is let in may do everything.
     pub acl: Option<PathBuf>,
+    /// Users that administer the server, unless their tags say otherwise.
+    pub administrators: Vec<String>,
 }
 
 /// What the files say, checked but not yet in force.
@@ -84,7 +86,7 @@ impl AuthFiles {
         let loaded = self.load()?;
         // Rights first: a user who is new must not act under rules that do not know them yet.
         let generation = permissions.replace(loaded.permissions);
-        authenticator.set_users(loaded.users);
+        authenticator.set_users(loaded.users, &self.administrators);
         Ok(generation)
     }
 }

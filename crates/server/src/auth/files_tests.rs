@@ -17,6 +17,7 @@ fn fixture(passwords: &str, acl: &str) -> Fixture {
         files: AuthFiles {
             passwords: Some(directory.path().join("passwords")),
             acl: Some(directory.path().join("acl")),
+            administrators: Vec::new(),
         },
         _directory: directory,
     };

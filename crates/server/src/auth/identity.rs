@@ -14,6 +14,8 @@ pub enum Proof {
     Certificate,
     /// SCRAM-SHA-256.
     Scram,
+    /// None: the configuration says whom clients without a name are taken for.
+    Assumed,
 }
 
 /// Who a client is. A name is only ever one that was proven.
@@ -57,6 +59,8 @@ pub enum Denial {
     NotAuthorized,
     /// User name or password is wrong. MQTT 5: 0x86, MQTT 3.x: 4.
     BadCredentials,
+    /// The user may only come from this machine. MQTT 5: 0x87, MQTT 3.x: 5.
+    LoopbackOnly,
     /// Too many failures from this address; nothing was checked. MQTT 5: 0x8A, MQTT 3.x: 5.
     Banned,
 }

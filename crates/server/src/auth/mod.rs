@@ -4,9 +4,11 @@
 //!   slow password hashing to a small pool of threads, so that no reactor ever waits for one.
 //! - [`PasswordFile`] is the user store on disk, readable by and from Mosquitto; `tercet passwd` edits it.
 //! - [`EnhancedAuth`] is MQTT 5's enhanced authentication, by the SCRAM-SHA-256 of [`tercet_scram`].
+//! - [`SaslOffer`] and [`Authenticator::begin_sasl`] are how AMQP clients log in.
 //! - [`AuthFiles`] loads the password file and the ACL file; a reload takes both or neither.
 //!
-//! What an identified client may do is decided elsewhere, by [`tercet_broker::permission`].
+//! What an identified client may do is decided elsewhere, by [`tercet_broker::permission`] for topics of MQTT and by
+//! [`tercet_broker::access`] for exchanges and queues; the accounts that are managed at run time live there, too.
 //!
 //! Invariants: no password is ever logged or formatted; every comparison of secrets takes constant time; an unknown
 //! user costs what a wrong password costs; all tables and queues are bounded; a file with one wrong line is refused
@@ -15,6 +17,7 @@
 mod authenticator;
 mod certified_user;
 mod configured;
+mod directory;
 mod enhanced;
 mod failure_limiter;
 mod files;
@@ -25,10 +28,11 @@ mod keyed_hash;
 pub mod password_file;
 pub mod password_hash;
 mod recent_map;
+mod sasl;
 mod success_cache;
 mod users;
 
-pub use authenticator::{AnonymousPolicy, AuthRequest, AuthSettings, Authenticator};
+pub use authenticator::{AnonymousPolicy, AuthRequest, AuthSettings, Authenticator, Login};
 pub use certified_user::CertifiedUser;
 pub use enhanced::{EnhancedAuth, EnhancedRefusal, Step};
 pub use failure_limiter::FailureLimit;
@@ -37,5 +41,9 @@ pub use first_admin::{FirstAdmin, FirstAdminError, first_admin};
 pub use hash_pool::PoolLimits;
 pub use identity::{Denial, Identity, PeerOrigin, Proof, Verdict};
 pub use password_file::PasswordFile;
+pub use sasl::{Mechanism, SaslOffer, login_refused};
 pub use tercet_scram::Secret;
 pub use users::Users;
+
+#[cfg(test)]
+mod accounts_tests;

@@ -21,6 +21,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
+use std::str::FromStr;
 use tercet_scram::{ScramCredentials, ScramCredentialsError, Secret};
 
 /// Longest user name in bytes: the longest MQTT string.
@@ -124,6 +125,30 @@ impl Credentials {
         let hash = PasswordHash::argon2id(password.expose(), choice.cost)?;
         let derive = |iterations| ScramCredentials::derive(password.expose(), iterations);
         Ok(Self { hash, scram: choice.scram_iterations.map(derive).transpose()? })
+    }
+}
+
+/// `hash[:scram]`, as it stands in the file behind the name.
+impl FromStr for Credentials {
+    type Err = LineProblem;
+
+    fn from_str(text: &str) -> Result<Self, LineProblem> {
+        let (hash, scram) = match text.split_once(':') {
+            Some((hash, scram)) if hash.starts_with('$') => (hash, Some(scram)),
+            _ => (text, None),
+        };
+        Ok(Self { hash: hash.parse()?, scram: scram.map(str::parse).transpose()? })
+    }
+}
+
+/// As it stands in the file behind the name.
+impl fmt::Display for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.hash.fmt(f)?;
+        match &self.scram {
+            Some(scram) => write!(f, ":{scram}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -287,11 +312,7 @@ impl PasswordFile {
         if let Some(first) = self.users.get(name) {
             return Err(LineProblem::Duplicate { first: first + 1 });
         }
-        let (hash, scram) = match rest.split_once(':') {
-            Some((hash, scram)) if hash.starts_with('$') => (hash, Some(scram)),
-            _ => (rest, None),
-        };
-        let credentials = Credentials { hash: hash.parse()?, scram: scram.map(str::parse).transpose()? };
+        let credentials = rest.parse()?;
         self.users.insert(name.into(), index);
         self.lines.push(Line::User(name.into(), Box::new(credentials)));
         Ok(())
@@ -304,13 +325,7 @@ impl fmt::Display for PasswordFile {
         for line in &self.lines {
             match line {
                 Line::Text(text) => writeln!(f, "{text}")?,
-                Line::User(name, credentials) => {
-                    write!(f, "{name}:{}", credentials.hash)?;
-                    if let Some(scram) = &credentials.scram {
-                        write!(f, ":{scram}")?;
-                    }
-                    writeln!(f)?;
-                }
+                Line::User(name, credentials) => writeln!(f, "{name}:{credentials}")?,
             }
         }
         Ok(())

@@ -29,6 +29,11 @@ struct Decoys {
 impl Users {
     /// Takes the users of a file.
     pub fn new(file: &PasswordFile) -> Self {
+        Self::with_key(file, sha256(file.to_string().as_bytes()))
+    }
+
+    /// Takes the users of a file, with a secret of one's own for what is made up about unknown ones.
+    pub(super) fn with_key(file: &PasswordFile, key: Key) -> Self {
         let by_name: HashMap<Arc<str>, Arc<Credentials>> = file
             .users()
             .map(|(name, credentials)| (Arc::from(name), Arc::new(credentials.clone())))
@@ -36,7 +41,7 @@ impl Users {
         // In the order of the file: a map's own order changes with each process.
         let models: Vec<_> = file.users().filter_map(|(name, _)| by_name.get(name).cloned()).collect();
         let scram_models = models.iter().filter(|model| model.scram.is_some()).cloned().collect();
-        let decoys = Decoys { key: sha256(file.to_string().as_bytes()), models, scram_models };
+        let decoys = Decoys { key, models, scram_models };
         Self { by_name, decoys }
     }
 
@@ -55,8 +60,13 @@ impl Users {
         !self.decoys.scram_models.is_empty()
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<(&Arc<str>, &Credentials)> {
-        self.by_name.get_key_value(name).map(|(name, credentials)| (name, credentials.as_ref()))
+    /// The names of all users, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(AsRef::as_ref)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<(&Arc<str>, &Arc<Credentials>)> {
+        self.by_name.get_key_value(name)
     }
 
     /// A hash to check an unknown user's password against in vain: that of some real user, always the same one for

@@ -19,6 +19,12 @@ section! {
         password_file: Option<PathBuf> = None => Live;
         /// Access rules in Mosquitto's format. Unset: every client may do everything.
         acl_file: Option<PathBuf> = None => Live;
+        /// Users of the password file, or of certificates, that administer the server as long as no tags were
+        /// set for them with `tercet user`.
+        administrators: Vec<String> = vec!["admin".to_owned()] => Live;
+        /// User that AMQP clients become when they log in by ANONYMOUS, where `anonymous` lets them in.
+        /// Unset: ANONYMOUS is not offered.
+        amqp_anonymous_user: Option<String> = None => Live;
         /// Offer SCRAM-SHA-256 as an MQTT 5 authentication method.
         scram: bool = true => NewConnections;
         /// Threads that hash passwords. "auto" is half of the cores, at least one.

@@ -511,7 +511,7 @@ fn certificate_user(cx: &FaceContext<'_>, settings: &ListenerSettings) -> Certif
 
 fn refusal_code(denial: Denial) -> ReasonCode {
     match denial {
-        Denial::NotAuthorized => ReasonCode::NotAuthorized,
+        Denial::NotAuthorized | Denial::LoopbackOnly => ReasonCode::NotAuthorized,
         Denial::BadCredentials => ReasonCode::BadUserNameOrPassword,
         Denial::Banned => ReasonCode::Banned,
     }
