@@ -22,7 +22,12 @@ use crate::error::LogError;
 /// The file that becomes the next segment.
 pub(crate) const NEXT: &str = "next.tmp";
 const UNFINISHED: &str = "spare.tmp";
-const PIECE: usize = 1 << 20;
+/// Zeros that are synced at once.
+const PIECE: u64 = 1 << 20;
+/// Zeros per write. The page cache keeps what is written at once in one large folio as far as it can, and a small batch written
+/// later into a folio of 1 MiB counts as 1 MiB of dirty memory, by which the system slows writers down. Single pages, on the
+/// other hand, make the sync of a batch of several pages more expensive.
+const ZEROS: usize = 16 << 10;
 /// With batches of this many bytes on average, what a sync costs by new blocks is little beside what writing them twice
 /// would.
 const BULK: u64 = 128 << 10;
@@ -270,15 +275,14 @@ impl Shared {
             file.allocate(len)?;
             let pointless = self.options.durability == Durability::Os || self.space.bulk.load(Relaxed);
             let zeroed = if pointless { 0 } else { len };
-            let zeros = vec![0; PIECE.min(len as usize)];
-            for at in (0..zeroed).step_by(PIECE) {
+            for at in (0..zeroed).step_by(PIECE as usize) {
                 if self.space.state.lock().stop {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
-                let piece = (len - at).min(zeros.len() as u64) as usize;
-                file.write_at(zeros.get(..piece).unwrap_or_default(), at)?;
+                let piece = PIECE.min(len - at);
+                write_zeros(&*file, at, piece)?;
                 file.sync()?;
-                Counters::add(&self.counters.other_bytes, piece as u64);
+                Counters::add(&self.counters.other_bytes, piece);
             }
             if zeroed == 0 {
                 file.sync()?;
@@ -291,6 +295,15 @@ impl Shared {
         }
         filled
     }
+}
+
+fn write_zeros(file: &dyn File, from: u64, len: u64) -> io::Result<()> {
+    let zeros = [0; ZEROS];
+    for at in (from..from + len).step_by(ZEROS) {
+        let left = (from + len - at).min(ZEROS as u64) as usize;
+        file.write_at(zeros.get(..left).unwrap_or_default(), at)?;
+    }
+    Ok(())
 }
 
 enum Task {
