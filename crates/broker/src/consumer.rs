@@ -47,4 +47,8 @@ pub trait ConsumerOutbox: Send + Sync {
 
     /// The queue is gone, or the right to read it: tells the client so (basic.cancel), if it can be told.
     fn cancelled(&self, consumption: &Consumption, effects: &mut Effects);
+
+    /// A basic.get that had to wait ([`crate::named_queue::GetOutcome::Wait`]) is worth another try. Called under the
+    /// queue's lock: the connection is to be scheduled, and asks again in its own turn.
+    fn get_again(&self, queue: &Arc<NamedQueue>, effects: &mut Effects);
 }

@@ -203,6 +203,9 @@ pub struct Message {
     pub ingress_ms: u64,
     /// When it expires, UTC milliseconds.
     pub expires_at_ms: Option<NonZeroU64>,
+    /// Whether the broker has put it somewhere else because a queue could not keep it: `x-death` among its headers is the
+    /// broker's own record then, not something a client has sent.
+    pub dead_lettered: bool,
     /// Whether several queues or retained values may come to hold it.
     pub shared: bool,
     /// Its record in the log, once it has one.
@@ -223,6 +226,7 @@ impl Message {
             retain: publication.retain,
             publisher: publication.publisher,
             author: None,
+            dead_lettered: false,
             shared: publication.retain,
             stored: Mutex::new(None),
             ingress_ms: now.utc_ms,
@@ -248,10 +252,14 @@ impl Message {
         })
     }
 
-    /// What the message counts for against byte limits.
+    /// What the message counts for against byte limits: of one that was published to an exchange the payload alone, as
+    /// RabbitMQ's `x-max-length-bytes` does.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.topic.len() + self.payload.len() + self.properties.len()
+        match self.exchange {
+            Some(_) => self.payload.len(),
+            None => self.topic.len() + self.payload.len() + self.properties.len(),
+        }
     }
 
     /// Bytes of memory that it takes up, an estimate: allocations are taken as large as they were asked for.

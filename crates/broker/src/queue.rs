@@ -7,7 +7,7 @@
 //! - Memory follows the entries that are left, not the span of their sequences: where few are left among many
 //!   settled ones, they move to a table of their own (`stragglers`).
 
-mod seldom;
+pub(crate) mod seldom;
 mod slot;
 mod slots;
 mod temperature;

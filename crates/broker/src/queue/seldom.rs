@@ -2,26 +2,26 @@
 
 /// A table that takes no more than a pointer until it is first used.
 #[derive(Debug, Default)]
-pub(super) struct Seldom<T>(Option<Box<T>>);
+pub(crate) struct Seldom<T>(Option<Box<T>>);
 
 impl<T: Default> Seldom<T> {
     /// The table, if it was ever used.
-    pub(super) fn get(&self) -> Option<&T> {
+    pub(crate) fn get(&self) -> Option<&T> {
         self.0.as_deref()
     }
 
     /// The same, to be changed.
-    pub(super) fn get_mut(&mut self) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         self.0.as_deref_mut()
     }
 
     /// The table, in order to put something in.
-    pub(super) fn get_or_make(&mut self) -> &mut T {
+    pub(crate) fn get_or_make(&mut self) -> &mut T {
         self.0.get_or_insert_default()
     }
 
     /// Forgets the table with everything in it.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 }

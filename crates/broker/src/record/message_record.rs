@@ -1,7 +1,7 @@
 //! The record of a message: what queue entries and retained values refer to.
 //!
 //! ```text
-//! CRC32C of the rest, u32 little endian | vhost | publisher | arrived, UTC ms | flags u8 | encoding u8
+//! CRC32C of the rest, u32 little endian | vhost | publisher | arrived, UTC ms | flags u8 | encoding u8, with the highest bit if dead-lettered
 //! | expires, UTC ms, if flagged | topic | exchange, if flagged | author's client identifier and user, if flagged | properties | payload
 //! ```
 //! Integers are LEB128; topic, author and properties come behind their length, the payload takes the rest. The
@@ -32,11 +32,14 @@ const AUTHOR_USER: u8 = 1 << 5;
 const EXPIRES: u8 = 1 << 6;
 const EXCHANGE: u8 = 1 << 7;
 
+/// In the byte of the encoding: the broker has dead-lettered the message.
+const DEAD_LETTERED: u8 = 1 << 7;
+
 /// Appends a message's record, frame included.
 pub fn write(out: &mut Vec<u8>, vhost: VhostId, message: &Message) {
     let kind = RecordKind::Message;
     let header = RecordHeader { kind: kind as u8, version: kind.version(), must_understand: true };
-    out.reserve(message.size() + 64);
+    out.reserve(message.topic.len() + message.payload.len() + message.properties.len() + 64);
     write_record(out, header, |out| {
         let start = out.len();
         out.extend_from_slice(&[0; CHECKSUM]);
@@ -65,7 +68,8 @@ fn write_fields(out: &mut Vec<u8>, vhost: VhostId, message: &Message) {
     for (flag, on) in set {
         flags |= if on { flag } else { 0 };
     }
-    out.extend_from_slice(&[flags, message.encoding as u8]);
+    let died = if message.dead_lettered { DEAD_LETTERED } else { 0 };
+    out.extend_from_slice(&[flags, message.encoding as u8 | died]);
     if let Some(at) = message.expires_at_ms {
         put_number(out, at.get());
     }
@@ -138,8 +142,9 @@ pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
     let publisher = SessionId(codec::count(&mut fields)?);
     let ingress_ms = fields.number()?;
     let flags = fields.byte()?;
-    let encoding =
-        PropertyEncoding::from_number(fields.byte()?).ok_or(Malformed::NoMeaning("the encoding"))?;
+    let encoded = fields.byte()?;
+    let encoding = PropertyEncoding::from_number(encoded & !DEAD_LETTERED)
+        .ok_or(Malformed::NoMeaning("the encoding"))?;
     let is = |flag: u8| flags & flag != 0;
     let expires_at_ms = match is(EXPIRES) {
         true => Some(NonZeroU64::new(fields.number()?).ok_or(Malformed::NoMeaning("the expiry"))?),
@@ -168,6 +173,7 @@ pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
         author,
         ingress_ms,
         expires_at_ms,
+        dead_lettered: encoded & DEAD_LETTERED != 0,
         shared: is(SHARED),
         stored: Mutex::new(None),
     })

@@ -236,14 +236,14 @@ fn message() -> impl Strategy<Value = Message> {
     let author = prop::option::of((prop::option::of(text()), text()));
     let payload = prop::collection::vec(any::<u8>(), 0..200);
     let address = (text(), prop::option::of(text()));
-    (address, payload, bytes(), qos(), any::<(bool, bool)>(), (id(), any::<u64>(), any::<u64>()), author)
+    (address, payload, bytes(), qos(), any::<(bool, bool, bool)>(), (id(), any::<u64>(), any::<u64>()), author)
         .prop_map(
             |(
                 (topic, exchange),
                 payload,
                 properties,
                 qos,
-                (retain, shared),
+                (retain, shared, dead_lettered),
                 (publisher, ingress_ms, expires),
                 author,
             )| Message {
@@ -258,6 +258,7 @@ fn message() -> impl Strategy<Value = Message> {
                 author: author.map(|(user, client_id)| Arc::new(Author { user, client_id })),
                 ingress_ms,
                 expires_at_ms: NonZeroU64::new(expires),
+                dead_lettered,
                 shared,
                 stored: Mutex::new(None),
             },

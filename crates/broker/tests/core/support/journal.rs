@@ -295,6 +295,7 @@ impl Bodies for TestJournal {
                 author: message.author.clone(),
                 ingress_ms: message.ingress_ms,
                 expires_at_ms: message.expires_at_ms,
+                dead_lettered: message.dead_lettered,
                 shared: stored.shared,
                 stored: parking_lot::Mutex::new(Some(*stored)),
             }))
