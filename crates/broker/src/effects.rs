@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::body_budget::Account;
 use crate::metrics::Counters;
+use crate::named_queue::DeadLetter;
 use crate::outbox::ConnectionRef;
 use crate::read_back::Fetch;
 use crate::shared_group::SharedGroup;
@@ -32,10 +33,20 @@ pub struct Effects {
     pub(crate) policy: Option<Arc<Policy>>,
     /// Entries of shared groups that a member has settled or given back; worked off without a session lock.
     pub(crate) group_work: Vec<GroupWork>,
+    /// Messages that queues could not keep; published once no queue is locked.
+    pub(crate) dead_letters: Vec<DeadLetter>,
     /// Who needs messages that are only in the log.
     pub(crate) fetches: Vec<Fetch>,
     /// Memory of messages that has come or gone.
     pub(crate) memory: Account,
+}
+
+impl Effects {
+    /// Whether something has to be done now that no session and no queue is locked.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        !self.group_work.is_empty() || !self.dead_letters.is_empty()
+    }
 }
 
 /// Work for a shared group that had to wait until no session was locked.

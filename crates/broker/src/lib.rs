@@ -57,6 +57,7 @@ pub mod registry;
 pub mod retained;
 pub mod retained_replay;
 pub mod route;
+pub mod schedule;
 pub mod session;
 pub mod shared_group;
 pub mod topic_tree;

@@ -252,6 +252,27 @@ impl Message {
         })
     }
 
+    /// The same message without a place in the log.
+    #[must_use]
+    pub(crate) fn copied(&self) -> Self {
+        Self {
+            topic: Arc::clone(&self.topic),
+            exchange: self.exchange.clone(),
+            payload: self.payload.clone(),
+            properties: self.properties.clone(),
+            encoding: self.encoding,
+            qos: self.qos,
+            retain: self.retain,
+            publisher: self.publisher,
+            author: self.author.clone(),
+            ingress_ms: self.ingress_ms,
+            expires_at_ms: self.expires_at_ms,
+            dead_lettered: self.dead_lettered,
+            shared: self.shared,
+            stored: Mutex::new(None),
+        }
+    }
+
     /// What the message counts for against byte limits: of one that was published to an exchange the payload alone, as
     /// RabbitMQ's `x-max-length-bytes` does.
     #[must_use]

@@ -20,6 +20,7 @@ use crate::clock::Now;
 use crate::effects::Effects;
 use crate::journal::{LogJournal, ReadBackError};
 use crate::message::Message;
+use crate::named_queue::NamedQueue;
 use crate::queue::{Ahead, Queue, Reach};
 use crate::record::SettleReason;
 use crate::registry::Registry;
@@ -92,6 +93,7 @@ pub(crate) const COOLED_PER_ENTRY: usize = 4;
 pub(crate) enum Fetch {
     Session(Arc<Session>),
     Group(Arc<SharedGroup>),
+    Queue(Arc<NamedQueue>),
 }
 
 impl fmt::Debug for Fetch {
@@ -99,6 +101,7 @@ impl fmt::Debug for Fetch {
         match self {
             Self::Session(session) => session.fmt(f),
             Self::Group(group) => group.fmt(f),
+            Self::Queue(queue) => queue.fmt(f),
         }
     }
 }
@@ -200,6 +203,11 @@ impl Vhost {
                 let ahead = group.ahead(reach);
                 let read = read_entries(bodies, &ahead);
                 self.with_context(now, effects, |cx| group.put_back(&ahead, read, cx));
+            }
+            Fetch::Queue(queue) => {
+                let ahead = queue.ahead(reach);
+                let read = read_entries(bodies, &ahead);
+                self.with_context(now, effects, |cx| queue.put_back(&ahead, read, cx));
             }
         }
         self.work_off(now, effects);

@@ -27,6 +27,7 @@ use crate::queue::Queue;
 use crate::read_back::Reading;
 use crate::record::{Entry, QueueRecord, Record, SessionRecord, SettleReason};
 use crate::retained_replay::RetainedReplay;
+use crate::schedule::Schedule;
 use crate::shared_group::SharedGroup;
 use crate::undurable::Undurable;
 use crate::will::Will;
@@ -84,6 +85,7 @@ pub(crate) struct Context<'a> {
     pub permissions: &'a Permissions,
     pub journal: Option<&'a dyn Journal>,
     pub budget: &'a Arc<BodyBudget>,
+    pub schedule: &'a Schedule,
 }
 
 /// The state behind a session's lock.

@@ -3,7 +3,7 @@
 //! A durable queue hands out only its durable prefix. Records become durable batch by batch, so all that has to be remembered is
 //! with which sequence each batch began: a few [`Marks`], however long the queue. The same goes for releases (PUBREL).
 //!
-//! A session or group that has something of the kind is exactly once on the list of a reactor ([`Deferred`] in
+//! A session, group or named queue that has something of the kind is exactly once on the list of a reactor ([`Deferred`] in
 //! [`crate::effects::Effects::deferred`]), which comes back to it when the log has moved
 //! ([`crate::vhost::Vhost::after_durable`]). What has nothing undurable owns nothing for it, and is on no list.
 
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::journal::Position;
+use crate::named_queue::NamedQueue;
 use crate::session::{Context, Session};
 use crate::shared_group::SharedGroup;
 
@@ -74,6 +75,7 @@ pub struct Deferred {
 enum Owner {
     Session(Arc<Session>),
     Group(Arc<SharedGroup>),
+    Queue(Arc<NamedQueue>),
 }
 
 impl fmt::Debug for Deferred {
@@ -81,6 +83,7 @@ impl fmt::Debug for Deferred {
         match &self.owner {
             Owner::Session(session) => write!(f, "{session:?} at {}", self.position),
             Owner::Group(group) => write!(f, "{group:?} at {}", self.position),
+            Owner::Queue(queue) => write!(f, "{queue:?} at {}", self.position),
         }
     }
 }
@@ -92,6 +95,10 @@ impl Deferred {
 
     pub(crate) fn group(group: &Arc<SharedGroup>, position: Position) -> Self {
         Self { position, owner: Owner::Group(Arc::clone(group)) }
+    }
+
+    pub(crate) fn queue(queue: &Arc<NamedQueue>, position: Position) -> Self {
+        Self { position, owner: Owner::Queue(Arc::clone(queue)) }
     }
 
     /// Coming back is of no use before the log is durable up to here.
@@ -108,6 +115,7 @@ impl Deferred {
         let next = match &self.owner {
             Owner::Session(session) => session.lock().log_moved(session, durable, cx),
             Owner::Group(group) => group.log_moved(durable, cx),
+            Owner::Queue(queue) => queue.log_moved(durable, cx),
         };
         match next {
             Some(position) => {

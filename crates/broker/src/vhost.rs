@@ -8,6 +8,7 @@
 //! - [`publishing`]: publish, acknowledge, QoS 2.
 //! - [`topology`]: declare, delete, bind, unbind.
 //! - [`exchange_publishing`]: publish to exchanges.
+//! - [`queueing`]: consume, get, settle; what becomes due in queues.
 //! - [`recovery`]: the virtual host from its records, and its records from the virtual host.
 //! - [`log_recovery`]: the virtual host from its log.
 //! - [`checkpoint`]: what spares recovery most of the log.
@@ -18,6 +19,7 @@ pub mod connection;
 pub mod exchange_publishing;
 pub mod log_recovery;
 pub mod publishing;
+pub mod queueing;
 pub mod recovery;
 pub mod relocation;
 pub mod subscribing;
@@ -49,6 +51,7 @@ use crate::registry::Registry;
 use crate::retained::Retained;
 use crate::retained_replay::Progress;
 use crate::route::{Generations, Subscription};
+use crate::schedule::Schedule;
 use crate::session::{Context, Session};
 use crate::shared_group::SharedGroup;
 use crate::topic_tree::TopicTree;
@@ -76,6 +79,8 @@ pub struct Vhost {
     sweep: Mutex<Option<Arc<str>>>,
     pub(crate) budget: Arc<BodyBudget>,
     pub(crate) fetches: Fetches,
+    /// What is due at a certain time in queues.
+    schedule: Schedule,
     pub(crate) written_behind: Mutex<Option<Instant>>,
     /// Parts of the sessions that are still to be looked at for messages to let go of.
     pub(crate) uncooled: Mutex<usize>,
@@ -127,6 +132,7 @@ impl Vhost {
             sweep: Mutex::default(),
             budget,
             fetches: Fetches::default(),
+            schedule: Schedule::default(),
             written_behind: Mutex::default(),
             uncooled: Mutex::default(),
         }
@@ -274,6 +280,7 @@ impl Vhost {
             permissions: &policy.permissions,
             journal: self.journal.as_deref(),
             budget: &self.budget,
+            schedule: &self.schedule,
         });
         effects.policy = Some(policy);
         if !effects.fetches.is_empty() {
@@ -282,9 +289,12 @@ impl Vhost {
         result
     }
 
-    /// Works off what shared subscriptions are owed. Called with no session locked.
+    /// Works off what shared subscriptions are owed, and publishes dead letters. Called with nothing locked.
     pub(crate) fn work_off(&self, now: Now, effects: &mut Effects) {
-        while !effects.group_work.is_empty() {
+        while effects.has_work() {
+            for dead in std::mem::take(&mut effects.dead_letters) {
+                self.bury(&dead, now, effects);
+            }
             let work = std::mem::take(&mut effects.group_work);
             self.with_context(now, effects, |cx| {
                 for item in work {

@@ -16,6 +16,8 @@ pub(super) struct Consumers {
     count: usize,
     /// Nobody could take anything when somebody last looked; so nobody looks again until that may have changed.
     dry: bool,
+    /// Level and place of the one that was offered something last.
+    offered: (usize, usize),
     /// Who gets everything, if there is to be one.
     active: Option<Arc<Consumption>>,
 }
@@ -45,10 +47,6 @@ impl Consumers {
     /// Whether one of them wants nobody beside it.
     pub(super) fn any_exclusive(&self) -> bool {
         self.iter().any(|consumer| consumer.exclusive)
-    }
-
-    pub(super) fn contains(&self, consumption: &Arc<Consumption>) -> bool {
-        self.iter().any(|other| Arc::ptr_eq(other, consumption))
     }
 
     pub(super) fn add(&mut self, consumption: Arc<Consumption>) {
@@ -110,26 +108,33 @@ impl Consumers {
         able.fold(0, |sum: u64, consumer| sum.saturating_add(u64::from(consumer.credit()))).min(most)
     }
 
-    /// Who is next; `None` if nobody can take anything.
+    /// Whether anybody can take something.
+    pub(super) fn is_any_able(&mut self) -> bool {
+        self.dry = self.dry || !self.iter().any(|consumer| consumer.is_able());
+        !self.dry
+    }
+
+    /// Who is next; `None` if nobody can take anything. It stays its turn until [`Consumers::taken`].
     pub(super) fn next(&mut self) -> Option<&Arc<Consumption>> {
         if self.dry {
             return None;
         }
-        let able = |level: &Level| {
-            let count = level.members.len();
-            let start = if level.turn < count { level.turn } else { 0 };
-            let (sooner, later) = level.members.split_at(start);
-            let offset = later.iter().chain(sooner).position(|consumer| consumer.is_able())?;
-            Some((start + offset) % count)
-        };
-        let found = self.levels.iter().enumerate().find_map(|(index, level)| Some((index, able(level)?)));
+        let found = self.levels.iter().enumerate().find_map(|(index, level)| Some((index, level.able()?)));
         let Some((index, at)) = found else {
             self.dry = true;
             return None;
         };
-        let level = self.levels.get_mut(index)?;
-        level.turn = at + 1;
-        level.members.get(at)
+        self.offered = (index, at);
+        self.levels.get(index)?.members.get(at)
+    }
+
+    /// The one that was next has taken something: the turn passes on.
+    #[inline]
+    pub(super) fn taken(&mut self) {
+        let (index, at) = self.offered;
+        if let Some(level) = self.levels.get_mut(index) {
+            level.turn = at + 1;
+        }
     }
 
     /// Who is active, and able to take something. One of a higher priority takes over, if `by_priority`, once the active
@@ -152,8 +157,23 @@ impl Consumers {
         Some(active)
     }
 
-    /// Whether this one is active, where only one is.
-    pub(super) fn is_active(&self, consumption: &Arc<Consumption>) -> bool {
-        self.active.as_ref().is_some_and(|active| Arc::ptr_eq(active, consumption))
+    /// Whether this one is active, where only one is; nobody is before the first message.
+    pub(super) fn is_active(&self, consumption: &Arc<Consumption>, first: bool) -> bool {
+        match &self.active {
+            Some(active) => Arc::ptr_eq(active, consumption),
+            None => first,
+        }
+    }
+}
+
+impl Level {
+    /// The first that can take something, beginning with the one whose turn it is.
+    #[inline]
+    fn able(&self) -> Option<usize> {
+        let count = self.members.len();
+        let start = if self.turn < count { self.turn } else { 0 };
+        let (sooner, later) = self.members.split_at(start);
+        let offset = later.iter().chain(sooner).position(|consumer| consumer.is_able())?;
+        Some((start + offset) % count)
     }
 }

@@ -1,9 +1,11 @@
 //! A consumer of a queue.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
+use parking_lot::Mutex;
 use tercet_amqp::field::Table;
 
 use crate::consumer::ConsumerOutbox;
@@ -66,6 +68,10 @@ pub struct Consumption {
     pub(super) blocked: AtomicBool,
     /// The client knows of the consumer, so that it may get something. Changed under the queue's lock.
     pub(super) started: AtomicBool,
+    /// It was too slow with something.
+    timed_out: AtomicBool,
+    /// Deliveries that were taken away from it, which it may still try to settle.
+    lost: Mutex<BTreeSet<u64>>,
 }
 
 impl fmt::Debug for Consumption {
@@ -91,6 +97,8 @@ impl Consumption {
             unacked: AtomicU32::new(0),
             blocked: AtomicBool::new(false),
             started: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
+            lost: Mutex::default(),
         }
     }
 
@@ -123,5 +131,17 @@ impl Consumption {
     /// Counts one that has been settled.
     pub(super) fn settled(&self) {
         self.unacked.store(self.unacked().saturating_sub(1), Relaxed);
+    }
+
+    /// Deliveries are taken away from it.
+    pub(super) fn lose(&self, sequences: &[u64]) {
+        self.unacked.store(self.unacked().saturating_sub(sequences.len() as u32), Relaxed);
+        self.timed_out.store(true, Relaxed);
+        self.lost.lock().extend(sequences);
+    }
+
+    /// Whether this delivery was taken away from it; said once.
+    pub(super) fn has_lost(&self, sequence: u64) -> bool {
+        self.timed_out.load(Relaxed) && self.lost.lock().remove(&sequence)
     }
 }

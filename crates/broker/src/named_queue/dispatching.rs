@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::body::BodyRef;
 use crate::consumer::QueueDelivery;
 use crate::named_queue::state::{QueueState, Run};
 use crate::named_queue::{Consumption, NamedQueue, QueueKind};
 use crate::outbox::Pushed;
-use crate::read_back::{self, Fetch, ReadEntry};
 use crate::queue::{Ahead, Reach};
-use crate::body::BodyRef;
+use crate::read_back::{self, Fetch, ReadEntry};
 use crate::record::SettleReason;
 use crate::session::Context;
 
@@ -36,7 +36,12 @@ impl QueueState {
 impl NamedQueue {
     /// Hands out what is ready as long as somebody takes it. `fresh` has just come and is offered once even if it is out
     /// of date already.
-    pub(super) fn dispatch(self: &Arc<Self>, state: &mut QueueState, fresh: Option<u64>, cx: &mut Context<'_>) {
+    pub(super) fn dispatch(
+        self: &Arc<Self>,
+        state: &mut QueueState,
+        fresh: Option<u64>,
+        cx: &mut Context<'_>,
+    ) {
         if state.paused || state.consumers.is_dry() || state.deleted {
             return;
         }
@@ -76,18 +81,17 @@ impl NamedQueue {
             // Looked for anew each time round, as it borrows from the queue.
             let QueueState { queue, consumers, settings, reading, .. } = &mut *state;
             let Some((entry, _, redelivered)) = queue.entry(sequence) else { return false };
+            let BodyRef::Memory(message) = entry.body else {
+                if consumers.is_any_able() && reading.ask() {
+                    cx.effects.fetches.push(Fetch::Queue(Arc::clone(self)));
+                }
+                return false;
+            };
             let next = match settings.single_active {
                 false => consumers.next(),
                 true => consumers.next_active(kind == QueueKind::Quorum),
             };
             let Some(consumption) = next else { return false };
-            let BodyRef::Memory(message) = entry.body else {
-                if reading.ask() {
-                    cx.effects.fetches.push(Fetch::Queue(Arc::clone(self)));
-                }
-                consumers.not_taken();
-                return false;
-            };
             let delivery = QueueDelivery {
                 consumption,
                 queue: self,
@@ -108,15 +112,19 @@ impl NamedQueue {
                 }
                 Pushed::Accepted | Pushed::TooLarge => {}
             }
+            let timed = settings.consumer_timeout_ms.map(|_| Arc::clone(consumption));
+            let no_ack = consumption.no_ack;
+            if !no_ack {
+                consumption.delivered();
+            }
+            consumers.taken();
             state.totals.delivered += 1;
             state.totals.redelivered += u64::from(redelivered);
-            if consumption.no_ack {
+            if no_ack {
                 state.totals.acknowledged += 1;
                 state.settle_in(acknowledged, sequence, cx);
                 return true;
             }
-            consumption.delivered();
-            let timed = state.settings.consumer_timeout_ms.map(|_| Arc::clone(consumption));
             state.take_from_ready(sequence);
             state.unacked += 1;
             if let Some(consumption) = timed {

@@ -31,7 +31,10 @@ impl NamedQueue {
         let timely = deadline_ms.is_none_or(|at| at.get() > cx.now.utc_ms);
         let recorded = timely && cx.journal.is_some() && self.records(incoming.is_persistent());
         let limited = state.settings.is_limited();
-        if limited && state.settings.overflow != QueueOverflow::DropHead && state.would_overflow(incoming.size(), cx) {
+        if limited
+            && state.settings.overflow != QueueOverflow::DropHead
+            && state.would_overflow(incoming.size(), cx)
+        {
             return self.refuse(state, incoming, cx);
         }
         if !recorded && state.queue.ready() == 0 && self.hand_over(state, incoming, cx) {
@@ -66,7 +69,12 @@ impl NamedQueue {
 
     /// Hands a message that nobody has to keep to a consumer that does not acknowledge. False if it has to wait, or the
     /// consumer whose turn it is does acknowledge.
-    fn hand_over(self: &Arc<Self>, state: &mut QueueState, incoming: &Incoming<'_>, cx: &mut Context<'_>) -> bool {
+    fn hand_over(
+        self: &Arc<Self>,
+        state: &mut QueueState,
+        incoming: &Incoming<'_>,
+        cx: &mut Context<'_>,
+    ) -> bool {
         if state.paused {
             return false;
         }
@@ -74,7 +82,6 @@ impl NamedQueue {
         loop {
             let Some(consumption) = state.next_consumer(self.kind()) else { return false };
             if !consumption.no_ack {
-                state.consumers.not_taken();
                 return false;
             }
             let delivery = QueueDelivery {
@@ -93,6 +100,7 @@ impl NamedQueue {
             match consumption.outbox.deliver(&delivery, cx.effects) {
                 Pushed::Full => consumption.blocked.store(true, Relaxed),
                 Pushed::Accepted | Pushed::TooLarge => {
+                    state.consumers.taken();
                     state.totals.delivered += 1;
                     state.totals.acknowledged += 1;
                     return true;
@@ -115,11 +123,7 @@ impl NamedQueue {
     }
 
     /// The log is durable up to `durable`: hands out what waited for that. Returns the position that the rest waits for.
-    pub(crate) fn log_moved(
-        self: &Arc<Self>,
-        durable: Position,
-        cx: &mut Context<'_>,
-    ) -> Option<Position> {
+    pub(crate) fn log_moved(self: &Arc<Self>, durable: Position, cx: &mut Context<'_>) -> Option<Position> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let undurable = state.undurable.as_mut()?;

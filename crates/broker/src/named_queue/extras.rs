@@ -2,6 +2,7 @@
 //! need no room for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::queue::seldom::Seldom;
 use crate::record::EntryExtras;
@@ -53,6 +54,14 @@ impl Extras {
     /// The entries that have something.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, EntryExtras)> {
         self.table.get().into_iter().flatten().map(|(sequence, extra)| (*sequence, *extra))
+    }
+
+    /// Those of a range of sequences.
+    pub(super) fn range(&self, sequences: Range<u64>) -> impl Iterator<Item = (u64, EntryExtras)> {
+        let table = self.table.get().into_iter();
+        table
+            .flat_map(move |table| table.range(sequences.clone()))
+            .map(|(sequence, extra)| (*sequence, *extra))
     }
 
     /// An entry waits until `due_ms`.

@@ -52,7 +52,7 @@ use crate::refusal::Refusal;
 
 use self::state::QueueState;
 
-pub use self::browsing::{Peeked, Peeking};
+pub use self::browsing::{ConsumerInfo, Peeked, Peeking, QueueStats};
 pub use self::consumption::{Consume, Consumption};
 pub use self::emptying::{Condition, NotDeleted};
 pub use self::getting::{GetOutcome, Got};
@@ -61,7 +61,7 @@ pub use self::settings::{QueueOverflow, QueueSettings, Retention, RetryCondition
 pub use self::settlement::{Outcome, Settlement};
 pub use self::state::QueueTotals;
 
-pub(crate) use self::dead_letter::{DeadLetter, DeathReason};
+pub(crate) use self::dead_letter::DeadLetter;
 
 /// Identifies a queue in its virtual host; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

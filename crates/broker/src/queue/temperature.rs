@@ -202,16 +202,25 @@ impl Queue {
         }
     }
 
+    /// The same for entries that are handed out in this order.
+    pub(crate) fn ahead_in(&self, order: impl Iterator<Item = u64>, reach: Reach) -> Ahead {
+        Self::ahead_among(order.filter_map(|sequence| Some((sequence, self.slot(sequence)?))), reach)
+    }
+
     /// The entries that will be handed out next, as far as `reach`.
     #[must_use]
     pub fn ahead(&self, reach: Reach) -> Ahead {
-        let mut ahead = Ahead::default();
-        let mut bytes = 0;
         let returned = self.returned.get().into_iter().flatten();
         let returned = returned.filter_map(|sequence| Some((*sequence, self.slot(*sequence)?)));
         let start = self.next.max(self.base);
         let dense = (start..).zip(self.slots.iter_from((start - self.base) as usize));
-        for (sequence, slot) in returned.chain(dense.filter(|(_, slot)| slot.is_ready())) {
+        Self::ahead_among(returned.chain(dense.filter(|(_, slot)| slot.is_ready())), reach)
+    }
+
+    fn ahead_among<'a>(entries: impl Iterator<Item = (u64, &'a Slot)>, reach: Reach) -> Ahead {
+        let mut ahead = Ahead::default();
+        let mut bytes = 0;
+        for (sequence, slot) in entries {
             let size = slot.size();
             let within = ahead.entries < reach.entries && bytes + size <= reach.bytes;
             if !within && ahead.entries > 0 {

@@ -75,7 +75,7 @@ impl Vhost {
                 false => self.route(cached, publication, author, cx),
             }
         });
-        if !effects.group_work.is_empty() {
+        if effects.has_work() {
             self.work_off(now, effects);
         }
         published
@@ -101,7 +101,7 @@ impl Vhost {
                 self.receive_and_route(attachment, packet_id, refusal_ends, publication, author, cx)
             })
         });
-        if !effects.group_work.is_empty() {
+        if effects.has_work() {
             self.work_off(now, effects);
         }
         published

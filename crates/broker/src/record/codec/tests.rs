@@ -236,7 +236,15 @@ fn message() -> impl Strategy<Value = Message> {
     let author = prop::option::of((prop::option::of(text()), text()));
     let payload = prop::collection::vec(any::<u8>(), 0..200);
     let address = (text(), prop::option::of(text()));
-    (address, payload, bytes(), qos(), any::<(bool, bool, bool)>(), (id(), any::<u64>(), any::<u64>()), author)
+    (
+        address,
+        payload,
+        bytes(),
+        qos(),
+        any::<(bool, bool, bool)>(),
+        (id(), any::<u64>(), any::<u64>()),
+        author,
+    )
         .prop_map(
             |(
                 (topic, exchange),

@@ -1,0 +1,207 @@
+//! What a queue cannot keep is published once more, to its dead letter exchange.
+//!
+//! That takes other locks than the queue's, so it is done after that is given back: until then the entry is neither ready
+//! nor anybody's. The new message and the end of the old one become durable together, so that a crash neither loses nor
+//! doubles it ([`crate::vhost::Vhost::bury`]).
+
+mod deaths;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::body::BodyRef;
+use crate::message::{Message, PropertyEncoding};
+use crate::named_queue::NamedQueue;
+use crate::named_queue::state::QueueState;
+use crate::read_back::Fetch;
+use crate::record::SettleReason;
+use crate::session::{Context, SessionId};
+
+/// Why a message cannot stay in its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeathReason {
+    /// A consumer rejected it.
+    Rejected,
+    /// It is out of date.
+    Expired,
+    /// The queue has as much as it may.
+    MaxLength,
+    /// It came back too often.
+    DeliveryLimit,
+}
+
+impl DeathReason {
+    /// As `x-death` names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::MaxLength => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+
+    /// How the entry is settled if there is nowhere to go.
+    fn settled(self) -> SettleReason {
+        match self {
+            Self::Rejected => SettleReason::Rejected,
+            Self::Expired => SettleReason::Expired,
+            Self::MaxLength => SettleReason::Overflow,
+            Self::DeliveryLimit => SettleReason::DeliveryLimit,
+        }
+    }
+}
+
+/// A message to be published to a dead letter exchange.
+#[derive(Debug)]
+pub(crate) struct DeadLetter {
+    pub queue: Arc<NamedQueue>,
+    reason: DeathReason,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// An entry of the queue, which leaves it by that.
+    Entry(u64),
+    /// A message that the queue did not take.
+    Refused(Arc<Message>),
+}
+
+/// A dead letter ready to be published.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    /// The message as its new exchange gets it.
+    pub message: Arc<Message>,
+    /// Queues that must not get it: it would go in circles without anybody having rejected it.
+    pub excluded: SmallVec<[Box<str>; 2]>,
+}
+
+impl DeadLetter {
+    fn entry(queue: &Arc<NamedQueue>, sequence: u64, reason: DeathReason) -> Self {
+        Self { queue: Arc::clone(queue), reason, what: What::Entry(sequence) }
+    }
+
+    /// A message that its full queue does not take.
+    pub(super) fn refused(queue: &Arc<NamedQueue>, message: Arc<Message>) -> Self {
+        Self { queue: Arc::clone(queue), reason: DeathReason::MaxLength, what: What::Refused(message) }
+    }
+
+    /// The entry that leaves its queue.
+    pub(crate) fn sequence(&self) -> Option<u64> {
+        match self.what {
+            What::Entry(sequence) => Some(sequence),
+            What::Refused(_) => None,
+        }
+    }
+
+    /// Makes the message that is to be published; `None` if the queue has nowhere to send it any more, or does not have
+    /// it.
+    pub(crate) fn write(&self, now_ms: u64) -> Option<Letter> {
+        let (message, exchange, key) = self.queue.dead_letter_source(&self.what)?;
+        let written = deaths::record(&message, self.queue.name(), self.reason, key.is_some(), now_ms);
+        let letter = Message {
+            topic: key.unwrap_or_else(|| Arc::clone(&message.topic)),
+            exchange: Some(exchange),
+            payload: message.payload.clone(),
+            properties: Bytes::from(written.properties),
+            encoding: PropertyEncoding::Amqp,
+            qos: message.qos,
+            retain: false,
+            publisher: SessionId::BROKER,
+            author: None,
+            ingress_ms: now_ms,
+            expires_at_ms: None,
+            dead_lettered: true,
+            shared: true,
+            stored: Mutex::new(None),
+        };
+        Some(Letter { message: Arc::new(letter), excluded: written.excluded })
+    }
+}
+
+impl NamedQueue {
+    /// The queue cannot keep an entry, ready or just taken back from a consumer: dead-letters or drops it.
+    pub(super) fn let_go(
+        self: &Arc<Self>,
+        state: &mut QueueState,
+        sequence: u64,
+        reason: DeathReason,
+        cx: &mut Context<'_>,
+    ) {
+        state.totals.dropped += 1;
+        if state.settings.dead_letter_exchange.is_none() {
+            state.settle(self.id(), sequence, reason.settled(), cx);
+            return;
+        }
+        state.take_from_ready(sequence);
+        state.leaving += 1;
+        match state.queue.entry(sequence).map(|(entry, ..)| entry.body) {
+            Some(BodyRef::Memory(_)) => {
+                cx.effects.dead_letters.push(DeadLetter::entry(self, sequence, reason));
+            }
+            _ => {
+                state.unread.get_or_make().insert(sequence, reason);
+                if state.reading.ask() {
+                    cx.effects.fetches.push(Fetch::Queue(Arc::clone(self)));
+                }
+            }
+        }
+    }
+
+    /// Messages have been read back: those of entries that are to leave can go.
+    pub(super) fn go_on_leaving(self: &Arc<Self>, state: &mut QueueState, cx: &mut Context<'_>) {
+        let Some(unread) = state.unread.get_mut() else { return };
+        let queue = &state.queue;
+        let hot =
+            |sequence: u64| queue.entry(sequence).is_some_and(|(entry, ..)| entry.body.message().is_some());
+        unread.retain(|sequence, reason| {
+            let leaves = hot(*sequence);
+            if leaves {
+                cx.effects.dead_letters.push(DeadLetter::entry(self, *sequence, *reason));
+            }
+            !leaves
+        });
+        if unread.is_empty() {
+            state.unread.clear();
+        } else if state.reading.ask() {
+            cx.effects.fetches.push(Fetch::Queue(Arc::clone(self)));
+        }
+    }
+
+    /// What is to be dead-lettered, where to, and with which key.
+    fn dead_letter_source(&self, what: &What) -> Option<(Arc<Message>, Arc<str>, Option<Arc<str>>)> {
+        let state = self.state.lock();
+        let exchange = state.settings.dead_letter_exchange.clone()?;
+        let message = match what {
+            What::Refused(message) => Arc::clone(message),
+            What::Entry(sequence) => state.queue.entry(*sequence)?.0.body.message().cloned()?,
+        };
+        Some((message, exchange, state.settings.dead_letter_key.clone()))
+    }
+
+    /// An entry that was on its way out is gone.
+    pub(crate) fn left(&self, sequence: u64, reason: SettleReason, cx: &mut Context<'_>) {
+        let mut state = self.state.lock();
+        if state.deleted {
+            return;
+        }
+        state.leaving = state.leaving.saturating_sub(1);
+        state.settle(self.id(), sequence, reason, cx);
+        state.account(cx);
+    }
+}
+
+impl QueueState {
+    /// The message of an entry is lost.
+    pub(super) fn lose(&mut self, sequence: u64) {
+        if let Some(unread) = self.unread.get_mut()
+            && unread.remove(&sequence).is_some()
+        {
+            self.leaving = self.leaving.saturating_sub(1);
+        }
+    }
+}
