@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::disk::{DiskBeside, DiskSpeed};
-use crate::engine::Interrupt;
-use crate::mqtt::LoadError;
+use crate::engine::{Interrupt, LoadError};
 use crate::mqtt::wire::Version;
 use crate::peers::{Peer, Storage};
 use crate::report::{Machine, PeerInfo, Results, Run, ScenarioInfo};

@@ -1,62 +1,24 @@
 //! The connections of a run and the steps it is made of: connect, subscribe, publish, wait.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::client::{Client, ClientId, ClientState, Connect};
-use super::load::{Load, Stream, StreamId};
+use super::load::{Load, Stream};
 use super::publisher::{Pace, Publisher, PublisherPlan};
-use super::receiver::{Expect, Receiver};
+use super::receiver::Receiver;
 use super::wire::{self, Qos, Version};
-use crate::engine::{EventLoop, Histogram, Interrupt, Ticker};
-
-/// Why a run could not be carried through.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The load generator's own sockets failed.
-    #[error("load generator: {0}")]
-    Io(#[from] io::Error),
-    /// The server did not do in time what the run waits for.
-    #[error("no progress for {seconds} s while {doing}{reason}")]
-    Stalled {
-        /// What was waited for.
-        doing: &'static str,
-        /// How long without any progress.
-        seconds: u64,
-        /// Why the server closed a connection, if it did.
-        reason: String,
-    },
-    /// The server closed a connection during the preparations.
-    #[error("connection lost while {doing}: {reason}")]
-    Closed {
-        /// What was under way.
-        doing: &'static str,
-        /// Why.
-        reason: String,
-    },
-    /// Somebody pressed Ctrl-C.
-    #[error("interrupted")]
-    Interrupted,
-}
+use crate::engine::{Drive, Expect, Histogram, Interrupt, LoadError, StreamId, Ticker};
 
 /// A load generator: one thread, one event loop, any number of MQTT clients.
 #[derive(Debug)]
 pub struct Fleet {
-    events: EventLoop,
-    load: Load,
+    drive: Drive<Load>,
     addr: SocketAddr,
-    interrupt: Interrupt,
     keep_alive: u16,
 }
 
-/// Without any progress for so long, a step has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Without any progress for so long, what is missing is taken for lost.
-const GIVE_UP: Duration = Duration::from_secs(3);
-/// How often Ctrl-C is looked for while nothing happens.
-const HEARTBEAT: Duration = Duration::from_millis(50);
 const FILTERS_PER_SUBSCRIBE: usize = 100;
 
 static RUNS: AtomicU32 = AtomicU32::new(1);
@@ -68,13 +30,7 @@ impl Fleet {
     /// When the kernel gives no epoll instance.
     pub fn new(addr: SocketAddr, version: Version, interrupt: Interrupt) -> Result<Self, LoadError> {
         let run = std::process::id() << 12 ^ RUNS.fetch_add(1, Ordering::Relaxed);
-        Ok(Fleet {
-            events: EventLoop::new()?,
-            load: Load::new(version, run),
-            addr,
-            interrupt,
-            keep_alive: 600,
-        })
+        Ok(Fleet { drive: Drive::new(Load::new(version, run), interrupt)?, addr, keep_alive: 600 })
     }
 
     /// Connects new clients there from now on: the server was started again.
@@ -85,12 +41,12 @@ impl Fleet {
     /// Measures from now on how long publishers wait for PUBACK or PUBREC; to be called before any publisher
     /// of QoS 1 or 2 sends.
     pub fn time_confirms(&mut self) {
-        self.load.confirm_latency = Some(Histogram::default());
+        self.drive.load.confirm_latency = Some(Histogram::default());
     }
 
     /// The clients' state and counts.
     pub fn load(&self) -> &Load {
-        &self.load
+        &self.drive.load
     }
 
     /// Starts to connect a client.
@@ -98,10 +54,10 @@ impl Fleet {
     /// # Errors
     /// When no socket can be made.
     pub fn connect(&mut self, connect: &Connect) -> Result<ClientId, LoadError> {
-        let link = self.events.connect(self.addr)?;
-        let id = ClientId(self.load.clients.len());
-        self.load.client_of.push(id);
-        self.load.clients.push(Client::new(link, self.load.version, connect, self.keep_alive));
+        let link = self.drive.events.connect(self.addr)?;
+        let id = ClientId(self.drive.load.clients.len());
+        self.drive.load.client_of.push(id);
+        self.drive.load.clients.push(Client::new(link, self.drive.load.version, connect, self.keep_alive));
         Ok(id)
     }
 
@@ -115,10 +71,10 @@ impl Fleet {
         at_once: usize,
         mut name: impl FnMut(usize) -> Connect,
     ) -> Result<Vec<ClientId>, LoadError> {
-        let before = self.load.connected;
+        let before = self.drive.load.connected;
         let mut clients = Vec::with_capacity(count);
         while clients.len() < count {
-            while clients.len() < count && clients.len() < self.load.connected - before + at_once {
+            while clients.len() < count && clients.len() < self.drive.load.connected - before + at_once {
                 clients.push(self.connect(&name(clients.len()))?);
             }
             let enough = (before + clients.len() + 1).saturating_sub(at_once).max(before + 1);
@@ -132,12 +88,12 @@ impl Fleet {
     ///
     /// The answers are awaited by [`Fleet::await_subscribed`].
     pub fn subscribe(&mut self, client: ClientId, filters: &[String], qos: Qos, expect: &Expect) {
-        let state = &mut self.load.clients[client.0];
+        let state = &mut self.drive.load.clients[client.0];
         state.receiver = Some(Receiver::new(expect));
         for some in filters.chunks(FILTERS_PER_SUBSCRIBE) {
             let packet_id = state.take_packet_id();
-            let packet = wire::subscribe(self.load.version, packet_id, some, qos);
-            self.events.outboxes().buffer(state.link).extend_from_slice(&packet);
+            let packet = wire::subscribe(self.drive.load.version, packet_id, some, qos);
+            self.drive.events.outboxes().buffer(state.link).extend_from_slice(&packet);
             if let ClientState::Connected { unanswered } = &mut state.state {
                 *unanswered += 1;
             }
@@ -156,41 +112,41 @@ impl Fleet {
 
     /// Gives a client without a subscription of its own on this connection something to expect.
     pub fn expect(&mut self, client: ClientId, expect: &Expect) {
-        self.load.clients[client.0].receiver = Some(Receiver::new(expect));
+        self.drive.load.clients[client.0].receiver = Some(Receiver::new(expect));
     }
 
     /// Lets a subscriber acknowledge its deliveries, or not.
     pub fn set_acknowledging(&mut self, client: ClientId, acknowledges: bool) {
-        if let Some(receiver) = &mut self.load.clients[client.0].receiver {
+        if let Some(receiver) = &mut self.drive.load.clients[client.0].receiver {
             receiver.acknowledges = acknowledges;
         }
     }
 
     /// Makes a new stream; its publisher is the one that names it next.
     pub fn stream(&mut self) -> StreamId {
-        let id = u32::try_from(self.load.streams.len()).unwrap_or(u32::MAX);
-        self.load.streams.push(Stream { publisher: 0, sent: 0 });
+        let id = u32::try_from(self.drive.load.streams.len()).unwrap_or(u32::MAX);
+        self.drive.load.streams.push(Stream { publisher: 0, sent: 0 });
         StreamId(id)
     }
 
     /// Adds a publisher that does not send yet; its client must be connected.
     pub fn add_publisher(&mut self, plan: PublisherPlan) {
-        let at = self.load.publishers.len();
+        let at = self.drive.load.publishers.len();
         for (stream, _) in &plan.messages {
-            self.load.streams[stream.0 as usize].publisher = at;
+            self.drive.load.streams[stream.0 as usize].publisher = at;
         }
-        let client = &mut self.load.clients[plan.client.0];
+        let client = &mut self.drive.load.clients[plan.client.0];
         client.publisher = Some(at);
         let receive_maximum = client.receive_maximum;
         if matches!(plan.pace, Pace::Rate(_)) {
-            self.load.rated.push(at);
+            self.drive.load.rated.push(at);
         }
-        self.load.publishers.push(Publisher::new(plan, receive_maximum));
+        self.drive.load.publishers.push(Publisher::new(plan, receive_maximum));
     }
 
     /// Lets the publisher added last go on to `limit` messages in all.
     pub fn extend_publisher(&mut self, limit: u64) {
-        if let Some(publisher) = self.load.publishers.last_mut() {
+        if let Some(publisher) = self.drive.load.publishers.last_mut() {
             publisher.plan.limit = Some(limit);
         }
         self.start();
@@ -198,27 +154,27 @@ impl Fleet {
 
     /// Lets all publishers send.
     pub fn start(&mut self) {
-        let now = self.load.clock.now();
-        for at in 0..self.load.publishers.len() {
-            let publisher = &mut self.load.publishers[at];
+        let now = self.drive.load.clock.now();
+        for at in 0..self.drive.load.publishers.len() {
+            let publisher = &mut self.drive.load.publishers[at];
             publisher.sending = true;
             publisher.paced_from = Some((now, publisher.sent));
-            self.load.wake(at);
+            self.drive.load.wake(at);
         }
     }
 
     /// Lets no publisher send any more.
     pub fn stop(&mut self) {
-        for publisher in &mut self.load.publishers {
+        for publisher in &mut self.drive.load.publishers {
             publisher.sending = false;
         }
     }
 
     /// Forgets the latencies measured so far.
     pub fn clear_histograms(&mut self) {
-        self.load.latency.clear();
-        self.load.lateness.clear();
-        if let Some(confirms) = &mut self.load.confirm_latency {
+        self.drive.load.latency.clear();
+        self.drive.load.lateness.clear();
+        if let Some(confirms) = &mut self.drive.load.confirm_latency {
             confirms.clear();
         }
     }
@@ -228,20 +184,20 @@ impl Fleet {
     /// # Errors
     /// When the kernel refuses the timer.
     pub fn tick(&mut self, interval: Duration) -> Result<(), LoadError> {
-        Ok(self.events.tick(Ticker::every(interval)?)?)
+        Ok(self.drive.events.tick(Ticker::every(interval)?)?)
     }
 
     /// Sends a PINGREQ on every open connection.
     pub fn ping_all(&mut self) {
-        for client in self.load.clients.iter().filter(|c| c.state != ClientState::Closed) {
-            self.events.outboxes().buffer(client.link).extend_from_slice(&wire::PINGREQ);
+        for client in self.drive.load.clients.iter().filter(|c| c.state != ClientState::Closed) {
+            self.drive.events.outboxes().buffer(client.link).extend_from_slice(&wire::PINGREQ);
         }
     }
 
     /// Cuts a client's connection without DISCONNECT, and forgets what it has received.
     pub fn forget(&mut self, client: ClientId) {
-        let state = &mut self.load.clients[client.0];
-        self.events.abort(state.link);
+        let state = &mut self.drive.load.clients[client.0];
+        self.drive.events.abort(state.link);
         state.state = ClientState::Closed;
         state.receiver = None;
     }
@@ -251,28 +207,15 @@ impl Fleet {
     /// # Errors
     /// When interrupted or when polling fails.
     pub fn run_for(&mut self, duration: Duration) -> Result<(), LoadError> {
-        let end = Instant::now() + duration;
-        loop {
-            let now = Instant::now();
-            if now >= end {
-                return Ok(());
-            }
-            self.turn((end - now).min(HEARTBEAT))?;
-        }
+        self.drive.run_for(duration)
     }
 
-    /// Runs until `reached`, as long as there is progress.
+    /// Runs until `reached`, as long as there is progress; see [`Drive::wait`].
     ///
     /// # Errors
-    /// [`LoadError::Stalled`] without progress for ten seconds, [`LoadError::Closed`] when the server closes
-    /// a connection meanwhile.
+    /// When there is none for long, or the server closes a connection meanwhile.
     pub fn wait(&mut self, doing: &'static str, reached: impl Fn(&Load) -> bool) -> Result<(), LoadError> {
-        let closed_before = self.load.faults.closed;
-        self.wait_patiently(doing, |load| reached(load) || load.faults.closed > closed_before)?;
-        if reached(&self.load) {
-            return Ok(());
-        }
-        Err(LoadError::Closed { doing, reason: self.load.last_reason.clone().unwrap_or_default() })
+        self.drive.wait(doing, reached)
     }
 
     /// Runs until `reached`; gives up without complaint when nothing has come for three seconds, as
@@ -281,49 +224,6 @@ impl Fleet {
     /// # Errors
     /// When interrupted or when polling fails.
     pub fn wait_or_give_up(&mut self, reached: impl Fn(&Load) -> bool) -> Result<(), LoadError> {
-        self.advance(GIVE_UP, reached).map(|_| ())
-    }
-
-    fn wait_patiently(
-        &mut self,
-        doing: &'static str,
-        reached: impl Fn(&Load) -> bool,
-    ) -> Result<(), LoadError> {
-        if self.advance(PATIENCE, reached)? {
-            return Ok(());
-        }
-        let reason = self.load.last_reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
-        Err(LoadError::Stalled { doing, seconds: PATIENCE.as_secs(), reason })
-    }
-
-    /// Runs until `reached` (true), or until nothing has arrived for `patience` (false).
-    fn advance(&mut self, patience: Duration, reached: impl Fn(&Load) -> bool) -> Result<bool, LoadError> {
-        let mut progress = self.progress();
-        let mut since = Instant::now();
-        while !reached(&self.load) {
-            self.turn(HEARTBEAT)?;
-            let current = self.progress();
-            if current != progress {
-                progress = current;
-                since = Instant::now();
-            } else if since.elapsed() > patience {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn progress(&self) -> (u64, usize, usize, u64) {
-        let sent = self.load.publishers.iter().map(|p| p.sent).sum();
-        (self.load.deliveries, self.load.connected, self.load.subscribed, sent)
-    }
-
-    fn turn(&mut self, timeout: Duration) -> Result<(), LoadError> {
-        if self.interrupt.is_raised() {
-            return Err(LoadError::Interrupted);
-        }
-        // Publishers woken outside a turn (at the start) must not wait for the first event.
-        let timeout = if self.load.woken.is_empty() { timeout } else { Duration::ZERO };
-        Ok(self.events.turn(Some(timeout), &mut self.load)?)
+        self.drive.wait_or_give_up(reached)
     }
 }

@@ -6,11 +6,7 @@
 use super::client::{Client, ClientId, ClientState};
 use super::publisher::{Pace, Publisher};
 use super::wire::{self, Frame, Version, kind};
-use crate::engine::{Clock, Handler, Histogram, LinkId, Outboxes, Stamp, Tally};
-
-/// Names a stream, one publisher's messages to one topic, by its place in the order of making.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StreamId(pub u32);
+use crate::engine::{Clock, Handler, Histogram, LinkId, Outboxes, Stamp, Tally, Watched};
 
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -106,16 +102,6 @@ impl Load {
     /// How many SUBSCRIBE packets were answered.
     pub fn subscribed(&self) -> usize {
         self.subscribed
-    }
-
-    /// Connections that the server closed or refused.
-    pub fn closed(&self) -> u64 {
-        self.faults.closed
-    }
-
-    /// Why the last connection was closed.
-    pub fn last_reason(&self) -> Option<&str> {
-        self.last_reason.as_deref()
     }
 
     /// Where a client stands.
@@ -356,5 +342,25 @@ impl Handler for Load {
         for at in 0..self.rated.len() {
             self.pump(self.rated[at], now, out);
         }
+    }
+}
+
+impl Watched for Load {
+    fn progress(&self) -> [u64; 4] {
+        let sent = self.publishers.iter().map(|publisher| publisher.sent).sum();
+        [self.deliveries, self.connected as u64, self.subscribed as u64, sent]
+    }
+
+    fn closed(&self) -> u64 {
+        self.faults.closed
+    }
+
+    fn last_reason(&self) -> Option<&str> {
+        self.last_reason.as_deref()
+    }
+
+    /// Publishers woken outside a turn (at the start) must not wait for the first event.
+    fn is_eager(&self) -> bool {
+        !self.woken.is_empty()
     }
 }

@@ -12,8 +12,7 @@ mod template;
 pub mod wire;
 
 pub use client::{ClientId, ClientState, Connect};
-pub use fleet::{Fleet, LoadError};
-pub use load::{Load, StreamId};
+pub use fleet::Fleet;
+pub use load::Load;
 pub use publisher::{Pace, PublisherPlan};
-pub use receiver::Expect;
 pub use template::PublishTemplate;

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use super::client::ClientId;
-use super::load::StreamId;
 use super::template::PublishTemplate;
 use super::wire::Qos;
+use crate::engine::StreamId;
 
 /// How fast a publisher sends.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::restart::{Figures, bytes_on_disk, ready_again, restarts, segments};
 use super::{Context, RunError, SETTLE, Sample, Scenario, Section, Suite, Window, payload_name};
+use crate::engine::{Expect, LoadError, StreamId};
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{
-    ClientId, Connect, Expect, Fleet, LoadError, Pace, PublishTemplate, PublisherPlan, StreamId,
-};
+use crate::mqtt::{ClientId, Connect, Fleet, Pace, PublishTemplate, PublisherPlan};
 use crate::peers::{Need, Promise, Server};
 
 /// A backlog that is filled, outlives the ends of the server that it promises to survive, and is then drained.

@@ -2,8 +2,9 @@
 
 use super::traffic::{Sessions, SubscriberPlan, Traffic};
 use super::{Context, RunError, Sample, Scenario, Section, Suite, payload_name};
+use crate::engine::{Expect, StreamId};
+use crate::mqtt::Pace;
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Expect, Pace, StreamId};
 use crate::peers::{Need, Server};
 
 /// Publishers, a topic each, to one subscriber whose session outlives its connection.

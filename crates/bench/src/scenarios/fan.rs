@@ -2,8 +2,9 @@
 
 use super::traffic::{Sessions, SubscriberPlan, Traffic};
 use super::{Context, RunError, Sample, Scenario};
+use crate::engine::{Expect, StreamId};
+use crate::mqtt::Pace;
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Expect, Pace, StreamId};
 use crate::peers::Server;
 
 /// Many publishers, each on its own topic, to one subscriber of all these topics.

@@ -20,8 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Interrupt;
-use crate::mqtt::LoadError;
+use crate::engine::{Interrupt, LoadError};
 use crate::mqtt::wire::{Qos, Version};
 use crate::peers::{Need, PeerError, Server};
 

@@ -1,8 +1,9 @@
 //! A persistent session that misses many messages and comes back for them.
 
 use super::{Context, RunError, SETTLE, Sample, Scenario, Window};
+use crate::engine::{Expect, LoadError, StreamId};
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Connect, Expect, Fleet, LoadError, Pace, PublishTemplate, PublisherPlan, StreamId};
+use crate::mqtt::{Connect, Fleet, Pace, PublishTemplate, PublisherPlan};
 use crate::peers::{Need, Server};
 
 /// A subscriber's offline queue: filled, then drained on reconnect.

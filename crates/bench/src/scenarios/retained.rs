@@ -1,8 +1,9 @@
 //! Many retained messages, stored and then replayed to a subscriber of `#`.
 
 use super::{Context, RunError, SETTLE, Sample, Scenario, Window};
+use crate::engine::Expect;
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Connect, Expect, Fleet, Pace, PublishTemplate, PublisherPlan};
+use crate::mqtt::{Connect, Fleet, Pace, PublishTemplate, PublisherPlan};
 use crate::peers::{Need, Server};
 
 /// Retained messages on as many topics.

@@ -2,8 +2,9 @@
 
 use super::restart::{bytes_on_disk, restarts};
 use super::{Context, RunError, SETTLE, Sample, Scenario, Section, Suite, Window};
+use crate::engine::Expect;
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Connect, Expect, Fleet, Pace, PublishTemplate, PublisherPlan};
+use crate::mqtt::{Connect, Fleet, Pace, PublishTemplate, PublisherPlan};
 use crate::peers::{Need, Server};
 
 /// Retained messages on as many topics, that outlive the ends of the server and are then replayed.

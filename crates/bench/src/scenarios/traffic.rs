@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Context, Sample, Window};
+use crate::engine::{Expect, LoadError};
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Connect, Expect, Fleet, Load, LoadError, Pace, PublishTemplate, PublisherPlan};
+use crate::mqtt::{Connect, Fleet, Load, Pace, PublishTemplate, PublisherPlan};
 use crate::peers::Server;
 
 /// Who sends what to whom.

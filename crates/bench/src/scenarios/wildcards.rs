@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::traffic::{Sessions, SubscriberPlan, Traffic};
 use super::{Context, RunError, Sample, Scenario};
+use crate::engine::{Expect, StreamId};
+use crate::mqtt::Pace;
 use crate::mqtt::wire::Qos;
-use crate::mqtt::{Expect, Pace, StreamId};
 use crate::peers::{Need, Server};
 
 /// A fleet of devices, watched by subscribers with exact and wildcard filters.
