@@ -71,7 +71,7 @@ check-docs: rust-tests
 	@tools/need python3
 	@tools/check-docs $(TARGET)/debug/tercet
 
-bench: ## measure Tercet beside Mosquitto and write docs/benchmarks.md; BENCH="--quick" (or --full, --long) adds flags
+bench: ## measure Tercet beside Mosquitto and RabbitMQ (if installed) and write docs/benchmarks.md; BENCH="--quick" (or --full, --long) adds flags
 	@tools/need cargo cc mosquitto
 	@$(CARGO) build --release --locked -p tercet -p tercet-bench
 	@TERCET_BIN=$(TARGET)/release/tercet $(TARGET)/release/tercet-bench run \

@@ -11,11 +11,13 @@ use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::driver::Session;
+use crate::driver::{Session, takes_part};
 use crate::engine::Interrupt;
 use crate::floor;
 use crate::mqtt::wire::Version;
-use crate::peers::{Attached, Command as CommandPeer, Floor, Mosquitto, Peer, Storage, Tercet};
+use crate::peers::{
+    Attached, Command as CommandPeer, Floor, Mosquitto, Peer, Protocol, RabbitMq, Storage, Tercet,
+};
 use crate::report;
 use crate::scenarios::{self, Scenario, Suite};
 
@@ -52,7 +54,7 @@ struct Run {
     /// Also the scenarios that take minutes and gigabytes
     #[arg(long)]
     long: bool,
-    /// Which of tercet, tercet-memory (beside durable runs), mosquitto and floor take part
+    /// Which of tercet, tercet-memory (beside durable runs), mosquitto, rabbitmq (AMQP) and floor take part
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = PEERS)]
     peers: Vec<String>,
     /// Where servers of durable scenarios keep their data, removed after each run; on the disk to be measured
@@ -61,6 +63,9 @@ struct Run {
     /// Another broker, started by this shell command ({port}: port to listen on, {dir}: scratch directory)
     #[arg(long, value_name = "NAME=COMMAND", value_parser = CommandPeer::parse)]
     peer: Vec<CommandPeer>,
+    /// The same for a broker that listens for AMQP 0-9-1 there, and lets guest in with password guest
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = CommandPeer::parse)]
+    amqp_peer: Vec<CommandPeer>,
     /// Another broker that is running already; its pid makes its CPU time known.
     /// Scenarios that leave sessions or retained messages behind are not run on it
     #[arg(long, value_name = "NAME=IP:PORT[,PID]", value_parser = Attached::parse)]
@@ -92,7 +97,7 @@ struct Run {
     markdown: Option<PathBuf>,
 }
 
-const PEERS: &str = "tercet,tercet-memory,mosquitto,floor";
+const PEERS: &str = "tercet,tercet-memory,mosquitto,rabbitmq,floor";
 
 /// Runs the program; exit code 0 when all went well, 1 when a run failed or lost messages, 2 for a wrong
 /// command line, 130 when interrupted.
@@ -121,7 +126,7 @@ impl Run {
         if let Err(error) = pin_to(&self.cpus) {
             return Ok(wrong_usage(&format!("--cpus: {error}")));
         }
-        let peers = startable(peers);
+        let peers = startable(peers, &scenarios);
         if peers.is_empty() {
             say("tercet-bench: no peer left");
             return Ok(ExitCode::FAILURE);
@@ -191,12 +196,15 @@ impl Run {
                 "tercet" => Box::new(Tercet::from_env()),
                 "tercet-memory" => Box::new(Tercet::from_env().twin()),
                 "mosquitto" => Box::new(Mosquitto),
+                "rabbitmq" => Box::new(RabbitMq::from_env()),
                 "floor" => Box::new(Floor::of_this_program()?),
                 other => return Ok(Err(format!("no peer `{other}`; there are {PEERS}"))),
             });
         }
         peers.extend(self.peer.iter().map(|peer| Box::new(peer.clone()) as Box<dyn Peer>));
         peers.extend(self.external.iter().map(|peer| Box::new(peer.clone()) as Box<dyn Peer>));
+        let amqp = self.amqp_peer.iter().map(|peer| peer.clone().speaking(Protocol::Amqp));
+        peers.extend(amqp.map(|peer| Box::new(peer) as Box<dyn Peer>));
         Ok(Ok(peers))
     }
 }
@@ -216,10 +224,13 @@ fn pin_to(cpus: &[usize]) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// The peers that start here; the others are left out with a word.
-fn startable(mut peers: Vec<Box<dyn Peer>>) -> Vec<Box<dyn Peer>> {
+/// The peers that something is to be run against and that start here; of the latter those that do not are left
+/// out with a word.
+fn startable(mut peers: Vec<Box<dyn Peer>>, scenarios: &[Box<dyn Scenario>]) -> Vec<Box<dyn Peer>> {
     peers.retain(|peer| {
-        let outcome = peer.start(Storage::Memory);
+        let first = scenarios.iter().find(|scenario| takes_part(peer.as_ref(), scenario.as_ref()));
+        let Some(scenario) = first else { return false };
+        let outcome = peer.start(scenario.protocol(), Storage::Memory);
         if let Err(error) = &outcome {
             say(&format!("{} is left out: {error}", peer.name()));
         }
@@ -236,7 +247,7 @@ fn list() -> io::Result<ExitCode> {
             Suite::Full => " (with --full)",
             Suite::Long => " (with --long)",
         };
-        writeln!(out, "{:<18} {}{flag}", scenario.name(), scenario.describe())?;
+        writeln!(out, "{:<26} {}{flag}", scenario.name(), scenario.describe())?;
     }
     Ok(ExitCode::SUCCESS)
 }

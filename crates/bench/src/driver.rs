@@ -1,8 +1,8 @@
 //! Runs scenarios against peers, interleaved, and collects the results.
 //!
 //! In each round every scenario meets every peer in turn, and each round begins with another peer, so that
-//! a disturbance of the machine hits all of them alike over the rounds. Beside every run with data on disk the
-//! disk is measured: before the server is started and after it has ended.
+//! a disturbance of the machine hits all of them alike over the rounds. Beside every run that is about data on
+//! disk, the disk is measured: before the server is started and after it has ended.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::disk::{DiskBeside, DiskSpeed};
 use crate::engine::{Interrupt, LoadError};
 use crate::mqtt::wire::Version;
-use crate::peers::{Peer, Storage};
+use crate::peers::{Need, Peer, Storage};
 use crate::report::{Machine, PeerInfo, Results, Run, ScenarioInfo};
 use crate::scenarios::{Context, RunError, Sample, Scenario};
 
@@ -50,7 +50,7 @@ impl Session {
             for scenario in scenarios {
                 for turn in 0..peers.len() {
                     let peer = &peers[(turn + round as usize - 1) % peers.len()];
-                    if round > scenario.rounds(self.rounds) || !peer.offers(scenario.need()) {
+                    if round > scenario.rounds(self.rounds) || !takes_part(peer.as_ref(), scenario.as_ref()) {
                         continue;
                     }
                     match self.run_once(scenario.as_ref(), peer.as_ref()) {
@@ -87,11 +87,14 @@ impl Session {
             interrupt: self.interrupt.clone(),
         };
         if !scenario.need().is_on_disk() {
-            return scenario.run(&context, &mut peer.start(Storage::Memory)?);
+            return scenario.run(&context, &mut peer.start(scenario.protocol(), Storage::Memory)?);
+        }
+        if scenario.need() == Need::OnDisk {
+            return scenario.run(&context, &mut peer.start(scenario.protocol(), Storage::Disk(&self.data))?);
         }
         let measure = || DiskSpeed::measure(&self.data, DISK_MEASURED).map_err(RunError::Disk);
         let before = measure()?;
-        let mut server = peer.start(Storage::Disk(&self.data))?;
+        let mut server = peer.start(scenario.protocol(), Storage::Disk(&self.data))?;
         let mut sample = scenario.run(&context, &mut server)?;
         // Its files are still there: removing gigabytes would disturb the disk.
         server.kill();
@@ -104,6 +107,7 @@ impl Session {
             name: scenario.name(),
             description: scenario.describe(),
             section: scenario.section(),
+            protocol: scenario.protocol(),
         });
         let peer_info = peers.iter().map(|peer| PeerInfo {
             name: peer.name().to_owned(),
@@ -125,6 +129,11 @@ impl Session {
             interrupted: false,
         }
     }
+}
+
+/// Whether a scenario is run against a peer.
+pub fn takes_part(peer: &dyn Peer, scenario: &dyn Scenario) -> bool {
+    peer.speaks(scenario.protocol()) && peer.offers(scenario.need())
 }
 
 /// Open files that a process needs besides its connections.

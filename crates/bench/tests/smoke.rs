@@ -10,7 +10,7 @@ use tercet_bench::driver::Session;
 use tercet_bench::engine::{EventLoop, Handler, Interrupt, LinkId, Outboxes};
 use tercet_bench::floor;
 use tercet_bench::mqtt::wire::{self, Qos, Version, kind};
-use tercet_bench::peers::{Floor, Mosquitto, Peer, Server, Storage};
+use tercet_bench::peers::{Floor, Mosquitto, Peer, Protocol, Server, Storage};
 use tercet_bench::report;
 use tercet_bench::scenarios::{Backlog, Context, Durable, FanIn, FanOut, Latency, Pipe, Scenario, Suite};
 
@@ -115,7 +115,7 @@ fn publishers_of_a_durable_scenario_time_their_confirmations() {
 #[test]
 fn a_server_is_killed_stopped_and_started_again() {
     let floor = Floor::of(PathBuf::from(env!("CARGO_BIN_EXE_tercet-bench")));
-    let mut server = floor.start(Storage::Memory).unwrap();
+    let mut server = floor.start(Protocol::Mqtt, Storage::Memory).unwrap();
     let pipe = Pipe { pairs: 1, qos: Qos::AtLeastOnce, size: 64, window: 4 };
     server.restart().expect_err("it runs");
     server.kill();
@@ -131,7 +131,7 @@ fn a_server_is_killed_stopped_and_started_again() {
 fn a_backlog_outlives_what_its_server_promises_to_survive() {
     let data = std::env::temp_dir().join(format!("tercet-bench-smoke-{}", std::process::id()));
     let backlog = Backlog { messages: 4000, size: 100, suite: Suite::Long };
-    let mut server = Mosquitto.start(Storage::Disk(&data)).unwrap();
+    let mut server = Mosquitto.start(Protocol::Mqtt, Storage::Disk(&data)).unwrap();
     let sample = backlog.run(&context(), &mut server).unwrap();
     assert_eq!((sample.faults.describe().as_str(), sample.count), ("clean", 4000));
     assert!(sample.extra["ready_after_stop_s"] > 0.0 && sample.extra["disk_drained_mib"] > 0.0);

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process;
 
 use super::server::{Launch, PeerError, Probe, Server, TempDir, free_port};
-use super::{Need, Peer, Promise, Storage};
+use super::{Need, Peer, Promise, Protocol, Storage};
 
 /// A broker started by a shell command in which `{port}` stands for the port to listen on (127.0.0.1) and
 /// `{dir}` for an empty directory that is removed afterwards.
@@ -12,6 +12,7 @@ use super::{Need, Peer, Promise, Storage};
 pub struct Command {
     name: String,
     line: String,
+    protocol: Protocol,
 }
 
 impl Command {
@@ -24,7 +25,13 @@ impl Command {
         if name.is_empty() || !line.contains("{port}") {
             return Err("expected NAME=COMMAND with {port} in the command".to_owned());
         }
-        Ok(Command { name: name.to_owned(), line: line.to_owned() })
+        Ok(Command { name: name.to_owned(), line: line.to_owned(), protocol: Protocol::Mqtt })
+    }
+
+    /// The same broker, listening for `protocol` on its port.
+    #[must_use]
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        Command { protocol, ..self }
     }
 }
 
@@ -41,11 +48,15 @@ impl Peer for Command {
         self.line.clone()
     }
 
+    fn speaks(&self, protocol: Protocol) -> bool {
+        protocol == self.protocol
+    }
+
     fn offers(&self, need: Need) -> bool {
         need != Need::Restart
     }
 
-    fn start(&self, storage: Storage<'_>) -> Result<Server, PeerError> {
+    fn start(&self, _: Protocol, storage: Storage<'_>) -> Result<Server, PeerError> {
         let dir = match storage {
             Storage::Memory => TempDir::create("peer")?,
             Storage::Disk(base) => TempDir::create_in(base, "peer")?,
@@ -106,7 +117,7 @@ impl Peer for Attached {
         matches!(need, Need::Plain | Need::Broker)
     }
 
-    fn start(&self, _: Storage<'_>) -> Result<Server, PeerError> {
+    fn start(&self, _: Protocol, _: Storage<'_>) -> Result<Server, PeerError> {
         Ok(Server::attached(self.addr, self.pid))
     }
 }

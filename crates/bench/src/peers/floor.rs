@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::server::{Launch, PeerError, Probe, Server, TempDir};
-use super::{Need, Peer, Storage};
+use super::{Need, Peer, Protocol, Storage};
 
 /// A bare epoll server without features: how far a broker is from what the machine can do.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Peer for Floor {
         need == Need::Plain
     }
 
-    fn start(&self, _: Storage<'_>) -> Result<Server, PeerError> {
+    fn start(&self, _: Protocol, _: Storage<'_>) -> Result<Server, PeerError> {
         let dir = TempDir::create("floor")?;
         let mut command = Command::new(&self.binary);
         command.args(["floor", "--port", "0"]);

@@ -6,18 +6,50 @@
 mod external;
 mod floor;
 mod mosquitto;
+mod rabbitmq;
 mod server;
 mod tercet;
 mod usage;
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 pub use external::{Attached, Command};
 pub use floor::Floor;
 pub use mosquitto::Mosquitto;
+pub use rabbitmq::RabbitMq;
 pub use server::{PeerError, Server};
 pub use tercet::Tercet;
 pub use usage::{Threads, Usage, threads_of};
+
+/// What a scenario's clients speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    /// MQTT 3.1.1 or 5.0.
+    #[default]
+    Mqtt,
+    /// AMQP 0-9-1.
+    Amqp,
+}
+
+impl Protocol {
+    /// The peer that the bars of this protocol's scenarios are multiples of.
+    pub fn reference(self) -> &'static str {
+        match self {
+            Protocol::Mqtt => "mosquitto",
+            Protocol::Amqp => "rabbitmq",
+        }
+    }
+
+    /// As people write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Protocol::Mqtt => "MQTT",
+            Protocol::Amqp => "AMQP 0-9-1",
+        }
+    }
+}
 
 /// What a scenario needs from a server beyond QoS 0 to 2 over exact topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +60,9 @@ pub enum Need {
     Broker,
     /// Sessions or retained messages, which stay behind: a real broker of our own, thrown away afterwards.
     FreshBroker,
-    /// The same with its data on disk, or a twin of such a broker that shows what this costs.
+    /// The same with its data on disk as its users run it, though the load need not be about them.
+    OnDisk,
+    /// The same, or a twin of such a broker that shows what this costs.
     Durable,
     /// Data on disk that are there again after a restart.
     Restart,
@@ -37,7 +71,7 @@ pub enum Need {
 impl Need {
     /// Whether the server's data lie on disk.
     pub fn is_on_disk(self) -> bool {
-        matches!(self, Need::Durable | Need::Restart)
+        matches!(self, Need::OnDisk | Need::Durable | Need::Restart)
     }
 }
 
@@ -72,15 +106,20 @@ pub trait Peer {
     /// How it is configured, in one line, so that a result can be reproduced.
     fn settings(&self) -> String;
 
+    /// Whether it speaks a protocol.
+    fn speaks(&self, protocol: Protocol) -> bool {
+        protocol == Protocol::Mqtt
+    }
+
     /// Whether it can take part in a scenario.
     fn offers(&self, need: Need) -> bool {
         matches!(need, Need::Plain | Need::Broker | Need::FreshBroker)
     }
 
-    /// Starts a fresh server and waits until it accepts connections. A peer that does not offer
-    /// [`Need::Durable`] is only asked for memory.
+    /// Starts a fresh server that speaks `protocol`, and waits until it accepts connections. A peer that does
+    /// not offer [`Need::Durable`] is only asked for memory.
     ///
     /// # Errors
     /// When the program is missing, ends early or does not get ready.
-    fn start(&self, storage: Storage<'_>) -> Result<Server, PeerError>;
+    fn start(&self, protocol: Protocol, storage: Storage<'_>) -> Result<Server, PeerError>;
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use super::server::{Launch, PeerError, Probe, Server, TempDir, free_port, version_of};
-use super::{Need, Peer, Promise, Storage};
+use super::{Need, Peer, Promise, Protocol, Storage};
 
 /// Mosquitto without limits on queues, logging warnings only.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +42,7 @@ impl Peer for Mosquitto {
         true
     }
 
-    fn start(&self, storage: Storage<'_>) -> Result<Server, PeerError> {
+    fn start(&self, _: Protocol, storage: Storage<'_>) -> Result<Server, PeerError> {
         let (dir, data) = match storage {
             Storage::Memory => (TempDir::create("mosquitto")?, None),
             Storage::Disk(base) => {

@@ -9,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::Promise;
 use super::usage::{Threads, Usage, threads_of};
+use super::{Promise, Protocol};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -76,14 +76,15 @@ impl Server {
         Server { addr, pid, child: None, launch: None }
     }
 
-    /// Where it listens for MQTT; another address after a restart.
+    /// Where it listens for the protocol that it was started for; another address after a restart.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Its CPU time and memory; `None` when the process is not known (or gone).
+    /// The CPU time and memory of its process and all that this has started; `None` when it is not known (or
+    /// gone).
     pub fn usage(&self) -> Option<Usage> {
-        Usage::of(self.pid?)
+        Usage::of_tree(self.pid?)
     }
 
     /// What its threads have used; empty when the process is not known.
@@ -101,9 +102,10 @@ impl Server {
         self.launch.as_ref().map_or(Promise::Nothing, |launch| launch.promise)
     }
 
-    /// Ends it at once (SIGKILL).
+    /// Ends it at once (SIGKILL), with all that it has started in its process group.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
+            kill_group(&child);
             let _ = child.kill();
             let _ = child.wait();
             self.pid = None;
@@ -128,6 +130,8 @@ impl Server {
             }
             std::thread::sleep(POLL);
         }
+        // What it leaves behind would be in the way of its next start.
+        kill_group(child);
         self.child = None;
         self.pid = None;
         Ok(())
@@ -149,6 +153,14 @@ impl Server {
     }
 }
 
+/// Ends what is left of the process group that a server was started in.
+fn kill_group(child: &Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // Nothing is left of most.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
@@ -160,8 +172,8 @@ impl Drop for Server {
 pub(super) enum Probe {
     /// It was told.
     Given(SocketAddr),
-    /// The `mqtt` entry of a JSON file in its directory.
-    PortsFile(&'static str),
+    /// The entry of this protocol in a JSON file in its directory.
+    PortsFile(&'static str, Protocol),
     /// The first line of its output, behind these words.
     Printed(&'static str),
 }
@@ -197,7 +209,7 @@ impl Launch {
     }
 
     fn run(&mut self) -> Result<(Child, SocketAddr), PeerError> {
-        if let Probe::PortsFile(name) = self.probe {
+        if let Probe::PortsFile(name, _) = self.probe {
             // That of an earlier start names addresses of the past.
             let _ = fs::remove_file(self.dir.path().join(name));
         }
@@ -211,6 +223,7 @@ impl Launch {
         })?;
         let ready = self.await_ready(&mut child, began);
         if ready.is_err() {
+            kill_group(&child);
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -236,7 +249,7 @@ impl Launch {
     fn listening(&self) -> Option<SocketAddr> {
         let addr = match self.probe {
             Probe::Given(addr) => addr,
-            Probe::PortsFile(name) => mqtt_addr(&self.dir.path().join(name))?,
+            Probe::PortsFile(name, protocol) => port_of(&self.dir.path().join(name), protocol)?,
             Probe::Printed(words) => {
                 let output = fs::read_to_string(self.output()).ok()?;
                 output.lines().next()?.strip_prefix(words)?.trim().parse().ok()?
@@ -261,11 +274,15 @@ impl Launch {
     }
 }
 
-/// The `mqtt` entry of a ports file.
-fn mqtt_addr(ports_file: &Path) -> Option<SocketAddr> {
+/// A protocol's entry of a ports file.
+fn port_of(ports_file: &Path, protocol: Protocol) -> Option<SocketAddr> {
+    let entry = match protocol {
+        Protocol::Mqtt => "mqtt",
+        Protocol::Amqp => "amqp",
+    };
     let text = fs::read_to_string(ports_file).ok()?;
     let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
-    ports.get("mqtt")?.as_str()?.parse().ok()
+    ports.get(entry)?.as_str()?.parse().ok()
 }
 
 /// A directory that is removed on drop.

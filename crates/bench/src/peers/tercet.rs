@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::server::{Launch, PeerError, Probe, Server, TempDir, version_of};
-use super::{Need, Peer, Promise, Storage};
+use super::{Need, Peer, Promise, Protocol, Storage};
 
 /// The release binary, or the one that `TERCET_BIN` names.
 #[derive(Debug, Clone)]
@@ -13,7 +13,15 @@ pub struct Tercet {
     twin: bool,
 }
 
-const LISTEN: &[&str] = &["--mqtt", "127.0.0.1:0", "--amqp", "off", "--coap", "off", "--http", "off"];
+/// One listener, for the protocol that is measured.
+fn listen(protocol: Protocol) -> [&'static str; 8] {
+    let [mqtt, amqp] = match protocol {
+        Protocol::Mqtt => ["127.0.0.1:0", "off"],
+        Protocol::Amqp => ["off", "127.0.0.1:0"],
+    };
+    ["--mqtt", mqtt, "--amqp", amqp, "--coap", "off", "--http", "off"]
+}
+
 /// A backlog is as long as the scenario says; Mosquitto has no limits here either.
 const ON_DISK: &[(&str, &str)] =
     &[("TERCET_LIMITS__MAX_QUEUED_MESSAGES", "off"), ("TERCET_LIMITS__MAX_QUEUED_BYTES", "off")];
@@ -46,18 +54,25 @@ impl Peer for Tercet {
     fn settings(&self) -> String {
         let limits =
             ON_DISK.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
-        let listen = LISTEN.join(" ");
+        let listen = listen(Protocol::Mqtt).join(" ");
         if self.twin {
-            return format!("serve --memory {listen} ({limits})");
+            return format!("serve --memory {listen} ({limits}), or its AMQP listener alone");
         }
-        format!("serve --memory {listen} (TERCET_LOG=warn); durable scenarios with --data DIR ({limits})")
+        format!(
+            "serve --memory {listen} (TERCET_LOG=warn), or its AMQP listener alone; durable and AMQP scenarios \
+             with --data DIR ({limits})"
+        )
+    }
+
+    fn speaks(&self, _: Protocol) -> bool {
+        true
     }
 
     fn offers(&self, need: Need) -> bool {
         need == Need::Durable || !self.twin
     }
 
-    fn start(&self, storage: Storage<'_>) -> Result<Server, PeerError> {
+    fn start(&self, protocol: Protocol, storage: Storage<'_>) -> Result<Server, PeerError> {
         let mut command = Command::new(&self.binary);
         command.arg("serve").env("TERCET_LOG", "warn");
         let (dir, data) = match storage {
@@ -75,9 +90,9 @@ impl Peer for Tercet {
         if let Storage::Disk(_) = storage {
             command.envs(ON_DISK.iter().copied());
         }
-        command.args(LISTEN).arg("--ports-file").arg(dir.path().join(PORTS));
+        command.args(listen(protocol)).arg("--ports-file").arg(dir.path().join(PORTS));
         let hint = "cargo build --release -p tercet, or set TERCET_BIN";
-        let launch = Launch::new(command, dir, Probe::PortsFile(PORTS), hint);
+        let launch = Launch::new(command, dir, Probe::PortsFile(PORTS, protocol), hint);
         match data {
             Some(data) => launch.keeping(data, Promise::SurviveKill).start(),
             None => launch.start(),

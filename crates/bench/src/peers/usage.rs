@@ -35,6 +35,24 @@ impl Usage {
         })
     }
 
+    /// The figures of a process and all its descendants together; `None` when it does not exist.
+    pub fn of_tree(pid: u32) -> Option<Self> {
+        let mut total = Usage::of(pid)?;
+        for child in children_of(pid) {
+            // One that has ended since does not count.
+            let Some(of_child) = Usage::of_tree(child) else { continue };
+            total = Usage {
+                cpu_ns: total.cpu_ns + of_child.cpu_ns,
+                waited_ns: total.waited_ns + of_child.waited_ns,
+                rss: total.rss + of_child.rss,
+                peak: total.peak + of_child.peak,
+                anonymous: total.anonymous + of_child.anonymous,
+                threads: total.threads + of_child.threads,
+            };
+        }
+        Some(total)
+    }
+
     /// CPU seconds since `earlier`.
     pub fn cpu_seconds_since(&self, earlier: &Usage) -> f64 {
         self.cpu_ns.saturating_sub(earlier.cpu_ns) as f64 / 1e9
@@ -44,6 +62,16 @@ impl Usage {
     pub fn waited_seconds_since(&self, earlier: &Usage) -> f64 {
         self.waited_ns.saturating_sub(earlier.waited_ns) as f64 / 1e9
     }
+}
+
+/// The processes that a process's threads have started and that still run.
+fn children_of(pid: u32) -> Vec<u32> {
+    let mut children = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        children.extend(text.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+    }
+    children
 }
 
 /// CPU time in nanoseconds of a process's threads by name; those that differ only in a number are one.
@@ -142,5 +170,16 @@ mod tests {
         let usage = Usage::of(std::process::id()).unwrap();
         assert!(usage.rss >= usage.anonymous && usage.anonymous > 0 && usage.threads > 0);
         assert_eq!(Usage::of(u32::MAX), None);
+    }
+
+    #[test]
+    fn what_a_process_has_started_counts_too() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let (own, tree) = (Usage::of(std::process::id()), Usage::of_tree(std::process::id()));
+        let counted = children_of(std::process::id()).contains(&child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(counted && tree.unwrap().threads > own.unwrap().threads);
+        assert_eq!(Usage::of_tree(u32::MAX), None);
     }
 }

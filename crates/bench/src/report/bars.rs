@@ -77,6 +77,12 @@ const TIMES: &[(&str, &str, f64)] = &[
     ("pipe10-qos1-256", "floor", 0.25),
     ("fanout500-qos0", "floor", 0.55),
     ("fanout500-qos1", "floor", 0.55),
+    ("amqp-pipe-16", "rabbitmq", 12.0),
+    ("amqp-pipe-1k", "rabbitmq", 12.0),
+    ("amqp-pipe-16k", "rabbitmq", 12.0),
+    ("amqp-topic-10k", "rabbitmq", 12.0),
+    ("amqp-confirm-1000", "rabbitmq", 16.0),
+    ("amqp-backlog-1m-1k", "rabbitmq", 30.0),
 ];
 
 /// Bars of other kinds.
@@ -89,6 +95,12 @@ const OTHERS: &[(&str, Measure, f64)] = &[
     ("backlog-1m-1k", Measure::AtMost("ready_without_checkpoint_s"), 5.0),
     ("backlog-1m-1k", Measure::AtMost("ready_after_stop_s"), 1.0),
     ("backlog-1m-1k", Measure::AtMost("segments_left"), 2.0),
+    ("amqp-idle-connections-2k", Measure::AtMost(PER_CONNECTION), 8192.0),
+    ("amqp-idle-queues-10k", Measure::AtMost("anonymous_bytes_per_queue"), 1024.0),
+    ("amqp-idle-queues-10k", Measure::AtMost("files_per_queue"), 0.01),
+    ("amqp-backlog-1m-1k", Measure::AtMost("rss_full_mib"), 200.0),
+    ("amqp-backlog-1m-1k", Measure::AtMost("ready_after_kill_s"), 5.0),
+    ("amqp-backlog-1m-1k", Measure::AtMost("ready_without_checkpoint_s"), 5.0),
     ("backlog-10m-100", Measure::AtMost("rss_full_mib"), 1024.0),
     ("backlog-10m-100", Measure::AtMost("segments_left"), 2.0),
 ];

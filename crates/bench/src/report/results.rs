@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
 use crate::mqtt::wire::Version;
+use crate::peers::Protocol;
 use crate::scenarios::{Sample, Section};
 
 /// A whole session: where, what, who, and every single run.
@@ -45,6 +46,9 @@ pub struct ScenarioInfo {
     /// How its figures are shown.
     #[serde(default)]
     pub section: Section,
+    /// What its clients speak.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 /// A peer's identity and settings.

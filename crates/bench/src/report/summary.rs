@@ -4,6 +4,7 @@ use super::figures::median;
 use super::results::{Results, Run};
 use crate::disk::DiskSpeed;
 use crate::engine::Tally;
+use crate::peers::Protocol;
 use crate::scenarios::{Sample, Section};
 
 /// The medians of all of a session's runs.
@@ -21,6 +22,8 @@ pub struct Cell {
     pub peer: String,
     /// How the scenario's figures are shown.
     pub section: Section,
+    /// What its clients speak.
+    pub protocol: Protocol,
     /// The medians, field by field; counts of faults are summed.
     pub median: Sample,
     /// Runs with a sample.
@@ -52,6 +55,7 @@ impl Summary {
                 if !runs.is_empty() {
                     let mut cell = Cell::of(&scenario.name, &peer.name, &runs);
                     cell.section = scenario.section;
+                    cell.protocol = scenario.protocol;
                     cell.noisy_runs = runs.iter().filter(|run| is_noisy(run, usual)).count();
                     cells.push(cell);
                 }
@@ -84,6 +88,7 @@ impl Cell {
             scenario: scenario.to_owned(),
             peer: peer.to_owned(),
             section: Section::default(),
+            protocol: Protocol::default(),
             median: median_sample(&samples),
             runs: samples.len(),
             clean_runs: samples.iter().filter(|sample| sample.clean).count(),
@@ -196,7 +201,8 @@ pub(super) mod tests {
             if !results.scenarios.iter().any(|s| s.name == *scenario) {
                 let (name, description) = ((*scenario).to_owned(), "about".to_owned());
                 let section = Section::default();
-                results.scenarios.push(ScenarioInfo { name, description, section });
+                let protocol = Protocol::default();
+                results.scenarios.push(ScenarioInfo { name, description, section, protocol });
             }
             if !results.peers.iter().any(|p| p.name == *peer) {
                 let (name, version, settings) = ((*peer).to_owned(), "1".to_owned(), "as is".to_owned());

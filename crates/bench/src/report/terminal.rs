@@ -32,7 +32,7 @@ pub fn tables(results: &Results) -> String {
         "scenario",
         "peer",
         "per CPU-s",
-        "x mosq.",
+        "x ref.",
         "x floor",
         "msgs/s",
         "p50 us",
@@ -73,6 +73,8 @@ pub fn tables(results: &Results) -> String {
         text += &format!("{}: {}; {}\n", peer.name, peer.version, peer.settings);
     }
     text += &format!("machine: {}\n", results.machine.describe());
+    text +=
+        "x ref.: messages per server CPU-second as a multiple of mosquitto's (MQTT) or rabbitmq's (AMQP)\n";
     text += &format!("again: {}\n", results.command);
     if results.shrink > 1 {
         text += &format!("quick look: big scenarios divided by {}; not for comparison\n", results.shrink);
@@ -92,7 +94,7 @@ pub(super) fn row(summary: &Summary, cell: &Cell) -> [String; 12] {
         cell.scenario.clone(),
         cell.peer.clone(),
         or_dash(cell.median.per_cpu_second),
-        ratio("mosquitto"),
+        ratio(cell.protocol.reference()),
         ratio("floor"),
         if cell.runs > 0 { short(cell.median.rate) } else { "–".to_owned() },
         or_dash(cell.median.p50_us),

@@ -1,9 +1,9 @@
 //! A long backlog of a session that is away: stored, survived, drained, and gone from the disk.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::restart::{Figures, bytes_on_disk, ready_again, restarts, segments};
-use super::{Context, RunError, SETTLE, Sample, Scenario, Section, Suite, Window, payload_name};
+use super::restart::{Figures, bytes_on_disk, ready_again, restarts, tidy};
+use super::{Context, RunError, SETTLE, Sample, Scenario, Section, Suite, Window, backlog_name};
 use crate::engine::{Expect, LoadError, StreamId};
 use crate::mqtt::wire::Qos;
 use crate::mqtt::{ClientId, Connect, Fleet, Pace, PublishTemplate, PublisherPlan};
@@ -27,20 +27,12 @@ pub struct Backlog {
 const PUBLISHERS: u64 = 8;
 const WINDOW: u32 = 250;
 const MIB: f64 = 1048576.0;
-/// Segments that nobody needs any more are gone after this.
-const TIDY: Duration = Duration::from_secs(5);
-const TIDY_SEGMENTS: usize = 2;
 /// Acknowledgements are on disk after this, and what comes back after a kill has come within as much again.
 const CALM: Duration = Duration::from_millis(250);
 
 impl Scenario for Backlog {
     fn name(&self) -> String {
-        let count = if self.messages.is_multiple_of(1_000_000) {
-            format!("{}m", self.messages / 1_000_000)
-        } else {
-            format!("{}k", self.messages / 1000)
-        };
-        format!("backlog-{count}-{}", payload_name(self.size))
+        backlog_name(self.messages, self.size)
     }
 
     fn describe(&self) -> String {
@@ -93,7 +85,7 @@ impl Scenario for Backlog {
         figures.extend(
             server.usage().map(|usage| ("rss_peak_of_drain_mib".to_owned(), usage.peak as f64 / MIB)),
         );
-        figures.append(&mut tidy(server, &mut fleet)?);
+        figures.append(&mut tidy(server, |time| fleet.run_for(time))?);
 
         let mut faults = fleet.load().tally();
         if server.promise() == Promise::SurviveKill {
@@ -185,23 +177,6 @@ impl Backlog {
         }
         Ok(clients)
     }
-}
-
-/// What is left on disk once everything is consumed, and how long the server took to get there.
-fn tidy(server: &Server, fleet: &mut Fleet) -> Result<Figures, RunError> {
-    let mut figures = Figures::new();
-    let Some(data) = server.data() else { return Ok(figures) };
-    let began = Instant::now();
-    let left = || segments(data).map_or(0, |names| names.len());
-    while left() > TIDY_SEGMENTS && began.elapsed() < TIDY {
-        fleet.run_for(SETTLE)?;
-    }
-    if segments(data).is_some() {
-        figures.insert("segments_left".to_owned(), left() as f64);
-        figures.insert("segments_left_after_s".to_owned(), began.elapsed().as_secs_f64());
-    }
-    figures.insert("disk_drained_mib".to_owned(), bytes_on_disk(data) as f64 / MIB);
-    Ok(figures)
 }
 
 /// How many messages a killed server delivers again, although they were acknowledged well before.

@@ -1,7 +1,9 @@
-//! What is measured: one file per kind of load, each made of steps of a [`Fleet`](crate::mqtt::Fleet).
+//! What is measured: one file per kind of load, each made of steps of a [`Fleet`](crate::mqtt::Fleet), or in
+//! `amqp` of the [`Fleet`](crate::amqp::Fleet) that speaks AMQP.
 //!
 //! Names are stable, as results are compared over time. Every scenario gets a fresh server.
 
+mod amqp;
 mod backlog;
 mod durable;
 mod fan;
@@ -22,8 +24,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Interrupt, LoadError};
 use crate::mqtt::wire::{Qos, Version};
-use crate::peers::{Need, PeerError, Server};
+use crate::peers::{Need, PeerError, Protocol, Server};
 
+pub use amqp::{
+    AmqpBacklog, AmqpChurn, AmqpConfirmed, AmqpIdleConnections, AmqpIdleQueues, AmqpPipe, AmqpQueues,
+    AmqpTopic,
+};
 pub use backlog::Backlog;
 pub use durable::{Durable, IN_FLIGHT, WRITTEN};
 pub use fan::{FanIn, FanOut};
@@ -112,6 +118,11 @@ pub trait Scenario {
     /// What it does, in a line with all its parameters.
     fn describe(&self) -> String;
 
+    /// What its clients speak.
+    fn protocol(&self) -> Protocol {
+        Protocol::Mqtt
+    }
+
     /// What the server must be able to do.
     fn need(&self) -> Need {
         Need::Plain
@@ -177,6 +188,7 @@ pub fn all() -> Vec<Box<dyn Scenario>> {
     list.push(Box::new(Backlog { messages: 1_000_000, size: 1024, suite: Suite::Default }));
     list.push(Box::new(Backlog { messages: 10_000_000, size: 100, suite: Suite::Long }));
     list.push(Box::new(RetainedOnDisk { topics: 1_000_000, size: 1024 }));
+    list.extend(amqp::all());
     list
 }
 
@@ -185,6 +197,15 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
     let Some(rest) = name.strip_prefix(head) else { return false };
     (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|rest| matches(tail, rest)))
+}
+
+fn backlog_name(messages: usize, size: usize) -> String {
+    let count = if messages.is_multiple_of(1_000_000) {
+        format!("{}m", messages / 1_000_000)
+    } else {
+        format!("{}k", messages / 1000)
+    };
+    format!("backlog-{count}-{}", payload_name(size))
 }
 
 fn payload_name(size: usize) -> String {

@@ -3,13 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::RunError;
+use super::{RunError, SETTLE};
+use crate::engine::LoadError;
 use crate::mqtt::{Connect, Fleet};
 use crate::peers::{Promise, Server};
+
+const MIB: f64 = 1048576.0;
+/// Segments that nobody needs any more are gone after this.
+const TIDY: Duration = Duration::from_secs(5);
+const TIDY_SEGMENTS: usize = 2;
 
 /// Figures by name.
 pub(super) type Figures = BTreeMap<String, f64>;
@@ -21,15 +28,36 @@ pub(super) const READY_WITHOUT_CHECKPOINT: &str = "ready_without_checkpoint_s";
 /// The same after a stop on request, which leaves a fresh checkpoint behind.
 pub(super) const READY_AFTER_STOP: &str = "ready_after_stop_s";
 
+/// A client that finds out whether a server that was started is there again.
+pub(super) trait Visitor {
+    /// The server listens there now.
+    fn redirect(&mut self, addr: SocketAddr);
+
+    /// Gets an answer out of it, and leaves.
+    fn visit(&mut self) -> Result<(), LoadError>;
+}
+
+impl Visitor for Fleet {
+    fn redirect(&mut self, addr: SocketAddr) {
+        Fleet::redirect(self, addr);
+    }
+
+    fn visit(&mut self) -> Result<(), LoadError> {
+        let probe = self.connect_all(1, 1, |_| Connect::clean("restart-probe"))?;
+        probe.into_iter().for_each(|probe| self.forget(probe));
+        Ok(())
+    }
+}
+
 /// Ends and starts the server in every way that it promises to survive. No client may be connected.
-pub(super) fn restarts(server: &mut Server, fleet: &mut Fleet) -> Result<Figures, RunError> {
+pub(super) fn restarts(server: &mut Server, visitor: &mut impl Visitor) -> Result<Figures, RunError> {
     let mut figures = Figures::new();
     if server.promise() == Promise::SurviveKill {
         server.kill();
-        figures.insert(READY_AFTER_KILL.to_owned(), ready_again(server, fleet)?);
+        figures.insert(READY_AFTER_KILL.to_owned(), ready_again(server, visitor)?);
         server.kill();
         if server.data().is_some_and(forget_checkpoint) {
-            figures.insert(READY_WITHOUT_CHECKPOINT.to_owned(), ready_again(server, fleet)?);
+            figures.insert(READY_WITHOUT_CHECKPOINT.to_owned(), ready_again(server, visitor)?);
         } else {
             server.restart()?;
         }
@@ -38,21 +66,19 @@ pub(super) fn restarts(server: &mut Server, fleet: &mut Fleet) -> Result<Figures
         let stop = Instant::now();
         server.terminate()?;
         figures.insert("stop_s".to_owned(), stop.elapsed().as_secs_f64());
-        figures.insert(READY_AFTER_STOP.to_owned(), ready_again(server, fleet)?);
+        figures.insert(READY_AFTER_STOP.to_owned(), ready_again(server, visitor)?);
     }
-    fleet.redirect(server.addr());
+    visitor.redirect(server.addr());
     Ok(figures)
 }
 
-/// Starts the server and returns the seconds until it has answered a client's CONNECT.
-pub(super) fn ready_again(server: &mut Server, fleet: &mut Fleet) -> Result<f64, RunError> {
+/// Starts the server and returns the seconds until it has answered a client.
+pub(super) fn ready_again(server: &mut Server, visitor: &mut impl Visitor) -> Result<f64, RunError> {
     let began = Instant::now();
     server.restart()?;
-    fleet.redirect(server.addr());
-    let probe = fleet.connect_all(1, 1, |_| Connect::clean("restart-probe"))?;
-    let seconds = began.elapsed().as_secs_f64();
-    probe.into_iter().for_each(|probe| fleet.forget(probe));
-    Ok(seconds)
+    visitor.redirect(server.addr());
+    visitor.visit()?;
+    Ok(began.elapsed().as_secs_f64())
 }
 
 /// Bytes that the files below `dir` occupy.
@@ -67,8 +93,29 @@ pub(super) fn bytes_on_disk(dir: &Path) -> u64 {
     sizes.sum()
 }
 
+/// What is left on disk once everything is consumed, and how long the server took to get there, while `pass`
+/// lets time pass.
+pub(super) fn tidy(
+    server: &Server,
+    mut pass: impl FnMut(Duration) -> Result<(), LoadError>,
+) -> Result<Figures, RunError> {
+    let mut figures = Figures::new();
+    let Some(data) = server.data() else { return Ok(figures) };
+    let began = Instant::now();
+    let left = || segments(data).map_or(0, |names| names.len());
+    while left() > TIDY_SEGMENTS && began.elapsed() < TIDY {
+        pass(SETTLE)?;
+    }
+    if segments(data).is_some() {
+        figures.insert("segments_left".to_owned(), left() as f64);
+        figures.insert("segments_left_after_s".to_owned(), began.elapsed().as_secs_f64());
+    }
+    figures.insert("disk_drained_mib".to_owned(), bytes_on_disk(data) as f64 / MIB);
+    Ok(figures)
+}
+
 /// The names of the segments of Tercet's log; `None` when there is no such log.
-pub(super) fn segments(data: &Path) -> Option<Vec<String>> {
+fn segments(data: &Path) -> Option<Vec<String>> {
     let names = fs::read_dir(shard(data)).ok()?.flatten().map(|entry| entry.file_name());
     let names = names.map(|name| name.to_string_lossy().into_owned());
     Some(names.filter(|name| name.ends_with(".seg")).collect())

@@ -1,0 +1,188 @@
+//! A long backlog of a queue that nobody consumes: stored, survived, drained by a late consumer, and gone.
+
+use std::net::SocketAddr;
+
+use super::super::restart::{Figures, Visitor, bytes_on_disk, ready_again, restarts, tidy};
+use super::super::{Context, RunError, SETTLE, Sample, Scenario, Section, Window, backlog_name};
+use crate::amqp::wire::QueueFlags;
+use crate::amqp::{Acks, ChannelId, Fleet, Pace, PublishTemplate, PublisherPlan};
+use crate::engine::{Expect, LoadError, StreamId};
+use crate::peers::{Need, Promise, Protocol, Server};
+
+/// A durable queue that is filled with confirmed persistent messages, outlives the ends of the server that it
+/// promises to survive, and is then drained.
+///
+/// A server that promises to survive a kill is killed twice (the second time its checkpoint is taken away),
+/// then stopped. Everything must still arrive once and in order, and after one more kill nothing that was
+/// acknowledged may come back.
+#[derive(Debug, Clone, Copy)]
+pub struct AmqpBacklog {
+    /// Messages stored.
+    pub messages: usize,
+    /// Payload, in bytes.
+    pub size: usize,
+}
+
+const QUEUE: &str = "bench.backlog";
+const DURABLE: QueueFlags = QueueFlags { durable: true, passive: false };
+const PUBLISHERS: u64 = 8;
+const WINDOW: u32 = 250;
+const ACKS: Acks = Acks::Multiple { every: 100, prefetch: 2000 };
+const MIB: f64 = 1048576.0;
+
+impl Scenario for AmqpBacklog {
+    fn name(&self) -> String {
+        format!("amqp-{}", backlog_name(self.messages, self.size))
+    }
+
+    fn describe(&self) -> String {
+        let Acks::Multiple { every, prefetch } = ACKS else { return String::new() };
+        format!(
+            "{} persistent messages, {} B, published to a durable queue by {PUBLISHERS} publishers ({WINDOW} \
+             unconfirmed each); restarts; then one consumer (prefetch {prefetch}, one acknowledgement for {every} \
+             messages) drains it, which is the rate given",
+            self.messages, self.size
+        )
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Amqp
+    }
+
+    fn need(&self) -> Need {
+        Need::Restart
+    }
+
+    fn section(&self) -> Section {
+        Section::Stored
+    }
+
+    fn rounds(&self, _: u32) -> u32 {
+        1
+    }
+
+    fn connections(&self) -> usize {
+        PUBLISHERS as usize + 2
+    }
+
+    fn run(&self, context: &Context, server: &mut Server) -> Result<Sample, RunError> {
+        let messages = context.sized(self.messages) as u64 / PUBLISHERS * PUBLISHERS;
+        let before = server.usage();
+        let mut fleet = Fleet::new(server.addr(), context.interrupt.clone())?;
+        let mut figures = self.fill(messages, server, &mut fleet)?;
+        let full = server.usage();
+        let mut visitor = QueueVisitor { fleet: &mut fleet, least: messages };
+        figures.append(&mut restarts(server, &mut visitor)?);
+        figures.insert("messages_after_restarts".to_owned(), visitor.least as f64);
+        figures
+            .extend(server.usage().map(|usage| ("rss_after_restart_mib".to_owned(), usage.rss as f64 / MIB)));
+
+        let channel = fleet.connect_with_channel()?;
+        let drain = Window::begin(server, 0);
+        let everything = Expect::Range { first: StreamId(0), count: PUBLISHERS as usize };
+        let consumer = fleet.consume(channel, QUEUE, ACKS, &everything);
+        // What does not come is counted as lost below.
+        fleet.wait_or_give_up(|load| load.received(consumer).0 >= messages)?;
+        fleet.acknowledge_all();
+        let drained_after = drain.elapsed();
+        fleet.run_for(SETTLE)?;
+        let mut sample = drain.settle(server, fleet.load().received(consumer).0, drained_after);
+        sample.set_memory(before, full);
+        figures.extend(
+            server.usage().map(|usage| ("rss_peak_of_drain_mib".to_owned(), usage.peak as f64 / MIB)),
+        );
+        figures.insert("redelivered".to_owned(), fleet.load().received(consumer).1 as f64);
+        figures.append(&mut tidy(server, |time| fleet.run_for(time))?);
+        fleet.forget_connection_of(channel);
+
+        let mut faults = fleet.load().tally();
+        if server.promise() == Promise::SurviveKill {
+            server.kill();
+            let mut visitor = QueueVisitor { fleet: &mut fleet, least: u64::MAX };
+            ready_again(server, &mut visitor)?;
+            figures.insert("came_back_after_kill".to_owned(), visitor.least as f64);
+            faults.duplicated += visitor.least;
+        }
+        sample.extra.append(&mut figures);
+        sample.set_faults(faults);
+        Ok(sample)
+    }
+}
+
+/// Looks how many messages are there again.
+struct QueueVisitor<'a> {
+    fleet: &'a mut Fleet,
+    /// The fewest that it has seen.
+    least: u64,
+}
+
+impl Visitor for QueueVisitor<'_> {
+    fn redirect(&mut self, addr: SocketAddr) {
+        self.fleet.redirect(addr);
+    }
+
+    fn visit(&mut self) -> Result<(), LoadError> {
+        let channel = self.fleet.connect_with_channel()?;
+        self.least = self.least.min(self.fleet.count_messages(channel, QUEUE)?);
+        self.fleet.forget_connection_of(channel);
+        Ok(())
+    }
+}
+
+impl AmqpBacklog {
+    /// Leaves a queue with its backlog behind and nobody connected.
+    fn fill(&self, messages: u64, server: &Server, fleet: &mut Fleet) -> Result<Figures, RunError> {
+        let control = fleet.connect_with_channel()?;
+        fleet.declare_queue(control, QUEUE, DURABLE);
+        fleet.await_answers("declaring")?;
+        let publishers = self.add_publishers(messages, fleet)?;
+
+        let fill = Window::begin(server, 0);
+        fleet.start();
+        fleet.wait("filling the backlog", |load| load.is_stored())?;
+        let filled_after = fill.elapsed();
+        fleet.run_for(SETTLE)?;
+        let fill = fill.settle(server, messages, filled_after);
+
+        let mut figures = Figures::new();
+        let mut note = |name: &str, value: f64| figures.insert(name.to_owned(), value);
+        note("messages", messages as f64);
+        note("fill_rate", fill.rate);
+        note("fill_per_cpu_second", fill.per_cpu_second.unwrap_or(0.0));
+        note("fill_confirm_p50_us", fleet.load().confirm_latency().quantile(0.5) as f64 / 1000.0);
+        note("fill_confirm_p99_us", fleet.load().confirm_latency().quantile(0.99) as f64 / 1000.0);
+        if let Some(usage) = server.usage() {
+            note("rss_full_mib", usage.rss as f64 / MIB);
+            note("rss_peak_of_fill_mib", usage.peak as f64 / MIB);
+        }
+        if let Some(data) = server.data() {
+            note("disk_full_mib", bytes_on_disk(data) as f64 / MIB);
+        }
+        if let Some(written) = fill.written {
+            note("write_amplification", written as f64 / (messages as f64 * self.size as f64));
+        }
+        for channel in publishers.into_iter().chain([control]) {
+            fleet.forget_connection_of(channel);
+        }
+        Ok(figures)
+    }
+
+    fn add_publishers(&self, messages: u64, fleet: &mut Fleet) -> Result<Vec<ChannelId>, LoadError> {
+        let clients = fleet.connect_all(PUBLISHERS as usize, PUBLISHERS as usize)?;
+        let channels: Vec<ChannelId> = clients.into_iter().map(|client| fleet.open_channel(client)).collect();
+        for channel in &channels {
+            let template = PublishTemplate::new(channel.number(), "", QUEUE, true, self.size);
+            let stream = fleet.stream();
+            fleet.add_publisher(PublisherPlan {
+                channel: *channel,
+                messages: vec![(stream, template)],
+                pace: Pace::Window { undelivered: u32::MAX, unconfirmed: WINDOW },
+                confirms: true,
+                limit: Some(messages / PUBLISHERS),
+                copies: 0,
+            });
+        }
+        fleet.await_answers("opening channels")?;
+        Ok(channels)
+    }
+}
