@@ -52,7 +52,7 @@ struct Broker<'a> {
 impl<'a> Broker<'a> {
     fn start(dir: &'a Path, data: &str) -> Self {
         let args =
-            ["serve", "--data", data, "--mqtt", "127.0.0.1:0", "--http", "off", "--ports-file", "ports.json"];
+            ["serve", "--data", data, "--mqtt", "127.0.0.1:0", "--amqp", "off", "--http", "off", "--ports-file", "ports.json"];
         let mut child = command(dir, &args).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         while !lines.next().expect("the broker is ready before it ends").unwrap().starts_with("ready in ") {}
@@ -229,7 +229,7 @@ fn damage_is_reported_with_its_place_and_repaired() {
     // The batch of the second message begins behind the first message.
     assert!(log["damage"][0]["offset"].as_u64().unwrap() > at as u64);
     // A broker says the same and starts on nothing that is damaged.
-    let args = ["serve", "--data", "d", "--mqtt", "127.0.0.1:0", "--http", "off"];
+    let args = ["serve", "--data", "d", "--mqtt", "127.0.0.1:0", "--amqp", "off", "--http", "off"];
     let refused = tercet(dir.path(), &args);
     assert_eq!(refused.code, 1);
     assert!(

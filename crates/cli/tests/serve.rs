@@ -82,17 +82,17 @@ fn refused(dir: &Path, args: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-const FREE: &[&str] = &["--mqtt", ":0", "--http", "off"];
+const FREE: &[&str] = &["--mqtt", ":0", "--amqp", "off", "--http", "off"];
 
 #[test]
 fn it_says_where_it_listens_and_ends_on_sigterm() {
     let dir = tempfile::tempdir().unwrap();
     let broker =
-        Broker::start(dir.path(), &["--mqtt", ":0", "--http", "127.0.0.1:0", "--ports-file", "ports.json"]);
+        Broker::start(dir.path(), &["--mqtt", ":0", "--amqp", ":0", "--http", "127.0.0.1:0", "--ports-file", "ports.json"]);
     let ports = std::fs::read_to_string(dir.path().join("ports.json")).unwrap();
     let ports: serde_json::Value = serde_json::from_str(&ports).unwrap();
-    assert_eq!((&ports["amqp"], &ports["coap"]), (&serde_json::Value::Null, &serde_json::Value::Null));
-    for face in ["mqtt", "http"] {
+    assert_eq!(&ports["coap"], &serde_json::Value::Null);
+    for face in ["mqtt", "amqp", "http"] {
         let address = ports[face].as_str().unwrap();
         assert_eq!(ports["listeners"][face], address);
         assert!(!address.ends_with(":0"));
@@ -203,7 +203,7 @@ fn an_administrator_whose_password_was_never_shown_is_taken_back() {
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = format!(":{}", taken.local_addr().unwrap().port());
     let (code, _) =
-        refused(dir.path(), &["--bind", "0.0.0.0", "--data", "d", "--mqtt", &port, "--http", "off"]);
+        refused(dir.path(), &["--bind", "0.0.0.0", "--data", "d", "--mqtt", &port, "--amqp", "off", "--http", "off"]);
     assert_eq!(code, 1);
     assert!(!dir.path().join("d/passwords").exists());
 }
@@ -211,16 +211,16 @@ fn an_administrator_whose_password_was_never_shown_is_taken_back() {
 #[test]
 fn mistakes_are_exit_78_and_a_taken_port_is_exit_1() {
     let dir = tempfile::tempdir().unwrap();
-    let (code, stderr) = refused(dir.path(), &["--mqtt", "1883", "--amqp", ":5672"]);
+    let (code, stderr) = refused(dir.path(), &["--mqtt", "1883", "--coap", ":5683"]);
     assert_eq!(code, 78);
     let expected = "error: --mqtt: mqtt: expected an address \"ip:port\", \":port\" or \"off\", found \"1883\"\n\
         hint: write \"127.0.0.1:1883\", or \"0.0.0.0:1883\" for every interface\n\
-        error: --amqp: AMQP is not part of this version: only \"off\" is accepted\n\
+        error: --coap: CoAP is not part of this version: only \"off\" is accepted\n\
         hint: leave the address out or set it to \"off\"\n";
     assert_eq!(stderr, expected);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, stderr) = refused(dir.path(), &["--mqtt", &address, "--http", "off"]);
+    let (code, stderr) = refused(dir.path(), &["--mqtt", &address, "--amqp", "off", "--http", "off"]);
     assert_eq!(code, 1);
     let expected = format!(
         "error: cannot listen on {address}: address in use\n\

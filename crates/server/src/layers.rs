@@ -38,6 +38,7 @@ fn tls_settings(tls: &Tls, protocol: Protocol) -> ServerSettings {
     let alpn = if tls.alpn.is_empty() {
         match protocol {
             Protocol::Mqtt => vec![b"mqtt".to_vec()],
+            Protocol::Amqp => vec![b"amqp".to_vec()],
             Protocol::Http | Protocol::Ws => vec![b"http/1.1".to_vec()],
         }
     } else {

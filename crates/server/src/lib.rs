@@ -7,6 +7,7 @@
 //!
 //! - [`reactor`]: threads, sockets, turns.
 //! - [`mqtt`]: the MQTT face.
+//! - [`amqp`]: the AMQP 0-9-1 face.
 //! - [`http`]: health, readiness, metrics and the WebSocket handshake.
 //! - [`auth`]: who may connect.
 //! - [`config`], [`logging`]: what people set and see.
@@ -17,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod amqp;
 pub mod auth;
 pub mod config;
 pub mod event_log;

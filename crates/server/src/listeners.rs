@@ -38,7 +38,7 @@ pub(crate) struct Doors {
     /// Settings and counts by name.
     pub settings: SettingsByName,
     /// Sockets of the reactors.
-    pub mqtt: Vec<BoundSocket>,
+    pub streams: Vec<BoundSocket>,
     /// Sockets of the HTTP thread.
     pub http: Vec<HttpListener>,
 }
@@ -61,7 +61,7 @@ impl Doors {
             });
             doors.settings.insert(listener.name.clone(), (Arc::clone(&settings), open));
             match listener.protocol {
-                Protocol::Mqtt => doors.mqtt.push(BoundSocket { socket, settings }),
+                Protocol::Mqtt | Protocol::Amqp => doors.streams.push(BoundSocket { socket, settings }),
                 Protocol::Http | Protocol::Ws => doors.http.push(HttpListener { socket, settings }),
             }
         }

@@ -114,7 +114,7 @@ impl Server {
         let max_connections =
             config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize);
         let mut acceptor = Some(Acceptor::new(
-            doors.mqtt,
+            doors.streams,
             inboxes.clone(),
             max_connections,
             config.limits.connect_rate.get().map(|rate| rate.get()),

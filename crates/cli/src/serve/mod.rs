@@ -31,7 +31,7 @@ const VALUE_FLAGS: &[(&str, &str, &str, &str)] = &[
     ("--data", "server.data", "DIR", "Data directory [default: ./tercet-data]"),
     ("--bind", "listen.bind", "IP", "Interface of the default listeners [default: 127.0.0.1]"),
     ("--mqtt", "listen.mqtt", "ADDR", "MQTT: ip:port, :port, :0 for a free port, or off [default: :1883]"),
-    ("--amqp", "listen.amqp", "ADDR", "AMQP: only off in this version"),
+    ("--amqp", "listen.amqp", "ADDR", "AMQP 0-9-1 [default: :5672]"),
     ("--coap", "listen.coap", "ADDR", "CoAP: only off in this version"),
     ("--http", "listen.http", "ADDR", "HTTP and WebSocket [default: :15672]"),
     ("--port-offset", "listen.port-offset", "N", "Added to every port"),

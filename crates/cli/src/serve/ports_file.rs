@@ -34,7 +34,7 @@ fn content(listeners: &[BoundListener]) -> Value {
         listeners.iter().map(|listener| (listener.name.clone(), listener.address.clone().into())).collect();
     json!({
         "mqtt": face("mqtt", Protocol::Mqtt),
-        "amqp": null,
+        "amqp": face("amqp", Protocol::Amqp),
         "coap": null,
         "http": face("http", Protocol::Http),
         "listeners": all,
@@ -55,9 +55,11 @@ mod tests {
             listener("secure", Protocol::Mqtt, true, "0.0.0.0:8883"),
             listener("field", Protocol::Mqtt, false, "10.0.0.1:1883"),
             listener("ws", Protocol::Ws, false, "127.0.0.1:9001"),
+            listener("amqp", Protocol::Amqp, false, "127.0.0.1:5672"),
         ];
-        let expected = json!({"mqtt": "10.0.0.1:1883", "amqp": null, "coap": null, "http": null,
-            "listeners": {"secure": "0.0.0.0:8883", "field": "10.0.0.1:1883", "ws": "127.0.0.1:9001"}});
+        let expected = json!({"mqtt": "10.0.0.1:1883", "amqp": "127.0.0.1:5672", "coap": null, "http": null,
+            "listeners": {"secure": "0.0.0.0:8883", "field": "10.0.0.1:1883", "ws": "127.0.0.1:9001",
+            "amqp": "127.0.0.1:5672"}});
         assert_eq!(content(&listeners), expected);
     }
 

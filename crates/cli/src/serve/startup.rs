@@ -55,8 +55,8 @@ fn addresses(config: &Config, listener: &BoundListener) -> String {
     let path = configured.map_or("/mqtt", |one| one.websocket_path.as_str());
     let secure = if listener.tls { "s" } else { "" };
     match listener.protocol {
-        Protocol::Mqtt if listener.tls => format!("{address} (TLS)"),
-        Protocol::Mqtt => address.clone(),
+        Protocol::Mqtt | Protocol::Amqp if listener.tls => format!("{address} (TLS)"),
+        Protocol::Mqtt | Protocol::Amqp => address.clone(),
         Protocol::Http => format!("http{secure}://{address}  ws{secure}://{address}{path}"),
         Protocol::Ws => format!("ws{secure}://{address}{path}"),
     }

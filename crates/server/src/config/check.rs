@@ -16,6 +16,7 @@ pub(super) fn resolve(config: &mut Config, origins: &Origins, problems: &mut Vec
     let mut checker = Checker { origins, problems };
     checker.absent_faces(config);
     checker.mqtt(config);
+    checker.amqp(config);
     if let Some(tls) = &config.tls {
         checker.tls(tls, "tls");
     }
@@ -41,13 +42,9 @@ impl Checker<'_> {
     }
 
     fn absent_faces(&mut self, config: &Config) {
-        for (key, name, address) in
-            [("listen.amqp", "AMQP", config.listen.amqp), ("listen.coap", "CoAP", config.listen.coap)]
-        {
-            if address != ListenAddress::Off {
-                let what = format!("{} is not part of this version: only \"off\" is accepted", name);
-                self.report(&[key], what, Some("leave the address out or set it to \"off\""));
-            }
+        if config.listen.coap != ListenAddress::Off {
+            let what = "CoAP is not part of this version: only \"off\" is accepted";
+            self.report(&["listen.coap"], what, Some("leave the address out or set it to \"off\""));
         }
     }
 
@@ -66,6 +63,17 @@ impl Checker<'_> {
             let what =
                 format!("response-information: {} is not the beginning of a topic name", quote(prefix));
             self.report(&["mqtt.response-information"], what, None);
+        }
+    }
+
+    fn amqp(&mut self, config: &Config) {
+        let path = &config.amqp.websocket_path;
+        if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+            let what = format!("websocket-path: expected a path such as \"/amqp\", found {}", quote(path));
+            self.report(&["amqp.websocket-path"], what, None);
+        }
+        if config.amqp.product.is_empty() || config.amqp.product.len() > 255 {
+            self.report(&["amqp.product"], "product: a name has between 1 and 255 bytes", None);
         }
     }
 
@@ -174,6 +182,8 @@ impl Checker<'_> {
         let faces = [
             ("listen.mqtt", Protocol::Mqtt, &mut config.listen.mqtt),
             ("listen.mqtts", Protocol::Mqtt, &mut config.listen.mqtts),
+            ("listen.amqp", Protocol::Amqp, &mut config.listen.amqp),
+            ("listen.amqps", Protocol::Amqp, &mut config.listen.amqps),
             ("listen.http", Protocol::Http, &mut config.listen.http),
             ("listen.https", Protocol::Http, &mut config.listen.https),
         ];
@@ -243,6 +253,9 @@ impl Checker<'_> {
                     let hint = match other.protocol {
                         Protocol::Http => {
                             "change one of the ports, or switch the default off: [listen] http = \"off\""
+                        }
+                        Protocol::Amqp => {
+                            "change one of the ports, or switch the default off: [listen] amqp = \"off\""
                         }
                         _ => "change one of the ports, or switch the default off: [listen] mqtt = \"off\"",
                     };

@@ -71,9 +71,11 @@ choice! {
     Protocol {
         /// MQTT over a byte stream.
         Mqtt = "mqtt",
-        /// HTTP: health, metrics and MQTT over WebSocket.
+        /// AMQP 0-9-1 over a byte stream.
+        Amqp = "amqp",
+        /// HTTP: health, metrics, MQTT and AMQP over WebSocket.
         Http = "http",
-        /// MQTT over WebSocket and nothing else.
+        /// MQTT and AMQP over WebSocket and nothing else.
         Ws = "ws",
     }
 

@@ -25,12 +25,14 @@ section! {
         mqtt: ListenAddress = port(1883) => Restart;
         /// MQTT over TLS. Opened only when `[tls]` has a certificate.
         mqtts: ListenAddress = port(8883) => Restart;
-        /// HTTP: `/healthz`, `/readyz`, `/metrics` and MQTT over WebSocket at `/mqtt`.
+        /// HTTP: `/healthz`, `/readyz`, `/metrics`, MQTT over WebSocket at `/mqtt`, AMQP at `/amqp`.
         http: ListenAddress = port(15672) => Restart;
         /// The same over TLS. Opened only when `[tls]` has a certificate.
         https: ListenAddress = port(15671) => Restart;
-        /// AMQP 0-9-1. This version has no AMQP: only "off" is accepted.
-        amqp: ListenAddress = ListenAddress::Off => Restart;
+        /// AMQP 0-9-1 over TCP.
+        amqp: ListenAddress = port(5672) => Restart;
+        /// AMQP 0-9-1 over TLS. Opened only when `[tls]` has a certificate.
+        amqps: ListenAddress = port(5671) => Restart;
         /// CoAP over UDP. This version has no CoAP: only "off" is accepted.
         coap: ListenAddress = ListenAddress::Off => Restart;
     }
@@ -39,8 +41,16 @@ section! {
 impl Listen {
     /// The default listeners, without port offset; those with TLS only when `tls` is given.
     pub fn default_listeners(&self, tls: Option<&Tls>) -> Vec<Listener> {
-        let plain = [("mqtt", Protocol::Mqtt, self.mqtt), ("http", Protocol::Http, self.http)];
-        let secure = [("mqtts", Protocol::Mqtt, self.mqtts), ("https", Protocol::Http, self.https)];
+        let plain = [
+            ("mqtt", Protocol::Mqtt, self.mqtt),
+            ("amqp", Protocol::Amqp, self.amqp),
+            ("http", Protocol::Http, self.http),
+        ];
+        let secure = [
+            ("mqtts", Protocol::Mqtt, self.mqtts),
+            ("amqps", Protocol::Amqp, self.amqps),
+            ("https", Protocol::Http, self.https),
+        ];
         let mut listeners: Vec<_> = plain
             .into_iter()
             .filter_map(|(name, protocol, at)| self.listener(name, protocol, at, None))

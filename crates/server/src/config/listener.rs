@@ -29,7 +29,8 @@ section! {
         anonymous: Option<Anonymous> = None => NewConnections;
         /// Connections open at a time; further ones are closed at once.
         max_connections: Limit<NonZeroU32> = Limit::Off => NewConnections;
-        /// Time a client has for its complete CONNECT, TLS and WebSocket handshakes included.
+        /// Time a client has for its complete CONNECT, or until its AMQP connection is open, TLS and WebSocket
+        /// handshakes included.
         connect_timeout: Duration = Duration::from_secs(10) => NewConnections,
             in Duration::from_millis(100)..=Duration::from_secs(600);
         /// Largest packet accepted and announced. Default: as `limits.max-packet-size`.
@@ -50,7 +51,7 @@ section! {
         /// Peers whose PROXY header is believed; connections from others are refused. Required with
         /// `proxy-protocol`.
         proxy_trusted: Vec<IpNet> = Vec::new() => NewConnections;
-        /// Path of the WebSocket on "http" and "ws" listeners.
+        /// Path of MQTT over WebSocket on "http" and "ws" listeners; that of AMQP is `amqp.websocket-path`.
         websocket_path: String = "/mqtt".to_owned() => NewConnections;
         /// Values of the Origin header accepted on WebSockets; empty accepts all.
         websocket_origins: Vec<String> = Vec::new() => NewConnections;
@@ -79,7 +80,8 @@ section! {
         /// Needs `client-auth = "required"`.
         use_identity_as_username: CertificateUser = CertificateUser::Off => Live;
         /// Application protocols offered. A client that offers none of them is refused; one that offers
-        /// no list is accepted. Empty: "mqtt" on MQTT listeners, "http/1.1" on the others.
+        /// no list is accepted. Empty: "mqtt" on MQTT listeners, "amqp" on AMQP
+        /// listeners, "http/1.1" on the others.
         alpn: Vec<String> = Vec::new() => Live;
         /// Oldest TLS version accepted.
         min_version: TlsVersion = TlsVersion::V1_2 => Live;

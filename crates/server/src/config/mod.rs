@@ -1,7 +1,7 @@
 //! Configuration: what can be set, where a value came from, and every mistake at once.
 //!
 //! One declarative schema (the `section!` tables in [`server`], [`listen`], [`listener`], [`limits`],
-//! [`mqtt`], [`auth`] and [`log`]) is the only place that knows a key. Parsing, defaults, environment
+//! [`mqtt`], [`amqp`], [`auth`] and [`log`]) is the only place that knows a key. Parsing, defaults, environment
 //! names, the file of `tercet config init`, `tercet config show` and `docs/configuration.md` are all
 //! generated from it.
 //!
@@ -13,6 +13,7 @@
 //! applied.
 
 pub mod address;
+pub mod amqp;
 pub mod auth;
 pub mod check;
 pub mod choice;
@@ -35,6 +36,7 @@ mod suggest;
 pub mod tables;
 
 pub use address::{Bind, IpNet, ListenAddress};
+pub use amqp::Amqp;
 pub use auth::Auth;
 pub use choice::{
     Anonymous, CertificateUser, ClientAuth, Durability, Level, LogFormat, MaxQos, MqttVersion, Overflow,
@@ -69,6 +71,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[mqtt]`: protocol features offered.
     pub mqtt: Mqtt,
+    /// `[amqp]`: what AMQP clients are told and granted.
+    pub amqp: Amqp,
     /// `[auth]`: who may connect and do what.
     pub auth: Auth,
     /// `[log]`: what is logged and how.
@@ -84,6 +88,7 @@ impl Default for Config {
             listeners: Vec::new(),
             limits: Limits::default(),
             mqtt: Mqtt::default(),
+            amqp: Amqp::default(),
             auth: Auth::default(),
             log: Log::default(),
         };
@@ -101,6 +106,7 @@ impl Config {
         let any = ListenAddress::At { ip: None, port: 0 };
         config.listen.mqtt = any;
         config.listen.http = any;
+        config.listen.amqp = any;
         config.listeners = config.listen.default_listeners(None);
         config
     }

@@ -22,6 +22,7 @@ impl Config {
         keep("listen", &mut config.listen, &self.listen, &mut needs_restart);
         keep("limits", &mut config.limits, &self.limits, &mut needs_restart);
         keep("mqtt", &mut config.mqtt, &self.mqtt, &mut needs_restart);
+        keep("amqp", &mut config.amqp, &self.amqp, &mut needs_restart);
         keep("auth", &mut config.auth, &self.auth, &mut needs_restart);
         keep("log", &mut config.log, &self.log, &mut needs_restart);
         let mut offered = std::mem::take(&mut config.listeners);

@@ -1,10 +1,10 @@
 //! The tables of the configuration file by name.
 
 use super::schema::{Entry, Section, Table};
-use super::{Auth, Config, Limits, Listen, Listener, Log, Mqtt, Redirect, Server, Tls};
+use super::{Amqp, Auth, Config, Limits, Listen, Listener, Log, Mqtt, Redirect, Server, Tls};
 
 /// Tables at the root of the file; `listener` is a list of tables.
-pub const SECTIONS: &[&str] = &["server", "listen", "tls", "listener", "limits", "mqtt", "auth", "log"];
+pub const SECTIONS: &[&str] = &["server", "listen", "tls", "listener", "limits", "mqtt", "amqp", "auth", "log"];
 
 /// Whether the root of the file may hold the single table `name`.
 pub(super) fn is_section(name: &str) -> bool {
@@ -20,6 +20,7 @@ pub(super) fn find<'c>(config: &'c mut Config, path: &str) -> Option<&'c mut dyn
         "tls" => config.tls.get_or_insert_default(),
         "limits" => &mut config.limits,
         "mqtt" => &mut config.mqtt,
+        "amqp" => &mut config.amqp,
         "auth" => &mut config.auth,
         "log" => &mut config.log,
         _ => {
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Described> {
         describe::<Listen>(Listen::PATH, false),
         describe::<Limits>(Limits::PATH, false),
         describe::<Mqtt>(Mqtt::PATH, false),
+        describe::<Amqp>(Amqp::PATH, false),
         describe::<Auth>(Auth::PATH, false),
         describe::<Log>(Log::PATH, false),
         describe::<Tls>(Tls::PATH, true),
@@ -91,6 +93,7 @@ pub fn current(config: &Config, listeners: &[Listener]) -> Vec<(String, Vec<Entr
         (Listen::PATH.to_owned(), config.listen.entries()),
         (Limits::PATH.to_owned(), config.limits.entries()),
         (Mqtt::PATH.to_owned(), config.mqtt.entries()),
+        (Amqp::PATH.to_owned(), config.amqp.entries()),
         (Auth::PATH.to_owned(), config.auth.entries()),
         (Log::PATH.to_owned(), config.log.entries()),
     ];

@@ -15,6 +15,7 @@ use super::settings::HttpSettings;
 use super::{HttpContext, health, upgrade};
 use crate::metrics::exposition::{self, Format};
 use crate::metrics::snapshot::Snapshot;
+use crate::reactor::face::FaceKind;
 
 /// Answers one request of a connection.
 pub(super) async fn answer(
@@ -27,7 +28,10 @@ pub(super) async fn answer(
     // A listener without these settings is none of ours.
     let Some(http) = &settings.http else { return Ok(nothing_here("")) };
     if request.uri().path() == http.websocket_path {
-        return Ok(upgrade::answer(request, http, context, &admission, peer));
+        return Ok(upgrade::answer(request, FaceKind::Mqtt, http, context, &admission, peer));
+    }
+    if request.uri().path() == http.amqp_path {
+        return Ok(upgrade::answer(request, FaceKind::Amqp, http, context, &admission, peer));
     }
     let path = request.uri().path().to_owned();
     let page = match path.as_str() {
@@ -101,7 +105,8 @@ fn nothing_here(offer: &str) -> Answer {
 
 /// What a listener serves, in words.
 fn offer(http: &HttpSettings) -> String {
-    let websocket = format!("MQTT over WebSocket at {}", http.websocket_path);
+    let websocket =
+        format!("MQTT over WebSocket at {} and AMQP at {}", http.websocket_path, http.amqp_path);
     if http.pages {
         format!("this listener serves /healthz, /readyz, /metrics and {websocket}")
     } else {

@@ -2,27 +2,32 @@
 
 use tercet_net::websocket::{OriginPolicy, ServerOptions};
 
-use crate::config::{Listener, Protocol};
+use crate::config::{Config, Listener, Protocol};
+use crate::reactor::face::FaceKind;
 
 /// Settings of a listener that speaks HTTP.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// Path of the WebSocket.
+    /// Path of MQTT over WebSocket.
     pub websocket_path: String,
-    /// What is asked of an upgrade request.
+    /// What is asked of an upgrade request to it.
     pub websocket: ServerOptions,
-    /// Whether it serves more than the WebSocket.
+    /// Path of AMQP over WebSocket.
+    pub amqp_path: String,
+    /// What is asked of an upgrade request to it.
+    pub amqp: ServerOptions,
+    /// Whether it serves more than the WebSockets.
     pub pages: bool,
 }
 
 impl HttpSettings {
     /// The settings of a listener; `None` when it does not speak HTTP.
     #[must_use]
-    pub fn of(listener: &Listener) -> Option<Self> {
+    pub fn of(config: &Config, listener: &Listener) -> Option<Self> {
         let pages = match listener.protocol {
             Protocol::Http => true,
             Protocol::Ws => false,
-            Protocol::Mqtt => return None,
+            Protocol::Mqtt | Protocol::Amqp => return None,
         };
         let origins = if listener.websocket_origins.is_empty() {
             OriginPolicy::Any
@@ -30,6 +35,17 @@ impl HttpSettings {
             OriginPolicy::Listed(listener.websocket_origins.clone())
         };
         let websocket = ServerOptions { origins, ..ServerOptions::mqtt() };
-        Some(Self { websocket_path: listener.websocket_path.clone(), websocket, pages })
+        let amqp = ServerOptions { subprotocols: vec!["amqp".to_owned()], ..websocket.clone() };
+        let websocket_path = listener.websocket_path.clone();
+        Some(Self { websocket_path, websocket, amqp_path: config.amqp.websocket_path.clone(), amqp, pages })
+    }
+
+    /// What is asked of an upgrade request to speak this protocol.
+    #[must_use]
+    pub fn options(&self, face: FaceKind) -> &ServerOptions {
+        match face {
+            FaceKind::Mqtt => &self.websocket,
+            FaceKind::Amqp => &self.amqp,
+        }
     }
 }

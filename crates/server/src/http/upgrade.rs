@@ -1,4 +1,4 @@
-//! From an upgrade request to an MQTT connection of a reactor.
+//! From an upgrade request to an MQTT or AMQP connection of a reactor.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use tercet_net::websocket::{self, Accepted, Refusal};
+use tercet_net::websocket::{self, Accepted, Refusal, ServerOptions};
 use tercet_net::{Peer, Transport};
 
 use super::HttpContext;
@@ -18,18 +18,20 @@ use super::answers::{self, Answer};
 use super::settings::HttpSettings;
 use super::stream::HttpStream;
 use crate::reactor::event_loop::adopt_from_outside;
+use crate::reactor::face::FaceKind;
 
 /// Answers a request for the path of the WebSocket. Once a 101 has gone out the connection belongs to a reactor.
 pub(super) fn answer(
     mut request: Request<Incoming>,
+    face: FaceKind,
     http: &HttpSettings,
     context: Arc<HttpContext>,
     admission: &Arc<Admission>,
     peer: Peer,
 ) -> Answer {
-    let accepted = match judge(&request, http) {
+    let accepted = match judge(&request, http.options(face)) {
         Ok(accepted) => accepted,
-        Err(refusal) => return refuse(refusal),
+        Err(refusal) => return refuse(refusal, face),
     };
     if let Some(refused) = full(&context) {
         return refused;
@@ -38,7 +40,10 @@ pub(super) fn answer(
     let admission = Arc::clone(admission);
     tokio::spawn(async move {
         match take_over(upgrade, peer).await {
-            Ok(transport) => adopt_from_outside(&context.shared, transport, admission.hand_over()),
+            Ok(transport) => {
+                let listener = admission.hand_over();
+                adopt_from_outside(&context.shared, transport, listener, face);
+            },
             Err(error) => {
                 tracing::debug!(listener = %admission.settings().name, %error, "upgrade to WebSocket failed");
             }
@@ -47,19 +52,31 @@ pub(super) fn answer(
     switch(&accepted)
 }
 
-fn judge(request: &Request<Incoming>, http: &HttpSettings) -> Result<Accepted, Refusal> {
+fn judge(request: &Request<Incoming>, options: &ServerOptions) -> Result<Accepted, Refusal> {
     // HTTP/1.0 knows no upgrades (RFC 9110 §7.8).
     if request.version() != Version::HTTP_11 {
         return Err(Refusal::NotAnUpgrade);
     }
     let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    websocket::accept(request.method().as_str(), headers, &http.websocket)
+    websocket::accept(request.method().as_str(), headers, options)
 }
 
-fn refuse(refusal: Refusal) -> Answer {
+fn refuse(refusal: Refusal, face: FaceKind) -> Answer {
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let hint = "MQTT over WebSocket: GET with Upgrade: websocket, Sec-WebSocket-Version: 13 and Sec-WebSocket-Protocol: mqtt";
-    let mut answer = answers::error(status, &refusal.to_string(), hint);
+    let (name, subprotocol) = match face {
+        FaceKind::Mqtt => ("MQTT", "mqtt"),
+        FaceKind::Amqp => ("AMQP", "amqp"),
+    };
+    let what = match refusal {
+        Refusal::Subprotocol => {
+            format!("no subprotocol in common: offer Sec-WebSocket-Protocol: {subprotocol}")
+        }
+        other => other.to_string(),
+    };
+    let hint = format!(
+        "{name} over WebSocket: GET with Upgrade: websocket, Sec-WebSocket-Version: 13 and Sec-WebSocket-Protocol: {subprotocol}"
+    );
+    let mut answer = answers::error(status, &what, &hint);
     if let Some((name, value)) = refusal.header()
         && let Ok(name) = HeaderName::from_bytes(name.as_bytes())
     {

@@ -20,10 +20,11 @@ use crate::auth::{
 };
 use crate::config::CertificateUser as NamePart;
 use crate::logging::CONNECTIONS;
-use crate::mqtt::connection::{Client, Confirming, End, FaceContext, MqttConnection, State, Step, answer};
+use crate::mqtt::connection::{Client, Confirming, End, MqttConnection, State, answer};
 use crate::mqtt::outbox::{MqttOutbox, to_core};
 use crate::mqtt::publishing::{Inflow, will_properties};
 use crate::mqtt::settings::ListenerSettings;
+use crate::reactor::face::{FaceContext, Step};
 use crate::reactor::inbox::Command;
 
 /// A CONNECT whose client is being authenticated: what will be needed if it is let in.

@@ -14,10 +14,9 @@ use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::journal::{Admission, Position};
-use tercet_broker::outbox::{CloseReason, ConnectionRef};
+use tercet_broker::outbox::CloseReason;
 use tercet_broker::vhost::connection::{Attachment, Ending};
 use tercet_mqtt::{Ack, DecodeError, Disconnect, Packet, ReasonCode, Version, decode, encode, frame_length};
-use tercet_net::Transport;
 
 use crate::auth::{EnhancedAuth, Identity, Verdict};
 use crate::logging::CONNECTIONS;
@@ -25,50 +24,8 @@ use crate::memory::BRAKE;
 use crate::mqtt::connecting::PendingConnect;
 use crate::mqtt::publishing::Inflow;
 use crate::mqtt::settings::ListenerSettings;
+use crate::reactor::face::{FaceContext, PATIENCE, Step, Timeout};
 use crate::shared::Shared;
-
-/// What a connection may use while it works on a batch.
-pub struct FaceContext<'a> {
-    /// The server.
-    pub shared: &'a Arc<Shared>,
-    /// The time of this turn.
-    pub now: Now,
-    /// What the reactor is to do.
-    pub effects: &'a mut Effects,
-    /// The connection's name.
-    pub connection: ConnectionRef,
-    /// The stream below, for the peer's address and certificate.
-    pub transport: &'a Transport,
-}
-
-/// How the connection goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Read on.
-    Continue,
-    /// Read nothing until the authenticator or the log has decided.
-    Hold,
-    /// Read nothing until the log takes work again, but go on after this long in any case.
-    AwaitLog(Duration),
-    /// Read nothing for this long.
-    Pause(Duration),
-    /// Write what there is and close.
-    Close,
-}
-
-/// How long a client that publishes what has to be recorded is not read while the log takes nothing, before it is refused.
-pub const PATIENCE: Duration = Duration::from_secs(2);
-
-/// State of the connection's time limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timeout {
-    /// None is in force.
-    None,
-    /// It ends after this time.
-    In(Duration),
-    /// It has passed.
-    Passed,
-}
 
 /// One MQTT connection.
 pub struct MqttConnection {

@@ -12,10 +12,11 @@ use tercet_mqtt::alias::Inbound;
 use tercet_mqtt::property::{PublishProperties, SubscriptionIds};
 use tercet_mqtt::{Ack, AckKind, PacketId, Publish, QoS, ReasonCode, Version, write_ack};
 
-use crate::mqtt::connection::{Client, End, FaceContext, PATIENCE, Step};
+use crate::mqtt::connection::{Client, End};
 use crate::mqtt::outbox::to_core;
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::acceptor::Rate;
+use crate::reactor::face::{FaceContext, PATIENCE, Step};
 
 /// What a client sends us: how much of it is under way, and how fast it may come.
 pub(super) struct Inflow {

@@ -11,11 +11,13 @@ use std::time::Duration;
 use tercet_mqtt::{Limits, QoS, Version};
 use tercet_net::Transport;
 
+use crate::amqp::settings::AmqpSettings;
 use crate::auth::AnonymousPolicy;
 use crate::config::{
-    CertificateUser, Config, Listener, MaxQos, MqttVersion, ReceiveMaximumPolicy, SlowSubscriber,
+    CertificateUser, Config, Listener, MaxQos, MqttVersion, Protocol, ReceiveMaximumPolicy, SlowSubscriber,
 };
 use crate::http::settings::HttpSettings;
+use crate::reactor::face::FaceKind;
 
 /// Greatest CONNECT accepted, whatever the limit for other packets: memory spent on strangers.
 const CONNECT_SIZE: u32 = 320 * 1024;
@@ -68,6 +70,10 @@ pub struct ListenerSettings {
     pub redirect: Option<(String, bool)>,
     /// Layers that connections of this listener wear.
     pub layers: Layers,
+    /// What its connections speak, those of HTTP aside.
+    pub face: FaceKind,
+    /// What AMQP clients are told and granted.
+    pub amqp: AmqpSettings,
     /// What a listener that speaks HTTP serves; `None` on others.
     pub http: Option<HttpSettings>,
     max_connections: usize,
@@ -152,7 +158,12 @@ impl ListenerSettings {
             features: Features::new(config),
             redirect: listener.redirect.as_ref().map(|to| (to.reference.clone(), to.permanent)),
             layers,
-            http: HttpSettings::of(listener),
+            face: match listener.protocol {
+                Protocol::Amqp => FaceKind::Amqp,
+                Protocol::Mqtt | Protocol::Http | Protocol::Ws => FaceKind::Mqtt,
+            },
+            amqp: AmqpSettings::new(&config.amqp),
+            http: HttpSettings::of(config, listener),
             max_connections: listener.max_connections.get().map_or(usize::MAX, |most| most.get() as usize),
             open,
         }

@@ -12,10 +12,11 @@ use tercet_mqtt::{
     Unsubscribe,
 };
 
-use crate::mqtt::connection::{Client, End, FaceContext, answer};
+use crate::mqtt::connection::{Client, End, answer};
 use crate::mqtt::outbox::to_core;
 use crate::mqtt::publishing::highest;
 use crate::mqtt::settings::ListenerSettings;
+use crate::reactor::face::FaceContext;
 
 impl Client {
     pub(super) fn subscribe(

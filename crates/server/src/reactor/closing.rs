@@ -8,9 +8,9 @@ use std::time::Duration;
 use tercet_broker::outbox::CloseReason;
 use tercet_net::Received;
 
-use crate::mqtt::connection::{PATIENCE, Timeout};
 use crate::reactor::connection::Phase;
 use crate::reactor::event_loop::{LINGER, Reactor};
+use crate::reactor::face::{PATIENCE, Timeout};
 use crate::reactor::wheel::{Entry, Purpose};
 
 impl Reactor {
@@ -74,8 +74,11 @@ impl Reactor {
             Purpose::Limit(serial) => serial,
             Purpose::Unpark => return self.patience_over(entry.slot),
             Purpose::Unpause => {
-                if std::mem::take(&mut connection.read_blocked) {
-                    self.again.push_back((entry.slot, entry.generation));
+                // A connection that is held or parked besides goes on when that is over.
+                let waits = connection.held || connection.parked_until.is_some();
+                if !waits && connection.phase == Phase::Open {
+                    connection.paused_until = None;
+                    self.release(entry.slot);
                 }
                 return;
             }
@@ -90,7 +93,9 @@ impl Reactor {
                 Timeout::None => {}
                 Timeout::In(wait) => self.limit(entry.slot, wait),
                 // The silence is ours.
-                Timeout::Passed if connection.parked_until.is_some() => self.limit(entry.slot, PATIENCE),
+                Timeout::Passed if connection.parked_until.is_some() && connection.face.limits_silence_alone() => {
+                    self.limit(entry.slot, PATIENCE);
+                }
                 Timeout::Passed => {
                     self.with_face(entry.slot, entry.generation, |face, answers, cx| {
                         face.timed_out(answers, cx)

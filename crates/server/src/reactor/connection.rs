@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tercet_net::Transport;
 
-use crate::mqtt::connection::MqttConnection;
 use crate::mqtt::settings::ListenerSettings;
+use crate::reactor::face::Face;
 use crate::reactor::output::Unwritten;
 
 /// A connection: a transport below, a face above, and what is unfinished between them.
@@ -52,7 +52,7 @@ pub struct Connection {
     /// What the socket has not taken.
     pub unwritten: Option<Box<Unwritten>>,
     /// The protocol.
-    pub face: MqttConnection,
+    pub face: Face,
     /// The listener it came by.
     pub listener: Arc<ListenerSettings>,
 }

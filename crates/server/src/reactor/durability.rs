@@ -7,9 +7,9 @@
 
 use tercet_broker::journal::{Admission, Position};
 
-use crate::mqtt::connection::PATIENCE;
 use crate::reactor::connection::Connection;
 use crate::reactor::event_loop::Reactor;
+use crate::reactor::face::PATIENCE;
 use crate::reactor::wheel::Purpose;
 
 /// The lists of a reactor, those of the core aside.

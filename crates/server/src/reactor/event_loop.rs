@@ -13,11 +13,11 @@ use tercet_broker::effects::Effects;
 use tercet_broker::outbox::{ConnectionRef, Drained};
 use tercet_net::Transport;
 
-use crate::mqtt::connection::MqttConnection;
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::acceptor::{Accepted, Acceptor};
 use crate::reactor::connection::{Connection, Phase};
 use crate::reactor::durability::Awaiting;
+use crate::reactor::face::{Face, FaceKind};
 use crate::reactor::inbox::{Adoption, Command, Inbox};
 use crate::reactor::output::Unwritten;
 use crate::reactor::wheel::{Entry, Wheel};
@@ -223,6 +223,11 @@ impl Reactor {
                 }
                 Command::Defer(deferred) => self.effects.deferred.extend(deferred),
                 Command::CloseAll(reason) => self.close_all(reason),
+                Command::Close(connection, reason) => {
+                    self.with_face(connection.slot, connection.generation, |face, answers, cx| {
+                        face.closed_by_administrator(&reason, answers, cx)
+                    });
+                }
                 Command::Stop => stop = true,
             }
         }
@@ -246,7 +251,8 @@ impl Reactor {
                 }
                 Accepted::Connection(reactor, transport, listener) => {
                     self.effects.counters.sockets_accepted += 1;
-                    let adoption = Adoption { transport, listener, handed_over: false };
+                    let face = listener.face;
+                    let adoption = Adoption { transport, listener, face, handed_over: false };
                     let Some(inbox) = self.shared.reactors.get(reactor) else { continue };
                     inbox.connections.fetch_add(1, Relaxed);
                     if reactor == usize::from(self.index) {
@@ -272,7 +278,7 @@ impl Reactor {
     }
 
     fn adopt(&mut self, adoption: Adoption) {
-        let Adoption { transport, listener, handed_over } = adoption;
+        let Adoption { transport, listener, face, handed_over } = adoption;
         let dressed = if handed_over { Ok(transport) } else { listener.wrap(transport) };
         let transport = match dressed {
             Ok(transport) => transport,
@@ -288,7 +294,7 @@ impl Reactor {
         let entry = self.connections.vacant_entry();
         let slot = entry.key() as u32;
         let connect_timeout = listener.connect_timeout;
-        let face = MqttConnection::new(Arc::clone(&listener), self.now.monotonic);
+        let face = Face::new(face, Arc::clone(&listener), self.now.monotonic);
         let mut connection = Box::new(Connection {
             generation,
             phase: Phase::Open,
@@ -344,12 +350,17 @@ impl Reactor {
 
 /// Hands a connection that another thread has accepted and dressed in its layers to a reactor, which counts it
 /// out of its listener at the end.
-pub fn adopt_from_outside(shared: &Shared, transport: Transport, listener: Arc<ListenerSettings>) {
+pub fn adopt_from_outside(
+    shared: &Shared,
+    transport: Transport,
+    listener: Arc<ListenerSettings>,
+    face: FaceKind,
+) {
     let loads =
         shared.reactors.iter().map(|inbox| (inbox.load.load(Relaxed), inbox.connections.load(Relaxed)));
     let index = crate::reactor::acceptor::place(loads);
     if let Some(inbox) = shared.reactors.get(index) {
         inbox.connections.fetch_add(1, Relaxed);
-        inbox.send(Command::Adopt(Box::new(Adoption { transport, listener, handed_over: true })));
+        inbox.send(Command::Adopt(Box::new(Adoption { transport, listener, face, handed_over: true })));
     }
 }

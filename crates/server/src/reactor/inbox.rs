@@ -12,6 +12,7 @@ use tercet_net::Transport;
 
 use crate::auth::Verdict;
 use crate::mqtt::settings::ListenerSettings;
+use crate::reactor::face::FaceKind;
 use std::sync::Arc;
 
 /// What another thread asks of a reactor.
@@ -24,6 +25,8 @@ pub enum Command {
     Verdict(ConnectionRef, Verdict),
     /// Look after these when the log has moved.
     Defer(Vec<Deferred>),
+    /// An administrator closes a connection, for this reason in words.
+    Close(ConnectionRef, Box<str>),
     /// Close all connections with this reason.
     CloseAll(CloseReason),
     /// Drop everything and end the thread.
@@ -36,6 +39,8 @@ pub struct Adoption {
     pub transport: Transport,
     /// Settings of the listener it came by.
     pub listener: Arc<ListenerSettings>,
+    /// What it speaks.
+    pub face: FaceKind,
     /// Whether another thread has spoken over it before: it wears its layers already, and they may hold input
     /// of which no event will tell.
     pub handed_over: bool,

@@ -6,6 +6,7 @@
 //!
 //! - [`event_loop`]: the turn; [`reading`], [`writing`] and [`closing`] are its parts.
 //! - [`connection`]: one connection: transport, unfinished input, unwritten output, face.
+//! - [`face`]: the protocol of a connection, and what reactor and protocol say to each other.
 //! - [`output`]: writing, and what the socket has not taken yet.
 //! - [`durability`]: what waits for the log, and what is done when it has moved.
 //! - [`inbox`]: how other threads reach a reactor.
@@ -17,6 +18,7 @@ mod closing;
 pub mod connection;
 mod durability;
 pub mod event_loop;
+pub mod face;
 pub mod inbox;
 pub mod output;
 mod reading;

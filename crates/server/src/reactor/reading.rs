@@ -6,9 +6,9 @@ use tercet_broker::effects::Effects;
 use tercet_broker::outbox::ConnectionRef;
 use tercet_net::Received;
 
-use crate::mqtt::connection::{FaceContext, MqttConnection, Step};
 use crate::reactor::connection::{Connection, Phase};
 use crate::reactor::event_loop::{LINGER, READ_HOLD, Reactor, SMALL_TAIL};
+use crate::reactor::face::{Face, FaceContext, Step};
 use crate::reactor::wheel::Purpose;
 
 impl Reactor {
@@ -187,7 +187,7 @@ impl Reactor {
         &mut self,
         slot: u32,
         generation: u32,
-        act: impl FnOnce(&mut MqttConnection, &mut Vec<u8>, &mut FaceContext<'_>) -> Step,
+        act: impl FnOnce(&mut Face, &mut Vec<u8>, &mut FaceContext<'_>) -> Step,
     ) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         if connection.generation != generation || connection.phase != Phase::Open {

@@ -4,7 +4,7 @@ use tercet_broker::outbox::CloseReason;
 
 use crate::reactor::connection::Phase;
 use crate::reactor::event_loop::{LINGER, READ_HOLD, Reactor};
-use crate::reactor::output::{Unwritten, packets};
+use crate::reactor::output::Unwritten;
 
 impl Reactor {
     pub(super) fn writable(&mut self, slot: u32) {
@@ -16,10 +16,9 @@ impl Reactor {
     }
 
     pub(super) fn resume(&mut self, slot: u32, generation: u32) {
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         if connection.generation == generation
-            && let Some(attachment) = connection.face.attachment()
-            && self.shared.vhost.resume(&attachment.session, attachment.epoch, self.now, &mut self.effects)
+            && connection.face.resume(&self.shared, self.now, &mut self.effects)
         {
             self.resume.push((slot, generation));
         }
@@ -57,7 +56,7 @@ impl Reactor {
             return self.check_eviction(slot);
         }
         let mut unwritten = connection.unwritten.take().or_else(|| self.spare.take()).unwrap_or_default();
-        self.effects.counters.answers_sent += packets(&connection.answers);
+        self.effects.counters.answers_sent += connection.face.packets(&connection.answers);
         unwritten.push(std::mem::take(&mut connection.answers), &mut self.effects.buffers);
         // Deliveries stay in the outbox while the socket is behind, where they can still be limited.
         let held = unwritten.len() >= READ_HOLD;
@@ -66,18 +65,19 @@ impl Reactor {
         let result = unwritten.write(&mut connection.transport, &mut self.effects.buffers);
         let flushed = result.and_then(|written| {
             self.effects.counters.bytes_sent += written as u64;
+            if written > 0 {
+                connection.face.wrote(self.now.monotonic);
+            }
             connection.transport.flush()
         });
         let flushed = match flushed {
             Ok(flushed) => flushed && unwritten.is_empty(),
             Err(error) => return self.lost(slot, Some(&error)),
         };
-        if let Some(attachment) = connection.face.attachment() {
-            let behind = unwritten.len();
-            if behind > 0 || connection.behind {
-                connection.behind = behind > 0;
-                attachment.session.with_outbox(attachment.epoch, |outbox| outbox.set_unwritten(behind));
-            }
+        let behind = unwritten.len();
+        if behind > 0 || connection.behind {
+            connection.behind = behind > 0;
+            connection.face.set_unwritten(behind);
         }
         if unwritten.is_empty() {
             self.spare = Some(unwritten);
@@ -114,8 +114,7 @@ impl Reactor {
     /// Swaps the session's output out. Returns whether the session waits for it to be written.
     fn take_deliveries(&mut self, slot: u32, unwritten: &mut Unwritten) -> bool {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return false };
-        let Some(attachment) = connection.face.attachment() else { return false };
-        let taken = attachment.session.drain(attachment.epoch, &mut self.drained);
+        let Some(taken) = connection.face.drain(&mut self.drained) else { return false };
         let evicted = match taken {
             Ok(()) => {
                 unwritten.push_drained(&mut self.drained, &mut self.effects.buffers);
@@ -132,8 +131,7 @@ impl Reactor {
     /// A connection that cannot write is told to go all the same, and does not get long.
     fn check_eviction(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let Some(attachment) = connection.face.attachment() else { return };
-        let Some(reason) = attachment.session.closing(attachment.epoch) else { return };
+        let Some(reason) = connection.face.closing() else { return };
         let mut unwritten = connection.unwritten.take().unwrap_or_default();
         self.evict(slot, reason, &mut unwritten);
         if let Some(connection) = self.connections.get_mut(slot as usize) {

@@ -1,0 +1,38 @@
+//! `[amqp]`: what the AMQP face tells its clients and grants them.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use super::quantity::Size;
+use super::schema::section;
+
+const fn nz16(n: u16) -> NonZeroU16 {
+    match NonZeroU16::new(n) {
+        Some(n) => n,
+        None => NonZeroU16::MIN,
+    }
+}
+
+section! {
+    /// AMQP 0-9-1: what clients are told and granted.
+    Amqp, "amqp" {
+        /// Product name told to clients. Some libraries behave differently towards "RabbitMQ".
+        product: String = "Tercet".to_owned() => NewConnections;
+        /// Version told to clients. Unset: the version of the broker.
+        version: Option<String> = None => NewConnections;
+        /// Greatest number of a channel.
+        channel_max: NonZeroU16 = nz16(2047) => NewConnections;
+        /// Largest frame accepted and sent.
+        frame_max: Size = Size::from_kib(128) => NewConnections, in Size::from_kib(8)..=Size::from_mib(16);
+        /// Interval of heartbeats proposed to clients, in whole seconds; the client decides.
+        heartbeat: Duration = Duration::from_secs(60) => NewConnections,
+            in Duration::ZERO..=Duration::from_secs(65_535);
+        /// Largest message accepted; a larger one closes its channel.
+        max_message_size: Size = Size::from_mib(16) => NewConnections,
+            in Size::from_bytes(1)..=Size::from_mib(512);
+        /// Accept the mechanism ANONYMOUS, from clients on this machine.
+        anonymous: bool = false => NewConnections;
+        /// Path of AMQP over WebSocket on "http" and "ws" listeners.
+        websocket_path: String = "/amqp".to_owned() => NewConnections;
+    }
+}
