@@ -310,7 +310,7 @@ impl Vhost {
 
     /// Runs an operation whose records belong together: they become durable as a whole or not at all. Before any lock is
     /// taken, as no batch is sealed before the operation is over.
-    fn together<R>(&self, operation: impl FnOnce() -> R) -> R {
+    pub fn together<R>(&self, operation: impl FnOnce() -> R) -> R {
         let Some(journal) = &self.journal else { return operation() };
         let mut operation = Some(operation);
         let mut result = None;

@@ -14,6 +14,7 @@
 //! - [`metrics`], [`sys_topics`]: what is counted and measured, for scrapers and for subscribers.
 //! - [`storage`]: where durable state lives, and the threads that look after it.
 //! - [`housekeeping`]: timers of the core, and when the `$SYS` topics are due.
+//! - [`scheduler`]: what is due in queues to the millisecond.
 //! - [`server`]: putting it together.
 
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ pub mod memory;
 pub mod metrics;
 pub mod mqtt;
 pub mod reactor;
+pub mod scheduler;
 pub mod server;
 pub mod shared;
 pub mod storage;

@@ -15,6 +15,7 @@ use tercet_broker::vhost::Vhost;
 use tercet_net::ListenError;
 use tercet_net::tls::TlsConfigError;
 
+use crate::amqp::AmqpShared;
 use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
 use crate::config::{self, Config};
 use crate::event_log::EventLog;
@@ -28,6 +29,7 @@ use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::acceptor::Acceptor;
 use crate::reactor::event_loop::Reactor;
 use crate::reactor::inbox::{Command, Inbox};
+use crate::scheduler::Scheduler;
 use crate::shared::Shared;
 use crate::storage::{
     self, Reader, RecoverError, Recovery, RunningStorage, Storage, StorageError, StorageView,
@@ -71,6 +73,7 @@ pub struct RunningServer {
     settings: SettingsByName,
     threads: Vec<JoinHandle<()>>,
     housekeeping: Option<Housekeeping>,
+    scheduler: Option<Scheduler>,
     http: Option<HttpServer>,
     reader: Option<Reader>,
     storage: Option<RunningStorage>,
@@ -101,6 +104,7 @@ impl Server {
         let memory = Memory::new(config.limits.memory_budget().bytes());
         let shared = Arc::new(Shared {
             vhost,
+            amqp: AmqpShared::default(),
             authenticator,
             reactors: inboxes.clone(),
             memory,
@@ -128,6 +132,7 @@ impl Server {
                 .push(thread::Builder::new().name(format!("reactor-{index}")).spawn(move || reactor.run())?);
         }
         let housekeeping = Some(Housekeeping::start(Arc::clone(&shared))?);
+        let scheduler = Some(Scheduler::start(&shared)?);
         let reader = Reader::start(&shared)?;
         let http = match doors.http.is_empty() {
             true => None,
@@ -135,7 +140,17 @@ impl Server {
         };
         shared.health.set_serving();
         let (listeners, settings) = (doors.listeners, doors.settings);
-        Ok(RunningServer { shared, listeners, settings, threads, housekeeping, http, reader, storage })
+        Ok(RunningServer {
+            shared,
+            listeners,
+            settings,
+            threads,
+            housekeeping,
+            scheduler,
+            http,
+            reader,
+            storage,
+        })
     }
 }
 
@@ -203,6 +218,7 @@ impl Drop for RunningServer {
         // First what hands work to reactors.
         self.http = None;
         self.housekeeping = None;
+        self.scheduler = None;
         for inbox in &self.shared.reactors {
             inbox.send(Command::Stop);
         }

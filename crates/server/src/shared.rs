@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tercet_broker::vhost::Vhost;
 
+use crate::amqp::AmqpShared;
 use crate::auth::Authenticator;
 use crate::http::health::Health;
 use crate::memory::Memory;
@@ -18,6 +19,8 @@ use crate::storage::StorageView;
 pub struct Shared {
     /// The message core.
     pub vhost: Arc<Vhost>,
+    /// What AMQP connections share.
+    pub amqp: AmqpShared,
     /// Who may connect.
     pub authenticator: Authenticator,
     /// The reactors' mailboxes, by index.

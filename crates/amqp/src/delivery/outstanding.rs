@@ -65,6 +65,15 @@ impl<T> Outstanding<T> {
         UpTo { entries: self.entries.drain(..end), left: taken }
     }
 
+    /// Takes entries back; their numbers were given out before.
+    pub(crate) fn restore(&mut self, entries: impl IntoIterator<Item = (u64, T)>) {
+        let mut all: Vec<_> = entries.into_iter().map(|(number, value)| (number, Some(value))).collect();
+        self.live += all.len();
+        all.extend(self.entries.drain(..).filter(|(_, value)| value.is_some()));
+        all.sort_by_key(|(number, _)| *number);
+        self.entries = all.into();
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.entries.iter().filter_map(|(number, value)| Some((*number, value.as_ref()?)))
     }

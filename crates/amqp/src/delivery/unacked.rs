@@ -92,6 +92,11 @@ impl<T> Unacked<T> {
         Ok(one.into_iter().chain(self.outstanding.take_up_to(up_to)))
     }
 
+    /// Takes deliveries back that were settled too early, with their tags: a transaction that is rolled back.
+    pub fn restore(&mut self, deliveries: impl IntoIterator<Item = (u64, T)>) {
+        self.outstanding.restore(deliveries);
+    }
+
     /// Takes all deliveries in their order: to requeue them when the channel ends, or for basic.recover.
     pub fn take_all(&mut self) -> impl Iterator<Item = (u64, T)> {
         self.outstanding.take_up_to(self.last)
@@ -135,6 +140,19 @@ mod tests {
         assert_eq!(settle(&mut unacked, 0, true), Some(vec![7, 8, 9, 10, 12]));
         assert_eq!(settle(&mut unacked, 0, true), Some(vec![]), "all of nothing");
         assert!(unacked.is_empty());
+    }
+
+    #[test]
+    fn what_is_restored_has_its_place_and_tag_again() {
+        let mut unacked = Unacked::new();
+        (1..=5).for_each(|tag| assert_eq!(unacked.deliver(tag), tag));
+        settle(&mut unacked, 1, false);
+        let held: Vec<_> = unacked.settle(4, true, 3, Ack::ID).unwrap().collect();
+        assert_eq!(unacked.deliver(6), 6);
+        unacked.restore(held);
+        assert_eq!(unacked.len(), 5);
+        assert_eq!(settle(&mut unacked, 3, false), Some(vec![3]));
+        assert_eq!(settle(&mut unacked, 0, true), Some(vec![2, 4, 5, 6]));
     }
 
     #[test]

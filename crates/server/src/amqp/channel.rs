@@ -19,6 +19,7 @@ use tercet_broker::named_queue::{Consumption, Outcome};
 
 use crate::amqp::content::put;
 use crate::amqp::fault::Fault;
+use crate::amqp::getting::Get;
 use crate::amqp::publishing::{Confirming, Partial};
 use crate::amqp::reply_to::ReplyConsumer;
 use crate::amqp::session::Parent;
@@ -40,6 +41,8 @@ pub(super) struct Channel {
     pub(super) prefetch: u16,
     /// Answers that wait for the log, oldest first.
     pending: VecDeque<Pending>,
+    /// We have closed it, and it is counted out.
+    closing: bool,
     /// The connection knows that something waits here.
     listed: bool,
     /// The connection knows that something is to be done here at the end of the batch.
@@ -58,12 +61,17 @@ pub(super) enum Mode {
     Tx(Box<Transaction>),
 }
 
-/// An answer that waits for the log.
-struct Pending {
-    position: Position,
-    answer: SmallVec<[u8; 32]>,
-    /// A consumer that begins with it.
-    start: Option<Arc<Consumption>>,
+/// An answer that is owed.
+enum Pending {
+    /// It waits for the log.
+    Answer {
+        position: Position,
+        answer: SmallVec<[u8; 32]>,
+        /// A consumer that begins with it.
+        start: Option<Arc<Consumption>>,
+    },
+    /// A message is to be fetched when everything before is answered.
+    Get(Get),
 }
 
 impl Channel {
@@ -78,9 +86,21 @@ impl Channel {
             last_queue: None,
             prefetch: 0,
             pending: VecDeque::new(),
+            closing: false,
             listed: false,
             noted: false,
         }
+    }
+
+    /// Whether we have closed it.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// We close it.
+    pub(super) fn close(&mut self, close: &Method<'_>) {
+        self.state.sent(close);
+        self.closing = true;
     }
 
     pub(super) fn number(&self) -> u16 {
@@ -214,7 +234,7 @@ impl Channel {
         if let Some(answer) = answer {
             put(&answer, self.number(), &mut bytes);
         }
-        self.pending.push_back(Pending { position, answer: SmallVec::from_vec(bytes), start });
+        self.pending.push_back(Pending::Answer { position, answer: SmallVec::from_vec(bytes), start });
         None
     }
 
@@ -229,7 +249,10 @@ impl Channel {
             Mode::Confirm(confirming) => confirming.awaited(),
             _ => None,
         };
-        let answer = self.pending.front().map(|pending| pending.position);
+        let answer = match self.pending.front() {
+            Some(Pending::Answer { position, .. }) => Some(*position),
+            Some(Pending::Get(_)) | None => None,
+        };
         [confirm, answer].into_iter().flatten().min()
     }
 
@@ -252,18 +275,56 @@ impl Channel {
     }
 
     /// The log is durable up to `durable`.
-    pub(super) fn log_moved(&mut self, durable: Position, parent: &mut Parent, cx: &mut FaceContext<'_>) {
+    pub(super) fn log_moved(
+        &mut self,
+        durable: Position,
+        parent: &mut Parent,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), Fault> {
         self.listed = false;
-        while let Some(pending) = self.pending.pop_front_if(|pending| pending.position <= durable) {
-            parent.outbox.write(cx.effects, |out| out.extend_from_slice(&pending.answer));
-            if let Some(consumption) = pending.start {
-                parent.vhost.start_consuming(&consumption, cx.now, cx.effects);
-            }
-        }
+        let answered = self.answer_pending(durable, parent, now, effects);
         if let Mode::Confirm(confirming) = &mut self.mode {
             confirming.log_moved(durable);
         }
-        self.flush_confirms(parent, cx.effects);
+        self.flush_confirms(parent, effects);
+        answered
+    }
+
+    /// Gives the answers that can be given by now.
+    pub(super) fn answer_pending(
+        &mut self,
+        durable: Position,
+        parent: &mut Parent,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<(), Fault> {
+        while let Some(pending) = self.pending.pop_front() {
+            match pending {
+                Pending::Answer { position, .. } if position > durable => {
+                    self.pending.push_front(pending);
+                    break;
+                }
+                Pending::Answer { answer, start, .. } => {
+                    parent.outbox.write(effects, |out| out.extend_from_slice(&answer));
+                    if let Some(consumption) = start {
+                        parent.vhost.start_consuming(&consumption, now, effects);
+                    }
+                }
+                Pending::Get(get) => {
+                    if !self.fetch(&get, parent, now, effects)? {
+                        self.pending.push_front(Pending::Get(get));
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A message is fetched when everything before is answered.
+    pub(super) fn hold_get(&mut self, get: Get) {
+        self.pending.push_back(Pending::Get(get));
     }
 
     /// The channel ends: consumers are cancelled, what is unsettled goes back, a transaction is forgotten.

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use tercet_amqp::method::connection::CloseOk;
 use tercet_amqp::state::{Connection as Protocol, Role, Verdict as Judged};
-use tercet_amqp::{Beat, FRAME_HEADER, Heartbeat, Limits, Payload, ReplyCode, decode, frame_head, write_heartbeat};
+use tercet_amqp::{
+    Beat, FRAME_HEADER, Heartbeat, Limits, Payload, ReplyCode, decode, frame_head, write_heartbeat,
+};
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::journal::Position;
@@ -385,7 +387,7 @@ impl AmqpConnection {
     /// The log is durable up to `durable`: gives the answers that waited for that.
     pub fn log_moved(&mut self, durable: Position, cx: &mut FaceContext<'_>) -> Step {
         if let Stage::Open(session) = &mut self.stage {
-            session.log_moved(durable, cx);
+            session.log_moved(durable, cx.now, cx.effects);
         }
         Step::Continue
     }

@@ -67,7 +67,9 @@ impl Channel {
         let priority = match consume.arguments.get("x-priority") {
             None => 0,
             Some(value) => match value.as_i64() {
-                Some(priority) => i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX }),
+                Some(priority) => {
+                    i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX })
+                }
                 None => {
                     let text = "invalid arg 'x-priority' for consumer: expected an integer";
                     return Err(self.fault(ReplyCode::PreconditionFailed, text, id));
@@ -91,8 +93,7 @@ impl Channel {
             .map_err(|refusal| Fault::refused(&refusal, self.number(), id))?;
         self.consumers.insert(Arc::clone(&tag), Arc::clone(&consumption));
         let consume_ok = (!consume.no_wait).then(|| basic::ConsumeOk { consumer_tag: &tag }.into());
-        let begun =
-            self.answer_and_start(Position::NONE, consume_ok, Some(consumption), parent, cx.effects);
+        let begun = self.answer_and_start(Position::NONE, consume_ok, Some(consumption), parent, cx.effects);
         if let Some(consumption) = begun {
             parent.vhost.start_consuming(&consumption, cx.now, cx.effects);
         }

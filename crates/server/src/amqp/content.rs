@@ -9,46 +9,43 @@ use tercet_broker::message::{Properties, PropertyEncoding, SHARE_ABOVE};
 
 /// A message to be written.
 #[derive(Clone, Copy, Debug)]
-pub struct Content<'a> {
+pub(super) struct Content<'a> {
     /// The method in front of it.
-    pub method: Method<'a>,
+    pub(super) method: Method<'a>,
     /// Its properties, in any encoding.
-    pub properties: Properties<'a>,
+    pub(super) properties: Properties<'a>,
     /// The payload.
-    pub payload: &'a [u8],
+    pub(super) payload: &'a [u8],
     /// The same, if it can be shared.
-    pub shared: Option<&'a Bytes>,
+    pub(super) shared: Option<&'a Bytes>,
     /// What the broker adds to the headers.
-    pub added: Added,
+    pub(super) added: Added,
 }
 
 /// Header fields that the broker adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Added {
+pub(super) struct Added {
     /// `x-delivery-count`.
-    pub delivery_count: Option<u32>,
+    pub(super) delivery_count: Option<u32>,
     /// `x-stream-offset`.
-    pub stream_offset: Option<u64>,
+    pub(super) stream_offset: Option<u64>,
 }
 
 impl<'a> Content<'a> {
     /// A delivery behind `method`.
-    pub fn of_delivery(method: impl Into<Method<'a>>, delivery: &QueueDelivery<'a>) -> Self {
+    pub(super) fn of_delivery(method: impl Into<Method<'a>>, delivery: &QueueDelivery<'a>) -> Self {
         Self {
             method: method.into(),
             properties: delivery.properties,
             payload: delivery.payload,
             shared: delivery.message.and_then(|message| message.payload.shared()),
-            added: Added {
-                delivery_count: delivery.delivery_count,
-                stream_offset: delivery.stream_offset,
-            },
+            added: Added { delivery_count: delivery.delivery_count, stream_offset: delivery.stream_offset },
         }
     }
 }
 
 /// Appends a method of ours. It can fail only for strings longer than any that came in.
-pub fn put(method: &Method<'_>, channel: u16, out: &mut Vec<u8>) {
+pub(super) fn put(method: &Method<'_>, channel: u16, out: &mut Vec<u8>) {
     if let Err(error) = method.write(channel, out) {
         tracing::error!(%error, method = method.info().name, "cannot encode an answer");
     }
@@ -56,7 +53,7 @@ pub fn put(method: &Method<'_>, channel: u16, out: &mut Vec<u8>) {
 
 /// Appends a message. A large payload is not copied but noted in `shared` with the offset where it belongs. Returns the bytes
 /// that were noted there.
-pub fn write(
+pub(super) fn write(
     channel: u16,
     content: &Content<'_>,
     frame_max: u32,
@@ -66,7 +63,8 @@ pub fn write(
     put(&content.method, channel, out);
     write_header(channel, content, out);
     let mut noted = 0;
-    let large = content.shared.filter(|bytes| bytes.len() > SHARE_ABOVE && bytes.len() == content.payload.len());
+    let large =
+        content.shared.filter(|bytes| bytes.len() > SHARE_ABOVE && bytes.len() == content.payload.len());
     let mut offset = 0;
     for (head, part) in BodyFrames::new(channel, content.payload, frame_max) {
         out.extend_from_slice(&head);
@@ -92,7 +90,8 @@ fn write_header(channel: u16, content: &Content<'_>, out: &mut Vec<u8>) {
     let (mut counted, mut placed) = (Vec::new(), Vec::new());
     let mut properties = properties;
     if let Some(count) = content.added.delivery_count
-        && let Ok(more) = properties.with_header("x-delivery-count", Some(Value::I64(count.into())), &mut counted)
+        && let Ok(more) =
+            properties.with_header("x-delivery-count", Some(Value::I64(count.into())), &mut counted)
     {
         properties = more;
     }

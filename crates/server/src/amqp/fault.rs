@@ -6,38 +6,43 @@ use tercet_broker::refusal::Refusal;
 
 /// A channel or connection is to be closed by us.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(super) struct Fault {
     /// The reply code.
-    pub code: ReplyCode,
+    pub(super) code: ReplyCode,
     /// The reply text, with the name of the code in front; at most 255 bytes.
-    pub text: String,
+    pub(super) text: String,
     /// The channel that it happened on; 0 for the connection.
-    pub channel: u16,
+    pub(super) channel: u16,
     /// The method that failed; `None` if none did.
-    pub method: Option<MethodId>,
+    pub(super) method: Option<MethodId>,
 }
 
 impl Fault {
     /// A fault of this code, with an explanation that follows its name.
     #[cold]
-    pub fn new(code: ReplyCode, explanation: impl std::fmt::Display, channel: u16, method: MethodId) -> Self {
+    pub(super) fn new(
+        code: ReplyCode,
+        explanation: impl std::fmt::Display,
+        channel: u16,
+        method: MethodId,
+    ) -> Self {
         Self { code, text: code.text(explanation), channel, method: Some(method) }
     }
 
     /// A refused operation.
     #[cold]
-    pub fn refused(refusal: &Refusal, channel: u16, method: MethodId) -> Self {
+    pub(super) fn refused(refusal: &Refusal, channel: u16, method: MethodId) -> Self {
         Self::new(refusal.code, &refusal.text, channel, method)
     }
 
     /// A fault that no method is to blame for.
     #[cold]
-    pub fn of_connection(code: ReplyCode, explanation: impl std::fmt::Display) -> Self {
+    pub(super) fn of_connection(code: ReplyCode, explanation: impl std::fmt::Display) -> Self {
         Self { code, text: code.text(explanation), channel: 0, method: None }
     }
 
     /// Whether the connection is to be closed, not only the channel.
-    pub fn ends_connection(&self) -> bool {
+    pub(super) fn ends_connection(&self) -> bool {
         self.channel == 0 || self.code.scope() != Scope::Channel
     }
 
@@ -47,7 +52,7 @@ impl Fault {
     }
 
     /// The connection.close that answers.
-    pub fn connection_close(&self) -> connection::Close<'_> {
+    pub(super) fn connection_close(&self) -> connection::Close<'_> {
         let MethodId { class, method } = self.blamed();
         connection::Close {
             reply_code: self.code.number(),
@@ -58,7 +63,7 @@ impl Fault {
     }
 
     /// The channel.close that answers.
-    pub fn channel_close(&self) -> channel::Close<'_> {
+    pub(super) fn channel_close(&self) -> channel::Close<'_> {
         let MethodId { class, method } = self.blamed();
         channel::Close {
             reply_code: self.code.number(),

@@ -5,19 +5,16 @@
 //! wrong is told only where that helps it: a protocol version, credentials (if it says that it understands that),
 //! parameters that were not offered, a virtual host.
 
-use std::sync::Arc;
-
 use tercet_amqp::field::{Table, TableBuf, Value};
 use tercet_amqp::method::connection::{Open, OpenOk, Start, StartOk, TuneOk};
 use tercet_amqp::state::{Connection as Protocol, Role};
-use tercet_amqp::{Method, Opening, PROTOCOL_HEADER, ReplyCode, Tuning};
+use tercet_amqp::{Method, Opening, PROTOCOL_HEADER, Tuning};
 
 use crate::amqp::connection::{AmqpConnection, Stage};
 use crate::amqp::content::put;
 use crate::amqp::fault::Fault;
-use crate::amqp::sasl::{Mechanism, Offer, Presented};
 use crate::amqp::session::Session;
-use crate::auth::{AuthRequest, CertifiedUser, Identity, PeerOrigin, Proof, Secret, Verdict};
+use crate::auth::{CertifiedUser, Identity, PeerOrigin, SaslOffer, Verdict, login_refused};
 use crate::config::CertificateUser;
 use crate::logging::CONNECTIONS;
 use crate::reactor::face::{FaceContext, Step};
@@ -25,8 +22,9 @@ use crate::reactor::inbox::Command;
 
 /// A client that is being let in.
 pub(super) struct Handshake {
-    offer: Offer,
-    mechanism: Option<Mechanism>,
+    offer: SaslOffer,
+    /// The mechanism that it has chosen.
+    mechanism: Box<str>,
     /// What it says of itself, encoded.
     pub(super) client: TableBuf,
     pub(super) capabilities: Capabilities,
@@ -36,13 +34,13 @@ pub(super) struct Handshake {
 
 /// What a client says that it understands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
+pub(super) struct Capabilities {
     /// connection.close after wrong credentials.
-    pub authentication_failure_close: bool,
+    pub(super) authentication_failure_close: bool,
     /// basic.cancel from the server.
-    pub consumer_cancel_notify: bool,
+    pub(super) consumer_cancel_notify: bool,
     /// connection.blocked and unblocked.
-    pub blocked: bool,
+    pub(super) blocked: bool,
 }
 
 impl Capabilities {
@@ -69,9 +67,6 @@ const CAPABILITIES: [&str; 9] = [
     "per_consumer_qos",
     "direct_reply_to",
 ];
-
-/// The user that works without any having been made, and its password.
-const GUEST: &str = "guest";
 
 impl AmqpConnection {
     /// The protocol header. `None` while it is not complete.
@@ -100,23 +95,32 @@ impl AmqpConnection {
     }
 
     fn start(&mut self, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) {
-        let offer = Offer {
-            external: self.settings.certificate_user != CertificateUser::Off && cx.transport.tls_info().is_some(),
-            anonymous: self.settings.amqp.anonymous && PeerOrigin::of(cx.transport.peer()).is_local,
+        let offer = SaslOffer {
+            certificate: match self.settings.certificate_user {
+                CertificateUser::Off => CertifiedUser::NotUsed,
+                part => {
+                    let identity = cx.transport.tls_info().and_then(|info| info.identity);
+                    CertifiedUser::choose(part, identity.as_ref())
+                }
+            },
+            peer: PeerOrigin::of(cx.transport.peer()),
+            anonymous: self.settings.anonymous,
         };
+        let mechanisms = cx.shared.authenticator.sasl_mechanisms(&offer);
+        let mechanisms = mechanisms.iter().map(|mechanism| mechanism.name()).collect::<Vec<_>>().join(" ");
         let properties = self.server_properties();
         let start = Start {
             version_major: 0,
             version_minor: 9,
             server_properties: properties.as_table(),
-            mechanisms: offer.announced().as_bytes(),
+            mechanisms: mechanisms.as_bytes(),
             locales: b"en_US",
         };
         put(&start.into(), 0, out);
         self.protocol = Protocol::new(Role::Server);
         self.stage = Stage::Handshake(Box::new(Handshake {
             offer,
-            mechanism: None,
+            mechanism: Box::default(),
             client: TableBuf::new(),
             capabilities: Capabilities::default(),
             identity: None,
@@ -160,61 +164,27 @@ impl AmqpConnection {
         }
     }
 
-    fn authenticate(
-        &mut self,
-        start_ok: &StartOk<'_>,
-        out: &mut Vec<u8>,
-        cx: &mut FaceContext<'_>,
-    ) -> Step {
+    fn authenticate(&mut self, start_ok: &StartOk<'_>, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> Step {
         let Stage::Handshake(handshake) = &mut self.stage else { return Step::Close };
         handshake.client = start_ok.client_properties.into();
         handshake.capabilities = Capabilities::of(start_ok.client_properties);
-        let Some(mechanism) = Mechanism::choose(start_ok.mechanism, handshake.offer) else {
-            return self.refuse("unknown authentication mechanism", cx);
-        };
-        handshake.mechanism = Some(mechanism);
-        let presented = mechanism.parse(start_ok.response);
-        let peer = PeerOrigin::of(cx.transport.peer());
-        let anonymous = handshake.offer.anonymous;
-        let (user, password, certificate) = match presented {
-            None => return self.refuse("malformed authentication response", cx),
-            Some(Presented::Nobody) if anonymous => {
-                return self.admit(Identity::anonymous(), out, cx);
-            }
-            Some(Presented::Nobody) => return self.refuse("anonymous access is not allowed", cx),
-            Some(Presented::Login { user, password }) => {
-                (Some(user), Some(Secret::new(password.to_vec())), CertifiedUser::NotUsed)
-            }
-            Some(Presented::Certificate) => {
-                let identity = cx.transport.tls_info().and_then(|info| info.identity);
-                (None, None, CertifiedUser::choose(self.settings.certificate_user, identity.as_ref()))
-            }
-        };
-        if user.is_some_and(|user| user.len() > self.settings.max_username) {
-            return self.denied(out, cx);
-        }
-        if !cx.shared.authenticator.has_users() && certificate == CertifiedUser::NotUsed {
-            // Without users of one's own there is one whom only this machine knows (DESIGN §6).
-            let known = user == Some(GUEST) && password.is_some_and(|given| given.expose() == GUEST.as_bytes());
-            return match known && peer.is_local {
-                true => self.admit(Identity::user(GUEST.into(), Proof::Password), out, cx),
-                false => self.denied(out, cx),
-            };
-        }
-        let request = AuthRequest {
-            user: user.map(Box::from),
-            password,
-            peer,
-            certificate,
-            anonymous: crate::auth::AnonymousPolicy::Deny,
-        };
+        handshake.mechanism = start_ok.mechanism.into();
         let inbox = cx.shared.reactors.get(usize::from(cx.connection.reactor)).cloned();
         let connection = cx.connection;
-        let verdict = cx.shared.authenticator.begin(request, move |verdict| {
-            if let Some(inbox) = inbox {
-                inbox.send(Command::Verdict(connection, verdict));
-            }
-        });
+        let begun = cx.shared.authenticator.begin_sasl(
+            start_ok.mechanism,
+            start_ok.response,
+            &handshake.offer,
+            move |verdict| {
+                if let Some(inbox) = inbox {
+                    inbox.send(Command::Verdict(connection, verdict));
+                }
+            },
+        );
+        let verdict = match begun {
+            Ok(verdict) => verdict,
+            Err(refusal) => return self.refuse(&refusal.text, cx),
+        };
         match verdict {
             Some(verdict) => self.decided(verdict, out, cx),
             None => Step::Hold,
@@ -224,16 +194,13 @@ impl AmqpConnection {
     /// The authenticator has decided.
     pub fn decided(&mut self, verdict: Verdict, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> Step {
         match verdict {
-            Verdict::Granted(identity) => self.admit(identity, out, cx),
+            Verdict::Granted(identity) => self.admit(identity, out),
             Verdict::Denied(_) | Verdict::Busy => self.denied(out, cx),
         }
     }
 
-    fn admit(&mut self, identity: Identity, out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> Step {
+    fn admit(&mut self, identity: Identity, out: &mut Vec<u8>) -> Step {
         let Stage::Handshake(handshake) = &mut self.stage else { return Step::Continue };
-        if identity.name().is_none() && handshake.mechanism != Some(Mechanism::Anonymous) {
-            return self.denied(out, cx);
-        }
         handshake.identity = Some(identity);
         let tune = handshake.tuning.offer().into();
         self.protocol.sent(&tune);
@@ -246,11 +213,8 @@ impl AmqpConnection {
         let Stage::Handshake(handshake) = &self.stage else { return Step::Close };
         cx.effects.counters.connects_refused += 1;
         if handshake.capabilities.authentication_failure_close {
-            let mechanism = handshake.mechanism.map_or("", Mechanism::name);
-            let text = format!(
-                "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
-            );
-            let fault = Fault::of_connection(ReplyCode::AccessRefused, text);
+            let refusal = login_refused(&handshake.mechanism);
+            let fault = Fault::of_connection(refusal.code, refusal.text);
             put(&fault.connection_close().into(), 0, out);
         }
         self.refuse("wrong credentials, or this user may not connect from there", cx)
@@ -282,7 +246,7 @@ impl AmqpConnection {
         let tuning = handshake.tuning;
         let client = std::mem::take(&mut handshake.client);
         let capabilities = handshake.capabilities;
-        let user = identity.name().cloned().unwrap_or_else(|| Arc::from("anonymous"));
+        let Some(user) = identity.name().cloned() else { return Step::Close };
         let session =
             match Session::begin(open.virtual_host, user, client, tuning, capabilities, &self.settings, cx) {
                 Ok(session) => session,

@@ -25,7 +25,7 @@ use crate::amqp::content::{self, Content};
 const ROOM: usize = 1024 * 1024;
 
 /// The output of a connection. See the module documentation.
-pub struct AmqpOutbox {
+pub(super) struct AmqpOutbox {
     connection: ConnectionRef,
     /// Largest frame that the client takes; 0 for no limit.
     frame_max: u32,
@@ -48,6 +48,8 @@ struct Output {
     channels: HashMap<u16, Ledger>,
     /// Consumers that the core has ended.
     ended: Vec<(u16, Arc<str>)>,
+    /// A basic.get that had to wait is worth another try.
+    get_again: bool,
 }
 
 /// The deliveries of one channel.
@@ -64,7 +66,7 @@ struct Ledger {
 
 /// A delivery that is not settled.
 #[derive(Debug)]
-pub enum Held {
+pub(super) enum Held {
     /// By a consumer.
     Consumed(Arc<Consumption>, u64),
     /// By basic.get.
@@ -72,7 +74,8 @@ pub enum Held {
 }
 
 impl Held {
-    fn is_consumed(&self) -> bool {
+    /// Whether a consumer got it.
+    pub(super) fn is_consumed(&self) -> bool {
         matches!(self, Self::Consumed(..))
     }
 }
@@ -109,7 +112,7 @@ impl Output {
 
 impl AmqpOutbox {
     /// The outbox of a connection that is being opened.
-    pub fn new(connection: ConnectionRef, frame_max: u32, tells_cancel: bool) -> Self {
+    pub(super) fn new(connection: ConnectionRef, frame_max: u32, tells_cancel: bool) -> Self {
         Self { connection, frame_max, tells_cancel, output: Mutex::default() }
     }
 
@@ -118,7 +121,7 @@ impl AmqpOutbox {
     }
 
     /// Appends what `write` writes.
-    pub fn write(&self, effects: &mut Effects, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn write(&self, effects: &mut Effects, write: impl FnOnce(&mut Vec<u8>)) {
         let mut output = self.lock();
         output.prepare(effects);
         write(&mut output.bytes);
@@ -126,7 +129,7 @@ impl AmqpOutbox {
     }
 
     /// Appends a message that is no delivery of a queue.
-    pub fn write_content(&self, channel: u16, content: &Content<'_>, effects: &mut Effects) {
+    pub(super) fn write_content(&self, channel: u16, content: &Content<'_>, effects: &mut Effects) {
         let mut output = self.lock();
         output.prepare(effects);
         output.put(channel, content, self.frame_max);
@@ -134,19 +137,19 @@ impl AmqpOutbox {
     }
 
     /// Begins the ledger of a channel.
-    pub fn open_channel(&self, channel: u16) {
+    pub(super) fn open_channel(&self, channel: u16) {
         self.lock().channels.insert(channel, Ledger::default());
     }
 
     /// Ends the ledger of a channel; nothing is delivered on it any more. Returns what is not settled, in order.
-    pub fn close_channel(&self, channel: u16) -> Vec<Held> {
+    pub(super) fn close_channel(&self, channel: u16) -> Vec<Held> {
         let ledger = self.lock().channels.remove(&channel);
         ledger.map(|mut ledger| ledger.unacked.take_all().map(|(_, held)| held).collect()).unwrap_or_default()
     }
 
     /// Sets how many deliveries to consumers of a channel may be unsettled at a time, 0 for any number. Returns whether
     /// somebody waits who may go on.
-    pub fn set_window(&self, channel: u16, window: u16) -> bool {
+    pub(super) fn set_window(&self, channel: u16, window: u16) -> bool {
         let mut output = self.lock();
         let Some(ledger) = output.channels.get_mut(&channel) else { return false };
         ledger.window = window;
@@ -157,7 +160,7 @@ impl AmqpOutbox {
     ///
     /// # Errors
     /// When the tag is not outstanding: 406 on the channel.
-    pub fn settle(
+    pub(super) fn settle(
         &self,
         channel: u16,
         tag: u64,
@@ -176,7 +179,7 @@ impl AmqpOutbox {
 
     /// Takes everything of a channel that is not settled, in order, with the tags. Returns whether somebody waits who may
     /// go on.
-    pub fn take_unsettled(&self, channel: u16, mut taken: impl FnMut(Held)) -> bool {
+    pub(super) fn take_unsettled(&self, channel: u16, mut taken: impl FnMut(Held)) -> bool {
         let mut output = self.lock();
         let Some(ledger) = output.channels.get_mut(&channel) else { return false };
         for (_, held) in ledger.unacked.take_all() {
@@ -186,13 +189,8 @@ impl AmqpOutbox {
         std::mem::take(&mut ledger.starved)
     }
 
-    /// How many deliveries of a channel are not settled.
-    pub fn unsettled(&self, channel: u16) -> usize {
-        self.lock().channels.get(&channel).map_or(0, |ledger| ledger.unacked.len())
-    }
-
     /// Hands over what basic.get has taken: `content` is made with its tag. Without `held` it needs no acknowledgement.
-    pub fn got<'c>(
+    pub(super) fn got<'c>(
         &self,
         channel: u16,
         held: Option<Held>,
@@ -211,7 +209,7 @@ impl AmqpOutbox {
     }
 
     /// Delivers a message that lies in no queue, to a consumer that does not acknowledge. False if its channel is gone.
-    pub fn deliver_direct<'c>(
+    pub(super) fn deliver_direct<'c>(
         &self,
         channel: u16,
         content: impl FnOnce(u64) -> Content<'c>,
@@ -227,33 +225,59 @@ impl AmqpOutbox {
     }
 
     /// Consumers that the core has ended since this was last asked.
-    pub fn take_ended(&self) -> Vec<(u16, Arc<str>)> {
+    pub(super) fn take_ended(&self) -> Vec<(u16, Arc<str>)> {
         std::mem::take(&mut self.lock().ended)
     }
 
+    /// Whether a basic.get is worth another try since this was last asked.
+    pub(super) fn take_get_again(&self) -> bool {
+        std::mem::take(&mut self.lock().get_again)
+    }
+
+    /// Settles what an ack, nack or reject in a transaction speaks of, for as long as that is not known.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle).
+    pub(super) fn hold(
+        &self,
+        channel: u16,
+        tag: u64,
+        multiple: bool,
+        method: MethodId,
+    ) -> Result<Vec<(u64, Held)>, Error> {
+        let mut output = self.lock();
+        let Some(ledger) = output.channels.get_mut(&channel) else { return Ok(Vec::new()) };
+        Ok(ledger.unacked.settle(tag, multiple, channel, method)?.collect())
+    }
+
+    /// What a transaction held is settled after all.
+    pub(super) fn held_is_settled(&self, channel: u16, consumed: usize) {
+        if let Some(ledger) = self.lock().channels.get_mut(&channel) {
+            ledger.in_window = ledger.in_window.saturating_sub(consumed);
+            ledger.starved = false;
+        }
+    }
+
+    /// Takes back what a transaction held: it is unsettled again.
+    pub(super) fn give_back(&self, channel: u16, held: impl Iterator<Item = (u64, Held)>) {
+        if let Some(ledger) = self.lock().channels.get_mut(&channel) {
+            ledger.unacked.restore(held);
+        }
+    }
+
     /// Swaps the output out.
-    pub fn drain(&self, out: &mut Drained) {
+    pub(super) fn drain(&self, out: &mut Drained) {
         let mut output = self.lock();
         output.scheduled = false;
         std::mem::swap(&mut output.bytes, &mut out.bytes);
         std::mem::swap(&mut output.shared, &mut out.shared);
         output.shared_len = 0;
-        out.resume = std::mem::take(&mut output.starved);
+        out.resume = std::mem::take(&mut output.starved) | output.get_again;
     }
 
     /// How many drained bytes the socket has not taken yet.
-    pub fn set_unwritten(&self, bytes: usize) {
+    pub(super) fn set_unwritten(&self, bytes: usize) {
         self.lock().unwritten = bytes;
-    }
-
-    /// Nothing is delivered any more.
-    pub fn close(&self) -> Vec<Held> {
-        let mut held = Vec::new();
-        let channels = std::mem::take(&mut self.lock().channels);
-        for mut ledger in channels.into_values() {
-            held.extend(ledger.unacked.take_all().map(|(_, held)| held));
-        }
-        held
     }
 }
 
@@ -291,6 +315,12 @@ impl ConsumerOutbox for AmqpOutbox {
         effects.counters.publish_sent += 1;
         effects.counters.publish_bytes_sent += delivery.payload.len() as u64;
         Pushed::Accepted
+    }
+
+    fn get_again(&self, _queue: &Arc<NamedQueue>, effects: &mut Effects) {
+        let mut output = self.lock();
+        output.get_again = true;
+        output.schedule(self.connection, effects);
     }
 
     fn cancelled(&self, consumption: &Consumption, effects: &mut Effects) {

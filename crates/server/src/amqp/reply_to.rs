@@ -22,12 +22,12 @@ use crate::amqp::outbox::AmqpOutbox;
 use crate::amqp::session::Parent;
 
 /// What clients consume from, and name in their requests.
-pub const PSEUDO_QUEUE: &str = "amq.rabbitmq.reply-to";
+pub(super) const PSEUDO_QUEUE: &str = "amq.rabbitmq.reply-to";
 /// The beginning of an address.
-pub const PREFIX: &str = "amq.rabbitmq.reply-to.";
+pub(super) const PREFIX: &str = "amq.rabbitmq.reply-to.";
 
 /// A consumer of replies.
-pub struct ReplyConsumer {
+pub(super) struct ReplyConsumer {
     address: Box<str>,
     vhost: Weak<Vhost>,
     outbox: Arc<AmqpOutbox>,
@@ -38,14 +38,14 @@ pub struct ReplyConsumer {
 
 impl ReplyConsumer {
     /// Its address.
-    pub fn address(&self) -> &str {
+    pub(super) fn address(&self) -> &str {
         &self.address
     }
 }
 
 /// All consumers of replies, by their addresses.
 #[derive(Default)]
-pub struct ReplyConsumers {
+pub(super) struct ReplyConsumers {
     by_address: RwLock<HashMap<Box<str>, Arc<ReplyConsumer>>>,
 }
 

@@ -13,7 +13,10 @@ use tercet_amqp::field::TableBuf;
 use tercet_amqp::method::connection::UpdateSecretOk;
 use tercet_amqp::method::{basic, channel};
 use tercet_amqp::state::{Channel as ChannelState, Connection as Protocol, Role, Verdict as Judged};
-use tercet_amqp::{FRAME_HEADER, Frame, FrameType, Limits, Method, Payload, ReplyCode, Tuning, decode, frame_head};
+use tercet_amqp::{
+    FRAME_HEADER, Frame, FrameType, Limits, Method, Payload, ReplyCode, Tuning, decode, frame_head,
+};
+use tercet_broker::access::{AccessStore, ConnectionPermit, DEFAULT_VHOST};
 use tercet_broker::actor::{Actor, ConnectionId};
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
@@ -35,7 +38,7 @@ use crate::reactor::face::{FaceContext, PATIENCE, Step};
 use crate::shared::Shared;
 
 /// An open connection.
-pub struct Session {
+pub(super) struct Session {
     pub(super) parent: Parent,
     channels: HashMap<u16, Box<Channel>>,
     /// Channels with answers that wait for the log.
@@ -55,6 +58,9 @@ pub(super) struct Parent {
     pub actor: Actor,
     pub outbox: Arc<AmqpOutbox>,
     pub listing: Arc<Listing>,
+    pub access: Arc<AccessStore>,
+    /// Counts the connection and its channels against the limits of its user.
+    pub permit: Option<ConnectionPermit>,
     pub max_message_size: u64,
     /// What was settled in this batch and not handed to the core yet.
     pub settlements: Vec<Settlement>,
@@ -112,6 +118,14 @@ impl Parent {
         });
     }
 
+    /// A channel is not open any more.
+    fn channel_closed(&mut self) {
+        self.listing.channels.fetch_sub(1, Relaxed);
+        if let Some(permit) = &mut self.permit {
+            permit.close_channel();
+        }
+    }
+
     /// Writes a method.
     pub fn send<'m>(&self, channel: u16, method: impl Into<Method<'m>>, effects: &mut Effects) {
         let method = method.into();
@@ -131,7 +145,13 @@ impl Session {
         cx: &mut FaceContext<'_>,
     ) -> Result<Self, Refusal> {
         let shared = Arc::clone(cx.shared);
-        let found = shared.amqp.open(vhost, &user, &shared)?;
+        let access = shared.authenticator.access();
+        let (found, name) = find_vhost(&shared, vhost)?;
+        let Some(rights) = access.rights(&user, &name) else {
+            let text = format!("access to vhost '{name}' refused for user '{user}'");
+            return Err(Refusal::new(ReplyCode::NotAllowed, text));
+        };
+        let permit = access.admit(&user, &name)?;
         let id = ConnectionId(shared.amqp.next_connection.fetch_add(1, Relaxed));
         let outbox =
             Arc::new(AmqpOutbox::new(cx.connection, tuning.frame_max, capabilities.consumer_cancel_notify));
@@ -141,16 +161,18 @@ impl Session {
             listener: settings.name.clone(),
             peer: cx.transport.peer().to_string(),
             user: Arc::clone(&user),
-            vhost: Arc::clone(&found.name),
+            vhost: Arc::clone(&name),
             client,
             tuning,
             connected_ms: cx.now.utc_ms,
             ..Listing::default()
         });
         shared.amqp.connections.insert(&listing);
-        let actor = Actor { user, vhost: found.name, connection: id, rights: found.rights };
+        let actor = Actor { user, vhost: name, connection: id, rights };
         let parent = Parent {
-            vhost: found.vhost,
+            vhost: found,
+            access,
+            permit: Some(permit),
             actor,
             outbox,
             listing,
@@ -194,7 +216,7 @@ impl Session {
                     if fault.ends_connection() || !self.channels.contains_key(&fault.channel) {
                         break Turn::Failed(fault);
                     }
-                    self.close_channel(&fault, cx);
+                    self.close_channel(&fault, cx.now, cx.effects);
                     // The frame that led to it is done with.
                     match decode(rest, limits) {
                         Ok(Some((_, taken))) => *used += taken,
@@ -410,6 +432,10 @@ impl Session {
         // Anything but channel.open is an error.
         state.receive(payload)?;
         self.parent.listing.tuning.check_channel(number)?;
+        let limits = self.parent.access.user_limits(&self.parent.actor.user);
+        if let Some(Err(refusal)) = self.parent.permit.as_mut().map(|permit| permit.open_channel(limits)) {
+            return Err(Fault::refused(&refusal, 0, channel::Open::ID).into());
+        }
         self.parent.outbox.open_channel(number);
         self.channels.insert(number, Box::new(Channel::new(state)));
         self.parent.listing.channels.fetch_add(1, Relaxed);
@@ -418,17 +444,17 @@ impl Session {
     }
 
     /// Closes a channel from our side; what the client sends on it is discarded until it has answered.
-    fn close_channel(&mut self, fault: &Fault, cx: &mut FaceContext<'_>) {
+    fn close_channel(&mut self, fault: &Fault, now: Now, effects: &mut Effects) {
         let number = fault.channel;
-        self.parent.flush_settlements(cx.now, cx.effects);
+        self.parent.flush_settlements(now, effects);
         let Some(channel) = self.channels.get_mut(&number) else { return };
-        channel.flush_confirms(&mut self.parent, cx.effects);
-        channel.end(&mut self.parent, cx.now, cx.effects);
+        channel.flush_confirms(&mut self.parent, effects);
+        channel.end(&mut self.parent, now, effects);
         let close = fault.channel_close().into();
-        channel.state.sent(&close);
-        self.parent.send(number, close, cx.effects);
-        self.parent.listing.channels.fetch_sub(1, Relaxed);
-        cx.effects.counters.protocol_errors += 1;
+        channel.close(&close);
+        self.parent.send(number, close, effects);
+        self.parent.channel_closed();
+        effects.counters.protocol_errors += 1;
         tracing::info!(target: crate::logging::CONNECTIONS, user = %self.parent.actor.user, channel = number,
             code = fault.code.number(), text = fault.text, "AMQP channel closed by the broker");
     }
@@ -438,8 +464,11 @@ impl Session {
         self.parent.flush_settlements(now, effects);
         self.waiting.retain(|waiting| *waiting != number);
         if let Some(mut channel) = self.channels.remove(&number) {
+            let was_open = !channel.is_closing();
             channel.end(&mut self.parent, now, effects);
-            self.parent.listing.channels.fetch_sub(1, Relaxed);
+            if was_open {
+                self.parent.channel_closed();
+            }
         }
     }
 
@@ -456,6 +485,7 @@ impl Session {
         }
         self.parent.vhost.connection_closed(self.parent.actor.connection, now, effects);
         self.parent.shared.amqp.connections.remove(self.parent.actor.connection);
+        self.parent.permit = None;
     }
 
     /// Whether everything was given back.
@@ -489,14 +519,32 @@ impl Session {
     }
 
     /// The log is durable up to `durable`.
-    pub(super) fn log_moved(&mut self, durable: Position, cx: &mut FaceContext<'_>) {
+    pub(super) fn log_moved(&mut self, durable: Position, now: Now, effects: &mut Effects) {
         self.forget_ended();
         for number in std::mem::take(&mut self.waiting) {
             let Some(channel) = self.channels.get_mut(&number) else { continue };
-            channel.log_moved(durable, &mut self.parent, cx);
+            let answered = channel.log_moved(durable, &mut self.parent, now, effects);
             if channel.note_waiting() {
                 self.waiting.push(number);
             }
+            if let Err(fault) = answered {
+                self.close_channel(&fault, now, effects);
+            }
+        }
+    }
+
+    /// Messages that basic.get could not have before may be had now.
+    fn get_again(&mut self, now: Now, effects: &mut Effects) {
+        let durable = self.parent.vhost.durable();
+        let mut faults = Vec::new();
+        for (number, channel) in &mut self.channels {
+            faults.extend(channel.answer_pending(durable, &mut self.parent, now, effects).err());
+            if channel.note_waiting() {
+                self.waiting.push(*number);
+            }
+        }
+        for fault in faults {
+            self.close_channel(&fault, now, effects);
         }
     }
 
@@ -505,6 +553,9 @@ impl Session {
         let consumers = self.channels.values().flat_map(|channel| channel.consumptions());
         self.parent.resumable.extend(consumers.cloned());
         self.parent.flush_settlements(now, effects);
+        if self.parent.outbox.take_get_again() {
+            self.get_again(now, effects);
+        }
     }
 
     /// Swaps the output out.
@@ -520,6 +571,14 @@ impl Session {
                 channel.forget_consumer(&tag);
             }
         }
+    }
+}
+
+/// The virtual host of this name.
+fn find_vhost(shared: &Shared, name: &str) -> Result<(Arc<Vhost>, Arc<str>), Refusal> {
+    match name {
+        DEFAULT_VHOST => Ok((Arc::clone(&shared.vhost), Arc::from(DEFAULT_VHOST))),
+        other => Err(Refusal::new(ReplyCode::NotAllowed, format!("vhost {other} not found"))),
     }
 }
 

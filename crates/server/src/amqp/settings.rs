@@ -18,8 +18,6 @@ pub struct AmqpSettings {
     pub tuning: Tuning,
     /// Bytes of a message above which its channel is closed.
     pub max_message_size: u64,
-    /// Whether the mechanism ANONYMOUS is offered to clients on this machine.
-    pub anonymous: bool,
 }
 
 impl AmqpSettings {
@@ -36,7 +34,6 @@ impl AmqpSettings {
                 heartbeat: u16::try_from(section.heartbeat.as_secs()).unwrap_or(u16::MAX),
             },
             max_message_size: section.max_message_size.bytes(),
-            anonymous: section.anonymous,
         }
     }
 

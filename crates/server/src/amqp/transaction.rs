@@ -90,11 +90,12 @@ impl Channel {
                     mandatory: publish.mandatory,
                     immediate: false,
                 };
-                let published =
-                    self.publish_now(&method, &publish.properties, &publish.body, parent, cx)?;
+                let published = self.publish_now(&method, &publish.properties, &publish.body, parent, cx)?;
                 position = position.max(published.position);
             }
             for (held, outcome) in settled {
+                let consumed = held.iter().filter(|(_, held)| held.is_consumed()).count();
+                parent.outbox.held_is_settled(self.number(), consumed);
                 for (_, held) in held {
                     Parent::settled(&mut parent.settlements, held, outcome);
                 }

@@ -30,8 +30,6 @@ section! {
         /// Largest message accepted; a larger one closes its channel.
         max_message_size: Size = Size::from_mib(16) => NewConnections,
             in Size::from_bytes(1)..=Size::from_mib(512);
-        /// Accept the mechanism ANONYMOUS, from clients on this machine.
-        anonymous: bool = false => NewConnections;
         /// Path of AMQP over WebSocket on "http" and "ws" listeners.
         websocket_path: String = "/amqp".to_owned() => NewConnections;
     }

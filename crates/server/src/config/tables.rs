@@ -4,7 +4,8 @@ use super::schema::{Entry, Section, Table};
 use super::{Amqp, Auth, Config, Limits, Listen, Listener, Log, Mqtt, Redirect, Server, Tls};
 
 /// Tables at the root of the file; `listener` is a list of tables.
-pub const SECTIONS: &[&str] = &["server", "listen", "tls", "listener", "limits", "mqtt", "amqp", "auth", "log"];
+pub const SECTIONS: &[&str] =
+    &["server", "listen", "tls", "listener", "limits", "mqtt", "amqp", "auth", "log"];
 
 /// Whether the root of the file may hold the single table `name`.
 pub(super) fn is_section(name: &str) -> bool {

@@ -105,8 +105,7 @@ fn nothing_here(offer: &str) -> Answer {
 
 /// What a listener serves, in words.
 fn offer(http: &HttpSettings) -> String {
-    let websocket =
-        format!("MQTT over WebSocket at {} and AMQP at {}", http.websocket_path, http.amqp_path);
+    let websocket = format!("MQTT over WebSocket at {} and AMQP at {}", http.websocket_path, http.amqp_path);
     if http.pages {
         format!("this listener serves /healthz, /readyz, /metrics and {websocket}")
     } else {

@@ -43,7 +43,7 @@ pub(super) fn answer(
             Ok(transport) => {
                 let listener = admission.hand_over();
                 adopt_from_outside(&context.shared, transport, listener, face);
-            },
+            }
             Err(error) => {
                 tracing::debug!(listener = %admission.settings().name, %error, "upgrade to WebSocket failed");
             }

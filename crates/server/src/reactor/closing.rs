@@ -93,7 +93,9 @@ impl Reactor {
                 Timeout::None => {}
                 Timeout::In(wait) => self.limit(entry.slot, wait),
                 // The silence is ours.
-                Timeout::Passed if connection.parked_until.is_some() && connection.face.limits_silence_alone() => {
+                Timeout::Passed
+                    if connection.parked_until.is_some() && connection.face.limits_silence_alone() =>
+                {
                     self.limit(entry.slot, PATIENCE);
                 }
                 Timeout::Passed => {

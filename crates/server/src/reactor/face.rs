@@ -221,9 +221,9 @@ impl Face {
     /// Goes on with what waited for output to be written. Returns whether to come again at once.
     pub fn resume(&mut self, shared: &Shared, now: Now, effects: &mut Effects) -> bool {
         match self {
-            Self::Mqtt(face) => face
-                .attachment()
-                .is_some_and(|to| shared.vhost.resume(&to.session, to.epoch, now, effects)),
+            Self::Mqtt(face) => {
+                face.attachment().is_some_and(|to| shared.vhost.resume(&to.session, to.epoch, now, effects))
+            }
             Self::Amqp(face) => {
                 face.resume(now, effects);
                 false
