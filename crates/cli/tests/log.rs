@@ -51,8 +51,19 @@ struct Broker<'a> {
 
 impl<'a> Broker<'a> {
     fn start(dir: &'a Path, data: &str) -> Self {
-        let args =
-            ["serve", "--data", data, "--mqtt", "127.0.0.1:0", "--amqp", "off", "--http", "off", "--ports-file", "ports.json"];
+        let args = [
+            "serve",
+            "--data",
+            data,
+            "--mqtt",
+            "127.0.0.1:0",
+            "--amqp",
+            "off",
+            "--http",
+            "off",
+            "--ports-file",
+            "ports.json",
+        ];
         let mut child = command(dir, &args).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         while !lines.next().expect("the broker is ready before it ends").unwrap().starts_with("ready in ") {}

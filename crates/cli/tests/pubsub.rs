@@ -25,7 +25,17 @@ impl Broker {
         }
         std::fs::write(directory.path().join("rules"), "user ann\ntopic readwrite mine/#\n").unwrap();
         std::fs::write(directory.path().join("tercet.toml"), configuration).unwrap();
-        let flags = ["--memory", "--mqtt", "127.0.0.1:0", "--amqp", "off", "--http", "off", "--ports-file", "ports.json"];
+        let flags = [
+            "--memory",
+            "--mqtt",
+            "127.0.0.1:0",
+            "--amqp",
+            "off",
+            "--http",
+            "off",
+            "--ports-file",
+            "ports.json",
+        ];
         let mut command = tercet(directory.path(), &["serve"]);
         let mut child = command.args(flags).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);

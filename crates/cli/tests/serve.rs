@@ -87,8 +87,10 @@ const FREE: &[&str] = &["--mqtt", ":0", "--amqp", "off", "--http", "off"];
 #[test]
 fn it_says_where_it_listens_and_ends_on_sigterm() {
     let dir = tempfile::tempdir().unwrap();
-    let broker =
-        Broker::start(dir.path(), &["--mqtt", ":0", "--amqp", ":0", "--http", "127.0.0.1:0", "--ports-file", "ports.json"]);
+    let broker = Broker::start(
+        dir.path(),
+        &["--mqtt", ":0", "--amqp", ":0", "--http", "127.0.0.1:0", "--ports-file", "ports.json"],
+    );
     let ports = std::fs::read_to_string(dir.path().join("ports.json")).unwrap();
     let ports: serde_json::Value = serde_json::from_str(&ports).unwrap();
     assert_eq!(&ports["coap"], &serde_json::Value::Null);
@@ -202,8 +204,10 @@ fn an_administrator_whose_password_was_never_shown_is_taken_back() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = format!(":{}", taken.local_addr().unwrap().port());
-    let (code, _) =
-        refused(dir.path(), &["--bind", "0.0.0.0", "--data", "d", "--mqtt", &port, "--amqp", "off", "--http", "off"]);
+    let (code, _) = refused(
+        dir.path(),
+        &["--bind", "0.0.0.0", "--data", "d", "--mqtt", &port, "--amqp", "off", "--http", "off"],
+    );
     assert_eq!(code, 1);
     assert!(!dir.path().join("d/passwords").exists());
 }

@@ -95,7 +95,9 @@ fn launch(kind: Kind, config: &Path) -> Child {
         }
         Kind::Tercet => {
             let mut command = Command::new(tercet());
-            command.args(["serve", "--memory", "--mqtt", "off", "--amqp", "off", "--http", "off", "--config"]).arg(config);
+            command
+                .args(["serve", "--memory", "--mqtt", "off", "--amqp", "off", "--http", "off", "--config"])
+                .arg(config);
             command
         }
     };

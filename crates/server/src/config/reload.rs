@@ -95,9 +95,9 @@ mod tests {
         assert_eq!(config.server.drain_timeout.as_secs(), 1);
         assert_eq!(config.server.threads, old.server.threads);
         let names: Vec<_> = config.listeners.iter().map(|l| l.name.as_str()).collect();
-        assert_eq!(names, ["http", "a", "b"]);
-        assert_eq!(config.listeners[1].receive_maximum.get(), 5);
-        assert_eq!(config.listeners[1].bind, old.listeners[1].bind);
+        assert_eq!(names, ["amqp", "http", "a", "b"]);
+        assert_eq!(config.listeners[2].receive_maximum.get(), 5);
+        assert_eq!(config.listeners[2].bind, old.listeners[2].bind);
     }
 
     #[test]

@@ -225,10 +225,13 @@ fn every_mistake_names_its_place_and_its_repair() {
         ),
         (
             "[listen]\nport-offset = 60000\n",
-            &["error: tercet.toml:2:1: port 15672 plus port offset 60000 is beyond 65535"],
+            &[
+                "error: tercet.toml:2:1: port 5672 plus port offset 60000 is beyond 65535",
+                "error: tercet.toml:2:1: port 15672 plus port offset 60000 is beyond 65535",
+            ],
         ),
         (
-            "[listen]\nmqtt = \"off\"\nhttp = \"off\"\n",
+            "[listen]\nmqtt = \"off\"\nhttp = \"off\"\namqp = \"off\"\n",
             &["error: tercet.toml:2:1: nothing to listen on: every listener is off"],
         ),
         (
@@ -314,7 +317,10 @@ fn precedence() {
 fn nothing_configured_is_the_default() {
     let loaded = load(&Sources::default()).unwrap();
     assert_eq!(loaded.config, Config::default());
-    assert_eq!(addresses(&loaded.config), ["mqtt 127.0.0.1:1883", "http 127.0.0.1:15672"]);
+    assert_eq!(
+        addresses(&loaded.config),
+        ["mqtt 127.0.0.1:1883", "amqp 127.0.0.1:5672", "http 127.0.0.1:15672"]
+    );
     assert!(loaded.config.listeners.iter().all(|listener| listener.bind.is_local()));
 }
 
@@ -345,6 +351,7 @@ fn environment_reaches_every_kind_of_key() {
             ("TERCET_LOG", "warn,mqtt=debug"),
             ("TERCET_LOG__LEVEL", "error"),
             ("TERCET_LISTEN__MQTT", "off"),
+            ("TERCET_LISTEN__AMQP", "off"),
         ]),
         flags: Vec::new(),
     };
@@ -367,6 +374,7 @@ fn flags_of_serve() {
             flag("--memory", "server.durability", "memory"),
             flag("--bind", "listen.bind", "0.0.0.0"),
             flag("--mqtt", "listen.mqtt", ":0"),
+            flag("--amqp", "listen.amqp", ":5672"),
             flag("--http", "listen.http", "127.0.0.1:80"),
             flag("--port-offset", "listen.port-offset", "100"),
         ],
@@ -375,7 +383,7 @@ fn flags_of_serve() {
     let config = load(&sources).unwrap().config;
     assert_eq!(config.server.durability, Durability::Memory);
     assert_eq!(config.listen.mqtt, ListenAddress::At { ip: None, port: 0 });
-    assert_eq!(addresses(&config), ["mqtt 0.0.0.0:0", "http 127.0.0.1:180"]);
+    assert_eq!(addresses(&config), ["mqtt 0.0.0.0:0", "amqp 0.0.0.0:5772", "http 127.0.0.1:180"]);
 }
 
 #[test]
@@ -384,14 +392,23 @@ fn default_listeners_give_way_and_tls_ports_wait_for_a_certificate() {
     let tls = "[tls]\ncert = \"c\"\nkey = \"k\"\n";
     assert_eq!(
         names(tls),
-        ["mqtt 127.0.0.1:1883", "http 127.0.0.1:15672", "mqtts 127.0.0.1:8883", "https 127.0.0.1:15671"]
+        [
+            "mqtt 127.0.0.1:1883",
+            "amqp 127.0.0.1:5672",
+            "http 127.0.0.1:15672",
+            "mqtts 127.0.0.1:8883",
+            "amqps 127.0.0.1:5671",
+            "https 127.0.0.1:15671"
+        ]
     );
-    let own = "[[listener]]\nbind = \"0.0.0.0:1883\"\n";
+    let own = "[listen]\namqp = \"off\"\n[[listener]]\nbind = \"0.0.0.0:1883\"\n";
     assert_eq!(names(own), ["http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]);
-    let socket = "[[listener]]\nbind = \"unix:/run/t.sock\"\n";
+    let socket = "[listen]\namqp = \"off\"\n[[listener]]\nbind = \"unix:/run/t.sock\"\n";
     assert_eq!(names(socket), ["mqtt 127.0.0.1:1883", "http 127.0.0.1:15672", "mqtt-1 unix:/run/t.sock"]);
-    let both = "[listen]\nmqtt = \":1884\"\n[[listener]]\nbind = \"0.0.0.0:1883\"\n";
+    let both = "[listen]\nmqtt = \":1884\"\namqp = \"off\"\n[[listener]]\nbind = \"0.0.0.0:1883\"\n";
     assert_eq!(names(both), ["mqtt 127.0.0.1:1884", "http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]);
+    let amqp = "[listen]\nmqtt = \"off\"\n[[listener]]\nprotocol = \"amqp\"\nbind = \"0.0.0.0:5672\"\n";
+    assert_eq!(names(amqp), ["http 127.0.0.1:15672", "amqp-1 0.0.0.0:5672"]);
 }
 
 #[test]

@@ -99,6 +99,7 @@ impl Broker {
         let inbox = Arc::new(Inbox::new(&poll, Reactor::inbox_token()).unwrap());
         let shared = Arc::new(Shared {
             vhost: Arc::new(vhost),
+            amqp: crate::amqp::AmqpShared::default(),
             authenticator: Authenticator::new(None, AuthSettings::default()).unwrap(),
             reactors: vec![Arc::clone(&inbox)],
             memory: Memory::new(u64::MAX),
@@ -108,7 +109,7 @@ impl Broker {
             health: Health::starting(),
             storage: None,
         });
-        let acceptor = Acceptor::new(doors.mqtt, vec![Arc::clone(&inbox)], 100, None, Instant::now());
+        let acceptor = Acceptor::new(doors.streams, vec![Arc::clone(&inbox)], 100, None, Instant::now());
         let reactor = Reactor::new(0, poll, Arc::clone(&inbox), Arc::clone(&shared), Some(acceptor)).unwrap();
         let thread = Some(thread::spawn(move || reactor.run()));
         Self { journal, inbox, shared, address, thread }
@@ -403,7 +404,7 @@ fn a_full_log_refuses_after_some_patience_and_heals() {
     old.send(&[publish(b'd', 1, 1, false), publish(b'd', 2, 2, false), publish(b'c', 1, 3, false)].concat());
     durable.expect_nothing();
     new.expect(&[0x40, 3, 0, 1, 0x97, 0x50, 3, 0, 2, 0x97]);
-    assert!(began.elapsed() >= crate::mqtt::connection::PATIENCE, "nobody was left waiting");
+    assert!(began.elapsed() >= crate::reactor::face::PATIENCE, "nobody was left waiting");
     new.expect(&[0x40, 2, 0, 3]);
     old.expect(&[0x40, 2, 0, 3]);
     for id in 1..3 {
