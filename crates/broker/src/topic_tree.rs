@@ -155,47 +155,69 @@ impl<S> TopicTree<S> {
 
     /// Calls `visit` for every subscription whose filter matches the topic. Wildcards at the first level do not
     /// match topics that begin with `$` [MQTT-4.7.2-1].
-    pub fn for_each_match<'t>(&'t self, topic: &str, mut visit: impl FnMut(&'t S)) {
+    pub fn for_each_match<'t>(&'t self, topic: &str, visit: impl FnMut(&'t S)) {
         let levels: SmallVec<[&str; 16]> = topic.split('/').collect();
-        let guarded = topic.starts_with('$');
-        let mut pending: SmallVec<[(usize, usize); 16]> = SmallVec::new();
-        pending.push((self.root, 0));
-        while let Some((at, depth)) = pending.pop() {
+        self.for_each_match_of(&levels, topic.starts_with('$'), visit);
+    }
+
+    /// Calls `visit` for every subscription whose filter matches these levels, once for each. With `guarded` wildcards
+    /// at the first level do not match.
+    ///
+    /// The work is bounded by the number of nodes times that of levels, however many many-level wildcards lie behind
+    /// each other: no node is looked at twice at the same depth.
+    pub fn for_each_match_of<'t>(&'t self, levels: &[&str], guarded: bool, visit: impl FnMut(&'t S)) {
+        let mut search = Search { levels, pending: SmallVec::new(), reached: HashMap::new(), visit };
+        search.pending.push((self.root, 0));
+        while let Some((at, depth)) = search.pending.pop() {
             let Some(node) = self.nodes.get(at) else { continue };
             let wildcards = depth > 0 || !guarded;
             if wildcards && let Some(many) = node.many {
-                self.visit_many(many, levels.len(), depth, &mut pending, &mut visit);
+                self.enter_many(many, depth, &mut search);
             }
             let Some(level) = levels.get(depth) else {
-                node.subscriptions.iter().for_each(&mut visit);
+                node.subscriptions.iter().for_each(&mut search.visit);
                 continue;
             };
             if wildcards && let Some(one) = node.one {
-                pending.push((one, depth + 1));
+                search.pending.push((one, depth + 1));
             }
             if let Some(child) = node.exact.as_ref().and_then(|children| children.get(*level)) {
-                pending.push((*child, depth + 1));
+                search.pending.push((*child, depth + 1));
             }
         }
     }
 
     /// A many-level wildcard at `depth`: its own subscriptions match whatever follows; levels behind it may
     /// begin at any later depth.
-    fn visit_many<'t>(
-        &'t self,
-        many: usize,
-        levels: usize,
-        depth: usize,
-        pending: &mut SmallVec<[(usize, usize); 16]>,
-        visit: &mut impl FnMut(&'t S),
-    ) {
+    ///
+    /// Below another one it can be reached from several depths, and the earliest covers what the later ones would: only
+    /// depths that are new are looked at.
+    fn enter_many<'t, V: FnMut(&'t S)>(&'t self, many: usize, depth: usize, search: &mut Search<'_, V>) {
         let Some(node) = self.nodes.get(many) else { return };
-        if node.exact.is_none() && node.one.is_none() && node.many.is_none() {
-            node.subscriptions.iter().for_each(visit);
+        let is_last = node.exact.is_none() && node.one.is_none() && node.many.is_none();
+        if is_last && search.reached.is_empty() {
+            node.subscriptions.iter().for_each(&mut search.visit);
             return;
         }
-        pending.extend((depth..=levels).map(|later| (many, later)));
+        let end = search.levels.len() + 1;
+        let earliest = search.reached.entry(many).or_insert(end);
+        let until = std::mem::replace(earliest, depth.min(*earliest));
+        match is_last {
+            true if until == end => node.subscriptions.iter().for_each(&mut search.visit),
+            true => {}
+            false => search.pending.extend((depth..until).map(|later| (many, later))),
+        }
     }
+}
+
+/// A search for what matches.
+struct Search<'l, V> {
+    levels: &'l [&'l str],
+    /// Nodes to look at, with the number of levels that led there.
+    pending: SmallVec<[(usize, usize); 16]>,
+    /// Many-level wildcards that were entered, with the earliest depth. Empty until one with levels behind it was.
+    reached: HashMap<usize, usize>,
+    visit: V,
 }
 
 #[cfg(test)]
@@ -253,6 +275,46 @@ mod tests {
         assert_eq!(tree.len(), 1);
     }
 
+    /// Words of a binding key, without escapes.
+    fn words(key: &str) -> Vec<Level<'_>> {
+        let level = |word| match word {
+            "*" => Level::One,
+            "#" => Level::Many,
+            exact => Level::Exact(exact),
+        };
+        key.split('.').map(level).collect()
+    }
+
+    fn matches_naively(pattern: &[Level<'_>], topic: &[&str]) -> bool {
+        match (pattern.split_first(), topic.split_first()) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            (Some((Level::Many, rest)), _) => {
+                (0..=topic.len()).any(|skipped| matches_naively(rest, &topic[skipped..]))
+            }
+            (Some(_), None) => false,
+            (Some((Level::One, rest)), Some((_, topic))) => matches_naively(rest, topic),
+            (Some((Level::Exact(word), rest)), Some((first, topic))) => {
+                word == first && matches_naively(rest, topic)
+            }
+        }
+    }
+
+    #[test]
+    fn many_level_wildcards_behind_each_other_cost_no_more_than_nodes_times_levels() {
+        let mut tree = TopicTree::default();
+        let key = "#.a.".repeat(20) + "b";
+        tree.insert(words(&key).into_iter(), 1, |_| false);
+        let levels = vec!["a"; 2000];
+        let mut visits = 0;
+        tree.for_each_match_of(&levels, false, |_| visits += 1);
+        assert_eq!(visits, 0, "ends at all");
+        let mut levels = levels;
+        levels.push("b");
+        tree.for_each_match_of(&levels, false, |_| visits += 1);
+        assert_eq!(visits, 1);
+    }
+
     fn level() -> impl Strategy<Value = String> {
         prop_oneof![Just("a".to_owned()), Just("b".to_owned()), Just(String::new()), Just("$S".to_owned())]
     }
@@ -267,7 +329,31 @@ mod tests {
         })
     }
 
+    fn binding_key() -> impl Strategy<Value = String> {
+        let word = prop_oneof![3 => Just("a"), 2 => Just("b"), 1 => Just(""), 2 => Just("*"), 2 => Just("#")];
+        prop::collection::vec(word, 1..7).prop_map(|words| words.join("."))
+    }
+
     proptest! {
+        #[test]
+        fn wildcards_anywhere_match_as_naively_and_once_each(
+            keys in prop::collection::btree_set(binding_key(), 0..25),
+            topics in prop::collection::vec(prop::collection::vec(prop_oneof![Just("a"), Just("b"), Just("")], 0..8), 1..8),
+        ) {
+            let mut tree = TopicTree::default();
+            for key in &keys {
+                tree.insert(words(key).into_iter(), key.clone(), |_| false);
+            }
+            for topic in topics {
+                let mut found = Vec::new();
+                tree.for_each_match_of(&topic, false, |key: &String| found.push(key.clone()));
+                found.sort();
+                let expected: Vec<String> =
+                    keys.iter().filter(|key| matches_naively(&words(key), &topic)).cloned().collect();
+                prop_assert_eq!(found, expected, "{:?}", topic);
+            }
+        }
+
         #[test]
         fn the_tree_agrees_with_the_naive_matcher(
             filters in prop::collection::btree_set(any_filter(), 0..20),
