@@ -17,6 +17,7 @@
 //! - [`vhost`]: everything below one virtual host; the operations that faces call.
 //! - [`topic_tree`], [`route`]: from an address to its targets, cached per publisher.
 //! - [`exchange`]: exchanges, bindings, and where they lead.
+//! - [`crossing`]: messages that come by one protocol and leave by another.
 //! - [`session`], [`queue`], [`shared_group`]: where messages wait and who takes them.
 //! - [`retained`], [`retained_replay`]: last values and their delivery with back-pressure.
 //! - [`record`], [`journal`]: the durable side of every change.
@@ -35,6 +36,7 @@ pub mod body_budget;
 pub mod census;
 pub mod clock;
 pub mod consumer;
+pub mod crossing;
 pub mod deadlines;
 pub mod effects;
 pub mod event;
