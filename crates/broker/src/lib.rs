@@ -18,6 +18,7 @@
 //! - [`topic_tree`], [`route`]: from an address to its targets, cached per publisher.
 //! - [`exchange`]: exchanges, bindings, and where they lead.
 //! - [`crossing`]: messages that come by one protocol and leave by another.
+//! - [`policy`]: what queues and exchanges are told by arguments and policies.
 //! - [`session`], [`queue`], [`shared_group`]: where messages wait and who takes them.
 //! - [`retained`], [`retained_replay`]: last values and their delivery with back-pressure.
 //! - [`record`], [`journal`]: the durable side of every change.
@@ -51,6 +52,7 @@ pub mod metrics;
 pub mod named_queue;
 pub mod outbox;
 pub mod permission;
+pub mod policy;
 pub mod queue;
 pub mod read_back;
 pub mod record;

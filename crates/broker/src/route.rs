@@ -3,6 +3,9 @@
 //! A publisher keeps the routes of the topics it uses. A route is valid as long as the generation of its
 //! topic's first level, that of filters beginning with a wildcard, and that of the permissions stand; so a
 //! reconnect storm in one part of the topic space does not invalidate the rest.
+//!
+//! Bindings of the exchange `amq.topic` lie in the same tree, so that a publication to a topic reaches queues by the
+//! same search. They do not see topics that begin with `$`, nor others that have no routing key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::HashMap;
 
 use crate::clock::Now;
+use crate::exchange::search::Seen;
+use crate::exchange::target::{Target, TargetKey};
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
 use crate::message::{Author, Message, Publication, Qos};
 use crate::outbox::Delivery;
@@ -23,6 +28,15 @@ pub(crate) enum Subscription {
     Session(Arc<Session>, SubscriptionOptions),
     /// A shared subscription.
     Group(Arc<SharedGroup>),
+    /// A binding of the exchange that is the topic space, with its key as it was written.
+    Binding(Target, Arc<str>),
+}
+
+impl Subscription {
+    /// Whether it is this binding.
+    pub(crate) fn is_binding(&self, target: &Target, key: &str) -> bool {
+        matches!(self, Self::Binding(bound, with) if bound.is(target) && &**with == key)
+    }
 }
 
 /// All matching subscriptions of one session, merged: delivered once with the highest QoS and every
@@ -64,16 +78,30 @@ impl Merged {
 pub(crate) struct Route {
     pub sessions: Vec<SessionTarget>,
     pub groups: Vec<Arc<SharedGroup>>,
-    /// How many of the sessions may record what they get.
+    /// Where bindings lead, each target once.
+    pub bound: Vec<Target>,
+    /// Whether bindings match that do not see the topic, as it has no routing key.
+    pub uncrossed: bool,
+    /// How many of the sessions and queues may record what they get.
     pub durable: usize,
 }
 
 impl Route {
-    /// Counts the sessions that may record what they get.
+    /// Counts the sessions and queues that may record what they get. What lies behind an exchange is not known: it
+    /// counts as several.
     pub(crate) fn count_durable(&mut self) {
         let durable =
             |target: &&SessionTarget| target.merged.qos > Qos::AtMostOnce && target.session.may_be_durable();
-        self.durable = self.sessions.iter().filter(durable).count();
+        let bound = self.bound.iter().map(|target| match target {
+            Target::Queue(queue) => usize::from(queue.is_recorded()),
+            Target::Exchange(_) => 2,
+        });
+        self.durable = self.sessions.iter().filter(durable).count() + bound.sum::<usize>();
+    }
+
+    /// Whether nobody gets anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.groups.is_empty() && self.bound.is_empty()
     }
 }
 
@@ -82,6 +110,7 @@ impl Route {
 pub(crate) struct RouteBuilder {
     route: Route,
     index: HashMap<SessionId, usize>,
+    bound: Seen<TargetKey>,
 }
 
 impl RouteBuilder {
@@ -92,7 +121,17 @@ impl RouteBuilder {
         match subscription {
             Subscription::Group(group) => self.route.groups.push(Arc::clone(group)),
             Subscription::Session(session, options) => self.add_session(session, options),
+            Subscription::Binding(target, _) => {
+                if self.bound.insert(target.key()) {
+                    self.route.bound.push(target.clone());
+                }
+            }
         }
+    }
+
+    /// Notes that a binding matches to which the topic does not cross.
+    pub(crate) fn pass_by(&mut self) {
+        self.route.uncrossed = true;
     }
 
     fn add_session(&mut self, session: &Arc<Session>, options: &SubscriptionOptions) {
@@ -174,12 +213,19 @@ impl Generations {
     /// Notes that a subscription to `filter` came or went. Call it while the tree is locked for the change, or
     /// after it.
     pub(crate) fn changed(&self, filter: &str) {
-        if filter.starts_with(['+', '#']) {
-            self.wildcard_first.fetch_add(1, Ordering::Release);
-        } else {
-            let slot = usize::from(first_level_slot(filter));
-            self.by_first_level[slot].fetch_add(1, Ordering::Release);
+        match filter.starts_with(['+', '#']) {
+            true => self.changed_below(None),
+            false => self.changed_below(Some(filter)),
         }
+    }
+
+    /// The same for a subscription of which the first level is known, or is a wildcard.
+    pub(crate) fn changed_below(&self, first_level: Option<&str>) {
+        let count = match first_level {
+            Some(level) => &self.by_first_level[usize::from(first_level_slot(level))],
+            None => &self.wildcard_first,
+        };
+        count.fetch_add(1, Ordering::Release);
     }
 }
 

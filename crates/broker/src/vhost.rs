@@ -55,6 +55,7 @@ use crate::schedule::Schedule;
 use crate::session::{Context, Session};
 use crate::shared_group::SharedGroup;
 use crate::topic_tree::TopicTree;
+use crate::vhost::topology::Topology;
 
 /// Shared subscriptions by share name and path.
 type Groups = HashMap<(Box<str>, Arc<str>), Arc<SharedGroup>>;
@@ -70,6 +71,7 @@ pub struct Vhost {
     metrics: Arc<Metrics>,
     tree: RwLock<TopicTree<Subscription>>,
     generations: Generations,
+    pub(crate) topology: Topology,
     pub(crate) registry: Registry,
     groups: Mutex<Groups>,
     pub(crate) retained: Retained,
@@ -123,6 +125,7 @@ impl Vhost {
             metrics,
             tree: RwLock::default(),
             generations: Generations::default(),
+            topology: Topology::default(),
             registry: Registry::default(),
             groups: Mutex::default(),
             retained: Retained::new(Arc::clone(&budget)),
@@ -147,7 +150,7 @@ impl Vhost {
     /// Puts other limits in force. What already exceeds them stays.
     pub fn set_limits(&self, limits: Limits) {
         self.budget.set_limit(limits.message_memory);
-        self.set_policy(limits, self.permissions.load_full());
+        self.replace_policy(limits, self.permissions.load_full());
     }
 
     /// The permission rules in force.
@@ -159,10 +162,10 @@ impl Vhost {
     /// Puts other permission rules in force. Cached routes and queued messages are judged by them from now on.
     pub fn set_permissions(&self, permissions: Permissions) {
         self.permissions.replace(permissions);
-        self.set_policy(self.limits(), self.permissions.load_full());
+        self.replace_policy(self.limits(), self.permissions.load_full());
     }
 
-    fn set_policy(&self, limits: Limits, permissions: Arc<Permissions>) {
+    fn replace_policy(&self, limits: Limits, permissions: Arc<Permissions>) {
         let policy = Policy::new(limits, permissions);
         let version = policy.version;
         self.policy.store(Arc::new(policy));

@@ -83,8 +83,12 @@ mod tests {
         };
         let text = |received: Option<Value<'_>>, current: Option<Value<'_>>| {
             let (received, current) = (table(received), table(current));
-            let compared =
-                argument("x-message-ttl", "queue 'q' in vhost '/'", &received.as_table(), &current.as_table());
+            let compared = argument(
+                "x-message-ttl",
+                "queue 'q' in vhost '/'",
+                &received.as_table(),
+                &current.as_table(),
+            );
             compared.err().map(|refusal| refusal.text)
         };
         let differs = |rest: &str| {
@@ -100,10 +104,7 @@ mod tests {
             text(Some(Value::from("a")), None),
             differs("the value 'a' of type 'longstr' but current is none")
         );
-        assert_eq!(
-            text(Some(Value::I32(1)), Some(Value::I64(2))),
-            differs("'1' but current is '2'")
-        );
+        assert_eq!(text(Some(Value::I32(1)), Some(Value::I64(2))), differs("'1' but current is '2'"));
         assert!(field("durable", "queue 'q' in vhost '/'", true, true).is_ok());
         assert_eq!(
             field("type", "exchange 'x' in vhost '/'", "fanout", "direct").unwrap_err().text,

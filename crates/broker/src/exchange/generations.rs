@@ -76,7 +76,6 @@ impl ExchangeGenerations {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

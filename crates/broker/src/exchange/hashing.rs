@@ -32,9 +32,9 @@ impl HashOn {
         let (header, property) = (arguments.get("hash-header"), arguments.get("hash-property"));
         match (header, property) {
             (None, None) => Ok(Self::Key),
-            (Some(_), Some(_)) => Err(Refusal::precondition_failed(
-                "hash-header and hash-property are mutually exclusive",
-            )),
+            (Some(_), Some(_)) => {
+                Err(Refusal::precondition_failed("hash-header and hash-property are mutually exclusive"))
+            }
             (Some(header), None) => header.as_str().map(|name| Self::Header(name.into())).ok_or_else(|| {
                 Refusal::precondition_failed(format!("Unsupported header: {}", shown(&header)))
             }),
@@ -42,10 +42,7 @@ impl HashOn {
                 Some("correlation_id") => Ok(Self::Property(Property::CorrelationId)),
                 Some("message_id") => Ok(Self::Property(Property::MessageId)),
                 Some("timestamp") => Ok(Self::Property(Property::Timestamp)),
-                _ => Err(Refusal::precondition_failed(format!(
-                    "Unsupported property: {}",
-                    shown(&property)
-                ))),
+                _ => Err(Refusal::precondition_failed(format!("Unsupported property: {}", shown(&property)))),
             },
         }
     }
@@ -59,8 +56,12 @@ impl HashOn {
     fn hash(&self, message: &Routable<'_>) -> u64 {
         match self {
             Self::Key => hash(message.key().as_bytes()),
-            Self::Header(name) => message.headers().get(&**name).map_or(hash(b""), |value| hash_value(&value)),
-            Self::Property(property) => message.properties().map_or(hash(b""), |all| hash_of(&all, *property)),
+            Self::Header(name) => {
+                message.headers().get(&**name).map_or(hash(b""), |value| hash_value(&value))
+            }
+            Self::Property(property) => {
+                message.properties().map_or(hash(b""), |all| hash_of(&all, *property))
+            }
         }
     }
 }
@@ -82,9 +83,9 @@ fn hash_value(value: &Value<'_>) -> u64 {
 
 /// FNV-1a, mixed so that every bit depends on every other.
 fn hash(bytes: &[u8]) -> u64 {
-    let mixed = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     mix(mixed)
 }
 

@@ -133,9 +133,7 @@ pub fn history_length(arguments: &Table<'_>) -> Result<usize, Refusal> {
     const MOST: i64 = 100_000;
     let Some(value) = arguments.get("x-recent-history-length") else { return Ok(DEFAULT) };
     let length = value.as_i64().filter(|length| *length > 0).ok_or_else(|| {
-        Refusal::precondition_failed(
-            "Invalid argument, 'x-recent-history-length' must be a positive integer",
-        )
+        Refusal::precondition_failed("Invalid argument, 'x-recent-history-length' must be a positive integer")
     })?;
     Ok(usize::try_from(length.min(MOST)).unwrap_or(DEFAULT))
 }
@@ -144,10 +142,7 @@ pub fn history_length(arguments: &Table<'_>) -> Result<usize, Refusal> {
 ///
 /// # Errors
 /// The name of its type, if that is not text.
-pub(crate) fn text_argument<'a>(
-    arguments: &Table<'a>,
-    name: &str,
-) -> Result<Option<&'a str>, &'static str> {
+pub(crate) fn text_argument<'a>(arguments: &Table<'a>, name: &str) -> Result<Option<&'a str>, &'static str> {
     match arguments.get(name) {
         None => Ok(None),
         Some(value @ Value::LongStr(_)) => value.as_str().map(Some).ok_or("binary"),

@@ -132,7 +132,7 @@ impl<'t> Search<'t> {
 }
 
 /// What was met before.
-struct Seen<K> {
+pub(crate) struct Seen<K> {
     few: SmallVec<[K; 8]>,
     many: HashSet<K>,
 }
@@ -147,7 +147,7 @@ impl<K: Eq + Hash> Seen<K> {
     const FEW: usize = 8;
 
     /// Notes something. False if it was met before.
-    fn insert(&mut self, key: K) -> bool {
+    pub(crate) fn insert(&mut self, key: K) -> bool {
         if self.few.contains(&key) {
             return false;
         }

@@ -257,9 +257,8 @@ impl Tables {
         while let Some((binding, _)) = changes.unbound.get(looked_at) {
             looked_at += 1;
             let source = Arc::clone(&binding.source);
-            let goes = |entry: &ExchangeEntry| {
-                entry.exchange.declaration.auto_delete && entry.from.is_empty()
-            };
+            let goes =
+                |entry: &ExchangeEntry| entry.exchange.declaration.auto_delete && entry.from.is_empty();
             if self.exchanges.get(&source).is_some_and(goes) {
                 self.remove_exchange(&source, changes);
             }
@@ -284,7 +283,10 @@ impl Tables {
     }
 
     /// The bindings that lead somewhere, but for that from the default exchange.
-    pub(crate) fn bindings_to(&self, destination: &BindingDestination) -> impl Iterator<Item = &Arc<BindingKey>> {
+    pub(crate) fn bindings_to(
+        &self,
+        destination: &BindingDestination,
+    ) -> impl Iterator<Item = &Arc<BindingKey>> {
         self.to.get(destination).into_iter().flatten()
     }
 }

@@ -101,8 +101,9 @@ pub fn kind_of(arguments: &Table<'_>) -> QueueKind {
 /// # Errors
 /// 406 in RabbitMQ's words.
 pub(crate) fn check(what: &str, arguments: &Table<'_>) -> Result<QueueKind, Refusal> {
-    let invalid =
-        |name: &str, why: String| Refusal::precondition_failed(format!("invalid arg '{name}' for {what}: {why}"));
+    let invalid = |name: &str, why: String| {
+        Refusal::precondition_failed(format!("invalid arg '{name}' for {what}: {why}"))
+    };
     let kind = parse_kind(arguments).map_err(|why| invalid("x-queue-type", why))?;
     for name in all_known() {
         let Some(value) = arguments.get(name) else { continue };
@@ -195,7 +196,7 @@ fn positive_duration(value: &Value<'_>) -> Result<i64, String> {
 }
 
 /// Judges one argument; the error is the reason as RabbitMQ shows it.
-fn check_value(name: &str, value: &Value<'_>, arguments: &Table<'_>) -> Result<(), String> {
+pub(crate) fn check_value(name: &str, value: &Value<'_>, arguments: &Table<'_>) -> Result<(), String> {
     let one_of = |known: bool, why: &str| if known { Ok(()) } else { Err(why.to_owned()) };
     match name {
         "x-expires" => positive_duration(value).map(drop),

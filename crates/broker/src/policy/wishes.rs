@@ -57,7 +57,9 @@ fn smaller<N: Ord>(a: Option<N>, b: Option<N>) -> Option<N> {
 /// An unlimited limit counts as less than any other.
 fn stricter(a: Option<DeliveryLimit>, b: Option<DeliveryLimit>) -> Option<DeliveryLimit> {
     match (a, b) {
-        (Some(DeliveryLimit::Times(a)), Some(DeliveryLimit::Times(b))) => Some(DeliveryLimit::Times(a.min(b))),
+        (Some(DeliveryLimit::Times(a)), Some(DeliveryLimit::Times(b))) => {
+            Some(DeliveryLimit::Times(a.min(b)))
+        }
         (Some(times @ DeliveryLimit::Times(_)), Some(DeliveryLimit::Unlimited))
         | (Some(DeliveryLimit::Unlimited), Some(times @ DeliveryLimit::Times(_))) => Some(times),
         (a, b) => a.or(b),

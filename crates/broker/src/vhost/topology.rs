@@ -1,169 +1,181 @@
-//! Declaring, deleting, binding, unbinding, purging.
+//! Exchanges, queues and bindings: what clients and operators do with them, and what follows from it.
+//!
+//! - [`exchanges`], [`queues`], [`bindings`]: declare, delete, bind, unbind.
+//! - [`policies`]: what operators wish, put in force.
+//! - [`looking`]: what there is.
+//! - [`restoring`]: what there is, from the log and into checkpoints.
+//!
+//! # Invariants
+//! - A change is staged with the journal under the lock of the tables, and made in the same breath: the log has changes
+//!   in their order.
+//! - Lock order: tables, then topic tree, then named queue. Nobody asks for the tables with one of the others locked.
 
-use std::sync::Arc;
+mod bindings;
+mod exchanges;
+mod looking;
+mod policies;
+mod queues;
+mod restoring;
 
-use crate::actor::{Actor, ConnectionId};
-use crate::clock::Now;
-use crate::effects::Effects;
-use crate::exchange::listing::{BindingInfo, ExchangeInfo, QueueInfo};
-use crate::exchange::request::{Bind, DeclareExchange, DeclareQueue, QueueDeclared};
-use crate::journal::Position;
-use crate::named_queue::NamedQueue;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+
+use crate::crossing::address::TopicMapping;
+use crate::exchange::generations::{Dependency, ExchangeGenerations};
+use crate::exchange::tables::{Changes, TOPIC_SPACE, Tables};
+use crate::exchange::target::Target;
+use crate::journal::{Journal, Position};
+use crate::policy::Policies;
+use crate::record::{BindingKey, ExchangeRecord, Record};
 use crate::refusal::{Refusal, ReplyCode};
+use crate::route::Subscription;
 use crate::vhost::Vhost;
 
-fn not_yet<T>() -> Result<T, Refusal> {
-    Err(Refusal::new(ReplyCode::NotImplemented, "exchanges and queues are under construction"))
+/// Exchanges, queues and bindings of a virtual host, and what holds for them.
+#[derive(Default)]
+pub(crate) struct Topology {
+    pub(crate) tables: RwLock<Tables>,
+    pub(crate) generations: ExchangeGenerations,
+    policies: ArcSwap<Policies>,
+    /// Held while policies change.
+    changing: Mutex<()>,
+    /// Number of the queue that was declared last.
+    last_queue: AtomicU64,
+    /// Queues there may be; 0 for any number.
+    max_queues: AtomicU32,
+    /// Whether topics cross to routing keys as RabbitMQ does it.
+    swap_separators: AtomicBool,
+}
+
+impl Topology {
+    pub(crate) fn mapping(&self) -> TopicMapping {
+        match self.swap_separators.load(std::sync::atomic::Ordering::Relaxed) {
+            true => TopicMapping::Swap,
+            false => TopicMapping::Exact,
+        }
+    }
+}
+
+/// Names as RabbitMQ takes them: without CR and LF.
+pub(super) fn stripped(name: &str) -> std::borrow::Cow<'_, str> {
+    match name.contains(['\r', '\n']) {
+        true => name.replace(['\r', '\n'], "").into(),
+        false => name.into(),
+    }
+}
+
+pub(super) fn exchange_text(name: &str, vhost: &str) -> String {
+    format!("exchange '{name}' in vhost '{vhost}'")
+}
+
+pub(super) fn queue_text(name: &str, vhost: &str) -> String {
+    format!("queue '{name}' in vhost '{vhost}'")
+}
+
+pub(super) fn no_exchange(name: &str, vhost: &str) -> Refusal {
+    Refusal::not_found(format!("no {}", exchange_text(name, vhost)))
+}
+
+pub(super) fn no_queue(name: &str, vhost: &str) -> Refusal {
+    Refusal::not_found(format!("no {}", queue_text(name, vhost)))
+}
+
+/// The default exchange does by itself what can be done with it.
+fn check_not_default(name: &str) -> Result<(), Refusal> {
+    match name {
+        "" => Err(Refusal::access_refused("operation not permitted on the default exchange")),
+        _ => Ok(()),
+    }
+}
+
+/// Names of the server's own begin with `amq.`.
+fn check_not_reserved(kind: &str, name: &str) -> Result<(), Refusal> {
+    match name.starts_with("amq.") {
+        true => {
+            Err(Refusal::access_refused(format!("{kind} name '{name}' contains reserved prefix 'amq.*'")))
+        }
+        false => Ok(()),
+    }
 }
 
 impl Vhost {
-    /// Declares an exchange, or asks whether it exists.
-    ///
-    /// # Errors
-    /// 403, 404, 406; see [`Refusal`].
-    pub fn declare_exchange(
-        &self,
-        _actor: &Actor,
-        _request: &DeclareExchange<'_>,
-        _now: Now,
-        _effects: &mut Effects,
-    ) -> Result<Position, Refusal> {
-        not_yet()
+    /// Sets how topics of MQTT become routing keys of AMQP, and back. Bindings that are there stay where they are: to be
+    /// called before there are any.
+    pub fn set_topic_mapping(&self, mapping: TopicMapping) {
+        let swap = mapping == TopicMapping::Swap;
+        self.topology.swap_separators.store(swap, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Deletes an exchange, with the bindings from it and to it. One that does not exist is deleted already.
-    ///
-    /// # Errors
-    /// 403; 406 if it is in use and `if_unused`.
-    pub fn delete_exchange(
-        &self,
-        _actor: &Actor,
-        _name: &str,
-        _if_unused: bool,
-        _now: Now,
-        _effects: &mut Effects,
-    ) -> Result<Position, Refusal> {
-        not_yet()
-    }
-
-    /// Makes a binding; one that exists stays.
-    ///
-    /// # Errors
-    /// 403, 404, 405, 406.
-    pub fn bind(
-        &self,
-        _actor: &Actor,
-        _request: &Bind<'_>,
-        _now: Now,
-        _effects: &mut Effects,
-    ) -> Result<Position, Refusal> {
-        not_yet()
-    }
-
-    /// Removes a binding. One that does not exist is removed already.
-    ///
-    /// # Errors
-    /// 403, 404, 405.
-    pub fn unbind(
-        &self,
-        _actor: &Actor,
-        _request: &Bind<'_>,
-        _now: Now,
-        _effects: &mut Effects,
-    ) -> Result<Position, Refusal> {
-        not_yet()
-    }
-
-    /// Declares a queue, or asks whether it exists.
-    ///
-    /// # Errors
-    /// 403, 404, 405, 406.
-    pub fn declare_queue(
-        &self,
-        _actor: &Actor,
-        _request: &DeclareQueue<'_>,
-        _now: Now,
-        _effects: &mut Effects,
-    ) -> Result<QueueDeclared, Refusal> {
-        not_yet()
-    }
-
-    /// Deletes a queue, with the bindings to it, and says how many messages were ready. One that does not exist is
-    /// deleted already.
-    ///
-    /// # Errors
-    /// 403, 405; 406 if it is in use or not empty and that was asked for.
-    pub fn delete_queue(
-        &self,
-        _actor: &Actor,
-        _name: &str,
-        _if_unused: bool,
-        _if_empty: bool,
-        _now: Now,
-        _effects: &mut Effects,
-    ) -> Result<(u32, Position), Refusal> {
-        not_yet()
-    }
-
-    /// Drops everything that is ready in a queue, and says how much it was.
-    ///
-    /// # Errors
-    /// 403, 404, 405.
-    pub fn purge_queue(
-        &self,
-        _actor: &Actor,
-        _name: &str,
-        _now: Now,
-        _effects: &mut Effects,
-    ) -> Result<(u32, Position), Refusal> {
-        not_yet()
-    }
-
-    /// A connection has ended: its exclusive queues go.
-    pub fn connection_closed(&self, _connection: ConnectionId, _now: Now, _effects: &mut Effects) {}
-
-    /// The last consumer of a queue has gone: it goes too, if it was declared so and nobody has come since. Not to be
-    /// called under a queue's lock.
-    pub fn queue_unused(&self, _queue: &Arc<NamedQueue>, _now: Now, _effects: &mut Effects) {}
-
-    /// A queue was not used for as long as it may be (`x-expires`): it goes. Not to be called under a queue's lock.
-    pub fn queue_expired(&self, _queue: &Arc<NamedQueue>, _now: Now, _effects: &mut Effects) {}
-
-    /// The queue of this name.
+    /// How topics of MQTT become routing keys of AMQP, and back.
     #[must_use]
-    pub fn find_queue(&self, _name: &str) -> Option<Arc<NamedQueue>> {
-        None
+    pub fn topic_mapping(&self) -> TopicMapping {
+        self.topology.mapping()
     }
 
-    /// The queue of this name, for somebody who wants to do something with it. Rights are not looked at.
-    ///
-    /// # Errors
-    /// 404; 405 if it belongs to another connection.
-    pub fn find_usable_queue(&self, _actor: &Actor, _name: &str) -> Result<Arc<NamedQueue>, Refusal> {
-        not_yet()
+    /// Sets how many queues there may be. What is there stays.
+    pub fn set_max_queues(&self, most: Option<u32>) {
+        // Not even one: as good as the largest number there is not.
+        let most = most.map_or(0, |most| most.saturating_add(1));
+        self.topology.max_queues.store(most, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// All exchanges, by their names.
-    #[must_use]
-    pub fn exchanges(&self) -> Vec<ExchangeInfo> {
-        Vec::new()
+    /// Asks for room in the log before a durable change.
+    fn check_room(&self, durable: bool) -> Result<(), Refusal> {
+        if durable && self.log_refuses() {
+            return Err(Refusal::new(
+                ReplyCode::ResourceError,
+                "the log takes no durable changes at present",
+            ));
+        }
+        Ok(())
     }
 
-    /// The exchange of this name.
-    #[must_use]
-    pub fn find_exchange(&self, _name: &str) -> Option<ExchangeInfo> {
-        None
+    fn stage_change(&self, record: &Record<'_>) -> Position {
+        let stage = |journal: &dyn Journal| journal.stage(record);
+        self.journal.as_deref().map_or(Position::NONE, stage)
     }
 
-    /// All queues, by their names.
-    #[must_use]
-    pub fn queues(&self) -> Vec<QueueInfo> {
-        Vec::new()
+    /// A binding was added or removed in the tables: so it is in the topic tree, and routes are searched again.
+    fn binding_changed(&self, binding: &BindingKey, target: &Target, added: bool) {
+        self.topology.generations.changed(Dependency::Exchange(&binding.source));
+        if &*binding.source != TOPIC_SPACE {
+            return;
+        }
+        let levels = self.topology.mapping().binding_levels(&binding.key);
+        let levels = || levels.iter().map(|level| level.as_level());
+        let mut tree = self.tree.write();
+        if added {
+            let subscription = Subscription::Binding(target.clone(), binding.key.clone());
+            tree.insert(levels(), subscription, |_| false);
+        } else {
+            tree.remove(levels(), |found| found.is_binding(target, &binding.key));
+        }
+        match levels().next() {
+            Some(crate::filter::Level::Exact(first)) => self.generations.changed_below(Some(first)),
+            Some(_) => self.generations.changed_below(None),
+            // Matches the empty key, which is in nobody's cache under another level.
+            None => self.generations.changed_below(Some("")),
+        }
     }
 
-    /// All bindings, by their sources; those from the default exchange included.
-    #[must_use]
-    pub fn bindings(&self) -> Vec<BindingInfo> {
-        Vec::new()
+    /// Sees to what follows from removals: exchanges that go with their last binding, the topic tree, routes.
+    fn follow(&self, tables: &mut Tables, mut changes: Changes) -> Position {
+        let declared = changes.exchanges.len();
+        tables.remove_unbound(&mut changes);
+        for (binding, target) in &changes.unbound {
+            self.binding_changed(binding, target, false);
+        }
+        let mut position = Position::NONE;
+        for (index, exchange) in changes.exchanges.iter().enumerate() {
+            self.topology.generations.changed(Dependency::Exchange(exchange.name()));
+            // What was asked for is recorded by who was asked.
+            if index >= declared && exchange.is_recorded() {
+                let record = ExchangeRecord::Deleted { name: exchange.name().clone() };
+                position = position.max(self.stage_change(&Record::Exchange(&record)));
+            }
+        }
+        position
     }
 }

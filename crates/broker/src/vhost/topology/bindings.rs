@@ -1,0 +1,229 @@
+//! Binding and unbinding.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tercet_amqp::field::{Table, TableBuf, Value};
+
+use crate::actor::{Actor, Right};
+use crate::clock::Now;
+use crate::effects::Effects;
+use crate::exchange::kind::ExchangeKind;
+use crate::exchange::recent_history::History;
+use crate::exchange::request::{Bind, Destination};
+use crate::exchange::tables::{Changes, Tables};
+use crate::exchange::target::Target;
+use crate::journal::Position;
+use crate::named_queue::Incoming;
+use crate::record::{BindingDestination, BindingKey, BindingRecord, Record};
+use crate::refusal::Refusal;
+use crate::vhost::Vhost;
+use crate::vhost::topology::{check_not_default, no_exchange, no_queue, stripped};
+
+/// A request with its names as they count.
+struct Names<'a> {
+    source: Cow<'a, str>,
+    destination: Cow<'a, str>,
+    to_exchange: bool,
+    key: &'a str,
+}
+
+impl<'a> Names<'a> {
+    fn of(request: &Bind<'a>) -> Self {
+        let (destination, to_exchange) = match request.destination {
+            Destination::Queue(name) => (name, false),
+            Destination::Exchange(name) => (name, true),
+        };
+        Self {
+            source: stripped(request.source),
+            destination: stripped(destination),
+            to_exchange,
+            key: request.key,
+        }
+    }
+}
+
+impl Vhost {
+    /// Makes a binding; one that exists stays.
+    ///
+    /// # Errors
+    /// 403, 404, 405, 406; 506 if the log takes nothing.
+    pub fn bind(
+        &self,
+        actor: &Actor,
+        request: &Bind<'_>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Result<Position, Refusal> {
+        let names = Names::of(request);
+        self.check_binding_rights(actor, &names)?;
+        let (position, history) = self.add_binding(actor, &names, &request.arguments)?;
+        if let Some((target, messages)) = history {
+            self.with_context(now, effects, |cx| {
+                for message in messages {
+                    // Not the first copy of it: whoever keeps one keeps it for himself.
+                    let message = Arc::new(message.copied());
+                    if let Target::Queue(queue) = &target {
+                        queue.enqueue(&mut Incoming::owned(&message, now), cx);
+                    }
+                }
+            });
+            if effects.has_work() {
+                self.work_off(now, effects);
+            }
+        }
+        Ok(position)
+    }
+
+    /// Removes a binding. One that does not exist is removed already.
+    ///
+    /// # Errors
+    /// 403, 404, 405.
+    pub fn unbind(
+        &self,
+        actor: &Actor,
+        request: &Bind<'_>,
+        _now: Now,
+        _effects: &mut Effects,
+    ) -> Result<Position, Refusal> {
+        let names = Names::of(request);
+        self.check_binding_rights(actor, &names)?;
+        self.together(|| self.remove_binding(actor, &names, &request.arguments))
+    }
+
+    fn check_binding_rights(&self, actor: &Actor, names: &Names<'_>) -> Result<(), Refusal> {
+        check_not_default(&names.source)?;
+        let kind = if names.to_exchange { "exchange" } else { "queue" };
+        if names.to_exchange {
+            check_not_default(&names.destination)?;
+        } else if names.destination.starts_with("amq.rabbitmq.reply-to") {
+            return Err(Refusal::access_refused("operation not permitted on a reply queue"));
+        }
+        actor.check(Right::Write, kind, &names.destination)?;
+        actor.check(Right::Read, "exchange", &names.source)?;
+        let tables = self.topology.tables.read();
+        let entry = tables.exchanges.get(&*names.source);
+        let is_topic = entry.is_some_and(|entry| entry.exchange.kind.kind == ExchangeKind::Topic);
+        if is_topic { check_topic(actor, Right::Read, &names.source, names.key) } else { Ok(()) }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn add_binding(
+        &self,
+        actor: &Actor,
+        names: &Names<'_>,
+        arguments: &Table<'_>,
+    ) -> Result<(Position, Option<(Target, Vec<Arc<crate::message::Message>>)>), Refusal> {
+        let mut tables = self.topology.tables.write();
+        let binding = Arc::new(resolve(&tables, actor, names, arguments)?);
+        let Some(entry) = tables.exchanges.get(&binding.source) else {
+            return Err(no_exchange(&names.source, &actor.vhost));
+        };
+        entry.router.check(&binding.key, arguments)?;
+        let recorded = tables.is_recorded(&binding);
+        if tables.is_bound(&binding) {
+            return Ok((if recorded { self.staged_position() } else { Position::NONE }, None));
+        }
+        self.check_room(recorded)?;
+        let position = match recorded {
+            true => self.stage_change(&Record::Binding(&BindingRecord::Bound((*binding).clone()))),
+            false => Position::NONE,
+        };
+        let exchange = Arc::clone(&entry.exchange);
+        let Some(target) = tables.add_binding(&binding) else { return Ok((position, None)) };
+        self.binding_changed(&binding, &target, true);
+        let history = exchange.history.as_ref().map(History::messages);
+        Ok((position, history.map(|messages| (target, messages))))
+    }
+
+    fn remove_binding(
+        &self,
+        actor: &Actor,
+        names: &Names<'_>,
+        arguments: &Table<'_>,
+    ) -> Result<Position, Refusal> {
+        let mut tables = self.topology.tables.write();
+        let binding = match resolve(&tables, actor, names, arguments) {
+            Ok(binding) => binding,
+            // What does not exist is bound to nothing.
+            Err(refusal) if refusal.code == crate::refusal::ReplyCode::NotFound => {
+                return Ok(self.staged_position());
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let recorded = tables.is_recorded(&binding);
+        if !tables.is_bound(&binding) {
+            return Ok(if recorded { self.staged_position() } else { Position::NONE });
+        }
+        let position = match recorded {
+            true => self.stage_change(&Record::Binding(&BindingRecord::Unbound(binding.clone()))),
+            false => Position::NONE,
+        };
+        let mut changes = Changes::default();
+        tables.remove_binding(&binding, &mut changes);
+        Ok(self.follow(&mut tables, changes).max(position))
+    }
+}
+
+/// Asks for the right to use a routing key with a topic exchange.
+///
+/// # Errors
+/// 403, in RabbitMQ's words.
+pub(in crate::vhost) fn check_topic(
+    actor: &Actor,
+    right: Right,
+    exchange: &str,
+    key: &str,
+) -> Result<(), Refusal> {
+    if actor.rights.allows_topic(right, exchange, key) {
+        return Ok(());
+    }
+    let right = match right {
+        Right::Configure => "configure",
+        Right::Write => "write",
+        Right::Read => "read",
+    };
+    Err(Refusal::access_refused(format!(
+        "{right} access to topic '{key}' in exchange topic '{exchange}' in vhost '{}' refused for user '{}'",
+        actor.vhost, actor.user
+    )))
+}
+
+/// The binding that a request is about, both ends of which exist.
+fn resolve(
+    tables: &Tables,
+    actor: &Actor,
+    names: &Names<'_>,
+    arguments: &Table<'_>,
+) -> Result<BindingKey, Refusal> {
+    let exchange = |name: &str| {
+        let entry = tables.exchanges.get(name).ok_or_else(|| no_exchange(name, &actor.vhost))?;
+        Ok(Arc::clone(entry.exchange.name()))
+    };
+    let source = exchange(&names.source)?;
+    let destination = if names.to_exchange {
+        BindingDestination::Exchange(exchange(&names.destination)?)
+    } else {
+        let queue = tables.queues.get(&*names.destination);
+        let queue = queue.ok_or_else(|| no_queue(&names.destination, &actor.vhost))?;
+        queue.check_owner(actor)?;
+        BindingDestination::Queue(Arc::clone(queue.name()))
+    };
+    Ok(BindingKey { source, destination, key: names.key.into(), arguments: sorted(arguments) })
+}
+
+/// Arguments in the order of their names: in which order they were written makes no difference.
+fn sorted(arguments: &Table<'_>) -> Bytes {
+    let mut fields: Vec<(&[u8], Value<'_>)> = arguments.iter().collect();
+    if fields.is_sorted_by(|a, b| a.0 <= b.0) {
+        return Bytes::copy_from_slice(arguments.as_bytes());
+    }
+    fields.sort_by(|a, b| a.0.cmp(b.0));
+    let mut table = TableBuf::new();
+    for (name, value) in fields {
+        // What was decoded can be encoded.
+        let _ = table.put(name, value);
+    }
+    Bytes::copy_from_slice(table.as_table().as_bytes())
+}
