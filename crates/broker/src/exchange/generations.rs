@@ -80,26 +80,31 @@ impl ExchangeGenerations {
 mod tests {
     use super::*;
 
+    const ON: [Dependency<'static>; 3] =
+        [Dependency::Exchange("a"), Dependency::Queue("q"), Dependency::Everything];
+
+    fn stamp(generations: &ExchangeGenerations) -> ExchangeStamp {
+        let mut stamp = ExchangeStamp::default();
+        ON.into_iter().for_each(|on| generations.note(&mut stamp, on));
+        stamp
+    }
+
     #[test]
     fn a_route_holds_until_something_changes_that_it_depends_on() {
         let generations = ExchangeGenerations::default();
-        let mut stamp = ExchangeStamp::default();
-        for on in [Dependency::Exchange("a"), Dependency::Queue("q"), Dependency::Everything] {
-            generations.note(&mut stamp, on);
-        }
-        let other = (0..).map(|n| format!("x{n}")).find(|name| {
+        let before = stamp(&generations);
+        let is_elsewhere = |name: &String| {
             let slot = generations.slot(Dependency::Exchange(name));
-            stamp.counts.iter().all(|(noted, _)| *noted != slot)
-        });
-        generations.changed(Dependency::Exchange(&other.expect("there are many slots")));
-        assert!(generations.is_current(&stamp));
-        for change in [Dependency::Exchange("a"), Dependency::Queue("q"), Dependency::Everything] {
-            let before = stamp.clone();
+            before.counts.iter().all(|(noted, _)| *noted != slot)
+        };
+        let elsewhere = (0..).map(|n| format!("x{n}")).find(is_elsewhere);
+        generations.changed(Dependency::Exchange(&elsewhere.expect("there are many slots")));
+        assert!(generations.is_current(&before));
+        for change in ON {
+            let before = stamp(&generations);
             generations.changed(change);
             assert!(!generations.is_current(&before), "{change:?}");
-            stamp = ExchangeStamp::default();
-            generations.note(&mut stamp, change);
-            assert!(generations.is_current(&stamp));
+            assert!(generations.is_current(&stamp(&generations)));
         }
     }
 }
