@@ -6,6 +6,7 @@ use super::enhanced::{EnhancedAuth, EnhancedRefusal};
 use super::failure_limiter::{FailureLimit, FailureLimiter};
 use super::hash_pool::{HashPool, Job, PoolLimits};
 use super::identity::{Denial, Identity, PeerOrigin, Proof, Verdict};
+use super::password_file::{Credentials, HashChoice};
 use super::password_hash::HashScratch;
 use super::sasl::{self, Claim, Mechanism, SaslOffer};
 use super::success_cache::SuccessCache;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use tercet_broker::access::{AccessStore, GUEST, MemoryTable, Outside};
 use tercet_broker::refusal::Refusal;
-use tercet_scram::Secret;
+use tercet_scram::{DEFAULT_ITERATIONS, Secret};
 
 /// Whether a listener takes clients that present no user name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -189,6 +190,19 @@ impl Authenticator {
             Some(verdict) => Some(verdict),
             None => self.hash(login, done),
         }
+    }
+
+    /// Hashes a new password among the logins that wait, and calls `done` with what is to be kept of it: never on this
+    /// thread, and at most once: it is dropped when there is no room. `None` when the server stops or has no random
+    /// numbers. The password can be used for SCRAM, too.
+    pub fn hash_new(&self, password: Secret, done: impl FnOnce(Option<Box<str>>) + Send + 'static) {
+        let choice = HashChoice { scram_iterations: Some(DEFAULT_ITERATIONS), ..HashChoice::default() };
+        let job: Job = Box::new(move |scratch| {
+            let credentials = scratch.and_then(|_| Credentials::new(&password, choice).ok());
+            done(credentials.map(|credentials| credentials.to_string().into()));
+        });
+        // One that has no room is dropped, which whoever waits for it sees.
+        let _ = self.pool.submit(PeerOrigin::unix().into(), job);
     }
 
     /// How an AMQP client may log in, the preferred mechanism first.

@@ -1,4 +1,4 @@
-//! The HTTP listeners: health, readiness, metrics and the way to MQTT over WebSocket.
+//! The HTTP listeners: health, readiness, metrics, the control API and the way to MQTT over WebSocket.
 //!
 //! They run on one thread with a runtime of its own, so that nothing here ever holds up a reactor, and a scrape
 //! gets its answer while the reactors are busy. A WebSocket leaves this room as soon as its handshake is done:
@@ -12,11 +12,13 @@
 //! - [`stream`]: the byte stream below HTTP, and taking it apart again.
 //! - [`routes`]: which request gets which answer.
 //! - [`answers`]: what answers look like.
+//! - [`api`]: the control API.
 //! - [`upgrade`]: from an upgrade request to a connection of a reactor.
 //! - [`health`]: whether the server works and whether it wants clients.
 
 pub mod accept;
 pub mod answers;
+mod api;
 pub mod health;
 pub mod routes;
 pub mod settings;

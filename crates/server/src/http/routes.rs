@@ -12,7 +12,7 @@ use tercet_net::Peer;
 use super::accept::Admission;
 use super::answers::{self, Answer};
 use super::settings::HttpSettings;
-use super::{HttpContext, health, upgrade};
+use super::{HttpContext, api, health, upgrade};
 use crate::metrics::exposition::{self, Format};
 use crate::metrics::snapshot::Snapshot;
 use crate::reactor::face::FaceKind;
@@ -32,6 +32,9 @@ pub(super) async fn answer(
     }
     if request.uri().path() == http.amqp_path {
         return Ok(upgrade::answer(request, FaceKind::Amqp, http, context, &admission, peer));
+    }
+    if http.pages && request.uri().path().starts_with(api::PREFIX) {
+        return Ok(api::answer(request, &context, &peer).await);
     }
     let path = request.uri().path().to_owned();
     let page = match path.as_str() {
@@ -107,7 +110,7 @@ fn nothing_here(offer: &str) -> Answer {
 fn offer(http: &HttpSettings) -> String {
     let websocket = format!("MQTT over WebSocket at {} and AMQP at {}", http.websocket_path, http.amqp_path);
     if http.pages {
-        format!("this listener serves /healthz, /readyz, /metrics and {websocket}")
+        format!("this listener serves /api/v1, /healthz, /readyz, /metrics and {websocket}")
     } else {
         format!("this listener serves only {websocket}")
     }

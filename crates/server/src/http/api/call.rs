@@ -1,0 +1,170 @@
+//! One request that is understood, and how its answer is given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+use tercet_broker::access::AccessStore;
+use tercet_broker::actor::{Actor, ConnectionId, Rights};
+use tercet_broker::clock::Now;
+use tercet_broker::effects::Effects;
+use tercet_broker::journal::Position;
+use tercet_broker::vhost::Vhost;
+
+use super::body::Body;
+use super::caller::Caller;
+use super::path::Target;
+use super::problem::Problem;
+use crate::housekeeping::carry_out;
+use crate::http::answers::{self, Answer};
+use crate::shared::Shared;
+
+/// Who acts for operators; owns nothing.
+const OPERATOR: ConnectionId = ConnectionId(u64::MAX);
+/// How often the log is looked at while an answer waits for it.
+const LOOK: Duration = Duration::from_millis(1);
+/// How long an answer waits for the log.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A request.
+pub(super) struct Call<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) caller: Caller,
+    pub(super) method: Method,
+    pub(super) target: Target,
+    pub(super) body: Body,
+}
+
+/// What is to be answered, once what was done is on disk.
+pub(super) struct Reply {
+    status: StatusCode,
+    value: Value,
+    position: Position,
+}
+
+impl Reply {
+    /// What was asked for.
+    pub(super) fn value(value: Value) -> Self {
+        Self { status: StatusCode::OK, value, position: Position::default() }
+    }
+
+    /// It is done.
+    pub(super) fn done(position: Position) -> Self {
+        Self { status: StatusCode::NO_CONTENT, value: Value::Null, position }
+    }
+
+    /// It is done, and did not exist before.
+    pub(super) fn created(position: Position) -> Self {
+        Self { status: StatusCode::CREATED, value: Value::Null, position }
+    }
+
+    /// It is done, with something to say about it.
+    pub(super) fn done_with(value: Value, position: Position) -> Self {
+        Self { status: StatusCode::OK, value, position }
+    }
+}
+
+impl Call<'_> {
+    /// The method, with HEAD as GET: the library leaves the body out.
+    pub(super) fn verb(&self) -> &str {
+        if self.method == Method::HEAD { "GET" } else { self.method.as_str() }
+    }
+
+    /// The accounts.
+    pub(super) fn access(&self) -> Arc<AccessStore> {
+        self.shared.authenticator.access()
+    }
+
+    /// Only administrators go on.
+    pub(super) fn administrators_only(&self) -> Result<(), Problem> {
+        self.needs(self.caller.tags.may_administer(), "administrator")
+    }
+
+    /// Only those who may make policies go on.
+    pub(super) fn needs(&self, allowed: bool, tag: &str) -> Result<(), Problem> {
+        if allowed {
+            return Ok(());
+        }
+        let user = &self.caller.user;
+        Err(Problem::not_permitted(
+            format!("user '{user}' needs the tag '{tag}' for this"),
+            format!("an administrator can give it: tercet user tags {user} {tag}"),
+        ))
+    }
+
+    /// The virtual host of this name.
+    pub(super) fn vhost(&self, name: &str) -> Result<Arc<Vhost>, Problem> {
+        if name == tercet_broker::access::DEFAULT_VHOST {
+            return Ok(Arc::clone(&self.shared.vhost));
+        }
+        Err(Problem::not_found(format!("there is no virtual host '{name}'"), "tercet vhost list"))
+    }
+
+    /// What the caller may do in a virtual host, if it has access to it.
+    pub(super) fn rights(&self, vhost: &str) -> Option<Arc<dyn Rights>> {
+        self.access().rights(&self.caller.user, vhost)
+    }
+
+    /// Whether the caller may see what is in a virtual host.
+    pub(super) fn may_see(&self, vhost: &str) -> bool {
+        self.caller.tags.may_monitor() || self.rights(vhost).is_some()
+    }
+
+    /// The virtual host, for somebody who looks at what is in it.
+    pub(super) fn seen_vhost(&self, name: &str) -> Result<Arc<Vhost>, Problem> {
+        if self.may_see(name) { self.vhost(name) } else { Err(self.no_access(name)) }
+    }
+
+    /// The virtual host and who acts in it.
+    pub(super) fn act(&self, vhost: &str) -> Result<(Arc<Vhost>, Actor), Problem> {
+        let rights = self.rights(vhost).ok_or_else(|| self.no_access(vhost))?;
+        let host = self.vhost(vhost)?;
+        let user = Arc::clone(&self.caller.user);
+        Ok((host, Actor { user, vhost: vhost.into(), connection: OPERATOR, rights }))
+    }
+
+    fn no_access(&self, vhost: &str) -> Problem {
+        let user = &self.caller.user;
+        Problem::not_permitted(
+            format!("access to vhost '{vhost}' refused for user '{user}'"),
+            format!(
+                "an administrator can allow it: tercet permission set --vhost '{vhost}' {user} '.*' '.*' '.*'"
+            ),
+        )
+    }
+
+    /// Runs an operation of the core and carries its effects out.
+    pub(super) fn run<T>(&self, operation: impl FnOnce(Now, &mut Effects) -> T) -> T {
+        let mut effects = Effects::default();
+        let done = operation(Now::read(), &mut effects);
+        carry_out(self.shared, &mut effects);
+        done
+    }
+
+    /// Waits until what was done is on disk, and says so.
+    pub(super) async fn finish(&self, reply: Reply) -> Result<Answer, Problem> {
+        let vhost = &self.shared.vhost;
+        vhost.flush();
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while vhost.durable() < reply.position {
+            if tokio::time::Instant::now() >= end {
+                return Err(Problem::later(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "not-durable",
+                    "it is done, but not on disk yet: a crash would undo it",
+                    "see the log of the server for what is wrong with the disk",
+                ));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(match reply.status {
+            StatusCode::NO_CONTENT => {
+                let mut answer = Answer::default();
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                answer
+            }
+            status => answers::json(status, &reply.value),
+        })
+    }
+}
