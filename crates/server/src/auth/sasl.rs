@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn responses_of_plain() {
-        let cases: [(&[u8], Option<(&str, &[u8])>); 9] = [
+        type Pair<'a> = Option<(&'a str, &'a [u8])>;
+        let cases: [(&[u8], Pair<'_>); 9] = [
             (b"\0guest\0guest", Some(("guest", b"guest"))),
             (b"ann\0ann\0pw", Some(("ann", b"pw"))),
             (b"\0\0", Some(("", b""))),

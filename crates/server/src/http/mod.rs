@@ -34,8 +34,12 @@ use tercet_net::Listener;
 use tokio::sync::oneshot;
 
 use self::accept::Door;
+use self::api::rates::Rates;
 use crate::mqtt::settings::ListenerSettings;
 use crate::shared::Shared;
+
+/// Threads for what the control API does that takes long.
+const WORKERS: usize = 4;
 
 /// A listening socket that speaks HTTP, with its current settings.
 pub struct HttpListener {
@@ -50,6 +54,8 @@ pub(crate) struct HttpContext {
     pub(crate) shared: Arc<Shared>,
     /// Connections of reactors above which WebSockets are refused.
     pub(crate) max_connections: usize,
+    /// Rates of queues, for the control API.
+    pub(crate) rates: Arc<Rates>,
 }
 
 /// The thread of the HTTP listeners. Dropping it closes them and every connection that is still theirs.
@@ -68,10 +74,15 @@ impl HttpServer {
         shared: Arc<Shared>,
         max_connections: usize,
     ) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let context = Arc::new(HttpContext { shared, max_connections });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(WORKERS)
+            .thread_name("http-worker")
+            .enable_all()
+            .build()?;
+        let context = Arc::new(HttpContext { shared, max_connections, rates: Arc::default() });
         {
             let _entered = runtime.enter();
+            runtime.spawn(api::measure_rates(Arc::clone(&context)));
             for HttpListener { socket, settings } in listeners {
                 let door = Door::open(socket)?;
                 runtime.spawn(accept::accept_all(door, settings, Arc::clone(&context)));

@@ -98,10 +98,10 @@ impl Body {
         self.text(name)?.ok_or_else(|| wrong(name, "needed, a text"))
     }
 
-    /// Whether a member is true.
-    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+    /// Whether a member is true, or what it is when it is not there.
+    pub(super) fn flag_or(&self, name: &str, otherwise: bool) -> Result<bool, Problem> {
         match self.get(name) {
-            None | Some(Value::Null) => Ok(false),
+            None | Some(Value::Null) => Ok(otherwise),
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(_) => Err(wrong(name, "true or false")),
         }
@@ -167,7 +167,8 @@ mod tests {
         assert!(
             body.text("number").is_err() && body.required("nothing").is_err() && body.required("x").is_err()
         );
-        assert!(body.flag("flag").unwrap() && !body.flag("none").unwrap() && body.flag("text").is_err());
+        assert!(body.flag_or("flag", false).unwrap() && body.flag_or("none", true).unwrap());
+        assert!(!body.flag_or("nothing", false).unwrap() && body.flag_or("text", true).is_err());
         assert_eq!(body.integer("number").unwrap(), Some(7));
         assert!(body.integer("text").is_err());
         assert!(body.object("object").unwrap().is_some() && body.object("flag").is_err());

@@ -5,17 +5,23 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use serde_json::Value;
+use tercet_amqp::field::TableBuf;
 use tercet_broker::access::AccessStore;
 use tercet_broker::actor::{Actor, ConnectionId, Rights};
+use tercet_broker::body::Stored;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::journal::Position;
+use tercet_broker::message::Message;
+use tercet_broker::read_back::{Bodies, Unreadable};
 use tercet_broker::vhost::Vhost;
 
 use super::body::Body;
 use super::caller::Caller;
 use super::path::Target;
 use super::problem::Problem;
+use super::rates::Rates;
+use super::table_json;
 use crate::housekeeping::carry_out;
 use crate::http::answers::{self, Answer};
 use crate::shared::Shared;
@@ -29,7 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A request.
 pub(super) struct Call<'a> {
-    pub(super) shared: &'a Shared,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rates: &'a Rates,
     pub(super) caller: Caller,
     pub(super) method: Method,
     pub(super) target: Target,
@@ -116,6 +123,15 @@ impl Call<'_> {
         if self.may_see(name) { self.vhost(name) } else { Err(self.no_access(name)) }
     }
 
+    /// The virtual hosts that the caller may look into: all of them, or the one that is named.
+    pub(super) fn visible(&self, wanted: Option<&str>) -> Result<Vec<(String, Arc<Vhost>)>, Problem> {
+        if let Some(name) = wanted {
+            return Ok(vec![(name.to_owned(), self.seen_vhost(name)?)]);
+        }
+        let all = all_vhosts(&self.shared);
+        Ok(all.into_iter().filter(|(name, _)| self.may_see(name)).collect())
+    }
+
     /// The virtual host and who acts in it.
     pub(super) fn act(&self, vhost: &str) -> Result<(Arc<Vhost>, Actor), Problem> {
         let rights = self.rights(vhost).ok_or_else(|| self.no_access(vhost))?;
@@ -138,8 +154,48 @@ impl Call<'_> {
     pub(super) fn run<T>(&self, operation: impl FnOnce(Now, &mut Effects) -> T) -> T {
         let mut effects = Effects::default();
         let done = operation(Now::read(), &mut effects);
-        carry_out(self.shared, &mut effects);
+        carry_out(&self.shared, &mut effects);
         done
+    }
+
+    /// The same on a thread of its own, for what takes long or reads the log.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(Now, &mut Effects) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut effects = Effects::default();
+            let done = operation(Now::read(), &mut effects);
+            carry_out(&shared, &mut effects);
+            done
+        });
+        done.await.map_err(|_| {
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal-error",
+                "the operation ended unexpectedly",
+                "see the log of the server",
+            )
+        })
+    }
+
+    /// Where messages are read back from.
+    pub(super) fn bodies(&self) -> Arc<dyn Bodies> {
+        match &self.shared.storage {
+            Some(storage) => Arc::clone(storage.journal()) as Arc<dyn Bodies>,
+            None => Arc::new(NoLog),
+        }
+    }
+
+    /// The member `arguments` as a field table.
+    pub(super) fn arguments(&self) -> Result<TableBuf, Problem> {
+        self.body.object("arguments")?.map_or_else(|| Ok(TableBuf::new()), table_json::table)
+    }
+
+    /// Only POST is known.
+    pub(super) fn only_post(&self) -> Result<(), Problem> {
+        if self.verb() == "POST" { Ok(()) } else { Err(Problem::method("POST")) }
     }
 
     /// Waits until what was done is on disk, and says so.
@@ -166,5 +222,19 @@ impl Call<'_> {
             }
             status => answers::json(status, &reply.value),
         })
+    }
+}
+
+/// All virtual hosts, by name.
+pub(crate) fn all_vhosts(shared: &Shared) -> Vec<(String, Arc<Vhost>)> {
+    vec![(tercet_broker::access::DEFAULT_VHOST.to_owned(), Arc::clone(&shared.vhost))]
+}
+
+/// There is no log: every message is in memory.
+struct NoLog;
+
+impl Bodies for NoLog {
+    fn read(&self, records: &[Stored]) -> Vec<Result<Arc<Message>, Unreadable>> {
+        records.iter().map(|_| Err(Unreadable::default())).collect()
     }
 }

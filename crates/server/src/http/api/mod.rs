@@ -9,23 +9,31 @@
 //!
 //! - [`routes`]: which path is about what.
 //! - [`status`], [`users`], [`permissions`], [`limits`], [`vhosts`]: the server and who uses it.
+//! - [`exchanges`], [`bindings`], [`queues`], [`messages`], [`rates`]: what is in a virtual host.
 //! - [`listing`]: long lists, a page at a time.
 //! - [`table_json`]: arguments between field tables and JSON.
 
+mod bindings;
 mod body;
 mod call;
 mod caller;
+mod exchanges;
 mod limits;
 mod listing;
+mod messages;
 mod origin;
 mod path;
 mod permissions;
 mod problem;
+mod queues;
+pub(crate) mod rates;
 mod routes;
 mod status;
 mod table_json;
 mod users;
 mod vhosts;
+
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request};
@@ -49,16 +57,32 @@ pub(super) async fn answer(request: Request<Incoming>, context: &HttpContext, pe
     }
 }
 
+/// Measures the rates of queues for as long as the runtime lives.
+pub(super) async fn measure_rates(context: Arc<HttpContext>) {
+    let mut interval = tokio::time::interval(rates::INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let context = Arc::clone(&context);
+        let counted = tokio::task::spawn_blocking(move || {
+            context.rates.measure(&call::all_vhosts(&context.shared), std::time::Instant::now());
+        });
+        // A panic in it was printed; the next measurement may go well.
+        let _ = counted.await;
+    }
+}
+
 async fn handle(request: Request<Incoming>, context: &HttpContext, peer: &Peer) -> Result<Answer, Problem> {
     let (head, body) = request.into_parts();
     origin::check(&head.headers)?;
     let target = Target::parse(&head.uri)?;
     let caller = caller::identify(&head.headers, &context.shared, peer).await?;
     let body = match head.method {
-        Method::GET | Method::HEAD | Method::DELETE => Body::none(),
+        Method::GET | Method::HEAD => Body::none(),
         _ => Body::read(&head.headers, body).await?,
     };
-    let call = Call { shared: &context.shared, caller, method: head.method, target, body };
+    let (shared, rates) = (Arc::clone(&context.shared), &*context.rates);
+    let call = Call { shared, rates, caller, method: head.method, target, body };
     let reply = routes::dispatch(&call).await?;
     call.finish(reply).await
 }

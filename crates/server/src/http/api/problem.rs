@@ -18,7 +18,30 @@ pub(super) struct Problem {
     text: String,
     /// For people: what to do.
     hint: String,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Header,
+}
+
+/// The header that goes with an error.
+#[derive(Clone, Copy, Debug)]
+enum Header {
+    None,
+    /// These methods are known.
+    Allow(&'static str),
+    /// Who is asking?
+    Challenge,
+    /// Not before this many seconds.
+    RetryAfter(&'static str),
+}
+
+impl Header {
+    const fn pair(self) -> Option<(HeaderName, &'static str)> {
+        match self {
+            Self::None => None,
+            Self::Allow(methods) => Some((ALLOW, methods)),
+            Self::Challenge => Some((WWW_AUTHENTICATE, "Basic realm=\"tercet\", charset=\"UTF-8\"")),
+            Self::RetryAfter(seconds) => Some((RETRY_AFTER, seconds)),
+        }
+    }
 }
 
 impl Problem {
@@ -29,7 +52,7 @@ impl Problem {
         text: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { status, code, text: text.into(), hint: hint.into(), header: None }
+        Self { status, code, text: text.into(), hint: hint.into(), header: Header::None }
     }
 
     /// The request says something that cannot be.
@@ -55,28 +78,26 @@ impl Problem {
             "this path does not know the method",
             format!("it knows {allowed}"),
         );
-        Self { header: Some((ALLOW, HeaderValue::from_static(allowed))), ..refused }
+        Self { header: Header::Allow(allowed), ..refused }
     }
 
     /// Who is asking?
     pub(super) fn unauthorized(text: &str, hint: &str) -> Self {
-        let challenge = HeaderValue::from_static("Basic realm=\"tercet\", charset=\"UTF-8\"");
         let refused = Self::new(StatusCode::UNAUTHORIZED, "not-authenticated", text, hint);
-        Self { header: Some((WWW_AUTHENTICATE, challenge)), ..refused }
+        Self { header: Header::Challenge, ..refused }
     }
 
     /// Not now.
     pub(super) fn later(status: StatusCode, code: &'static str, text: &str, hint: &str) -> Self {
-        let header = Some((RETRY_AFTER, HeaderValue::from_static("2")));
-        Self { header, ..Self::new(status, code, text, hint) }
+        Self { header: Header::RetryAfter("2"), ..Self::new(status, code, text, hint) }
     }
 
     /// The answer.
     pub(super) fn into_answer(self) -> Answer {
         let value = json!({ "code": self.code, "text": self.text, "hint": self.hint });
         let mut answer = answers::json(self.status, &value);
-        if let Some((name, value)) = self.header {
-            answer.headers_mut().insert(name, value);
+        if let Some((name, value)) = self.header.pair() {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         answer
     }

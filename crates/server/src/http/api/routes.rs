@@ -2,7 +2,7 @@
 
 use super::call::{Call, Reply};
 use super::problem::Problem;
-use super::{limits, permissions, status, users, vhosts};
+use super::{bindings, exchanges, limits, messages, permissions, queues, status, users, vhosts};
 
 /// Answers a request of somebody who may use the API.
 pub(super) async fn dispatch(call: &Call<'_>) -> Result<Reply, Problem> {
@@ -20,6 +20,20 @@ pub(super) async fn dispatch(call: &Call<'_>) -> Result<Reply, Problem> {
         ["topic-permissions", vhost, user] => permissions::topics::one(call, vhost, user),
         ["user-limits", user] => limits::of_user(call, user),
         ["vhost-limits", vhost] => limits::of_vhost(call, vhost),
+        ["exchanges"] => exchanges::all(call, None),
+        ["exchanges", vhost] => exchanges::all(call, Some(vhost)),
+        ["exchanges", vhost, name] => exchanges::one(call, vhost, name),
+        ["bindings"] => bindings::all(call, None),
+        ["bindings", vhost] => bindings::all(call, Some(vhost)),
+        ["queues"] => queues::all(call, None),
+        ["queues", vhost] => queues::all(call, Some(vhost)),
+        ["queues", vhost, name] => queues::one(call, vhost, name).await,
+        ["queues", vhost, name, "bindings"] => bindings::of_queue(call, vhost, name),
+        ["queues", vhost, name, "messages"] => messages::peek(call, vhost, name).await,
+        ["queues", vhost, name, "purge"] => queues::purge(call, vhost, name).await,
+        ["queues", vhost, name, "move"] => queues::move_messages(call, vhost, name).await,
+        ["queues", vhost, name, "pause"] => queues::pause(call, vhost, name, true),
+        ["queues", vhost, name, "resume"] => queues::pause(call, vhost, name, false),
         ["vhosts"] => vhosts::all(call),
         ["vhosts", vhost] => vhosts::one(call, vhost),
         _ => Err(nothing_here()),

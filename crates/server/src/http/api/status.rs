@@ -15,7 +15,7 @@ pub(super) fn status(call: &Call<'_>) -> Result<Reply, Problem> {
 }
 
 fn show(call: &Call<'_>) -> Value {
-    let snapshot = Snapshot::take(call.shared);
+    let snapshot = Snapshot::take(&call.shared);
     let reasons = call.shared.reasons_not_ready();
     let listeners: Vec<_> = call.shared.listeners.iter().map(|(name, open)| {
         json!({ "name": name, "connections": open.load(std::sync::atomic::Ordering::Relaxed) })

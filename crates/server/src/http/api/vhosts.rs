@@ -1,7 +1,6 @@
 //! Virtual hosts.
 
 use serde_json::{Value, json};
-use tercet_broker::access::DEFAULT_VHOST;
 
 use super::call::{Call, Reply};
 use super::limits;
@@ -13,8 +12,12 @@ pub(super) fn all(call: &Call<'_>) -> Result<Reply, Problem> {
     if call.verb() != "GET" {
         return Err(Problem::method("GET"));
     }
-    let names = [DEFAULT_VHOST].into_iter().filter(|name| call.may_see(name));
-    Ok(Reply::value(Page::of(&call.target)?.cut(names, |name| (*name).to_owned(), |name| show(call, name))))
+    let hosts = call.visible(None)?;
+    Ok(Reply::value(Page::of(&call.target)?.cut(
+        hosts,
+        |(name, _)| name.clone(),
+        |(name, _)| show(call, name),
+    )))
 }
 
 /// `/vhosts/{vhost}`
