@@ -39,6 +39,8 @@ pub mod clock;
 pub mod consumer;
 pub mod crossing;
 pub mod deadlines;
+pub mod definitions;
+pub mod duplicates;
 pub mod effects;
 pub mod event;
 pub mod exchange;

@@ -18,6 +18,7 @@ use tercet_log::error::LogError;
 use crate::body::{Body, Stored};
 use crate::clock::Now;
 use crate::effects::Effects;
+use crate::hosts::VhostId;
 use crate::journal::{LogJournal, ReadBackError};
 use crate::message::Message;
 use crate::named_queue::NamedQueue;
@@ -106,21 +107,34 @@ impl fmt::Debug for Fetch {
     }
 }
 
-/// Those who wait for the reader, in the order in which they came.
+/// Those who wait for the reader, in the order in which they came, with their virtual hosts: one list for all of these.
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
-    waiting: Mutex<VecDeque<Fetch>>,
+    waiting: Mutex<VecDeque<(VhostId, Fetch)>>,
     some: Condvar,
 }
 
 impl Fetches {
-    pub(crate) fn ask(&self, fetches: impl Iterator<Item = Fetch>) {
-        self.waiting.lock().extend(fetches);
+    pub(crate) fn ask(&self, host: VhostId, fetches: impl Iterator<Item = Fetch>) {
+        self.waiting.lock().extend(fetches.map(|fetch| (host, fetch)));
         self.some.notify_one();
     }
 
-    fn next(&self) -> Option<Fetch> {
+    pub(crate) fn next(&self) -> Option<(VhostId, Fetch)> {
         self.waiting.lock().pop_front()
+    }
+
+    /// Waits until there is somebody, no longer than `most`; returns whether there is.
+    pub(crate) fn wait(&self, most: Duration) -> bool {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            self.some.wait_for(&mut waiting, most);
+        }
+        !waiting.is_empty()
+    }
+
+    pub(crate) fn stop_waiting(&self) {
+        self.some.notify_all();
     }
 }
 
@@ -180,22 +194,25 @@ impl Vhost {
     /// Waits until somebody needs messages that are not in memory, no longer than `most`; returns whether somebody does. For the
     /// thread that calls [`Vhost::read_back`].
     pub fn wait_for_fetches(&self, most: Duration) -> bool {
-        let mut waiting = self.fetches.waiting.lock();
-        if waiting.is_empty() {
-            self.fetches.some.wait_for(&mut waiting, most);
-        }
-        !waiting.is_empty()
+        self.fetches.wait(most)
     }
 
     /// Ends a wait for somebody who needs messages.
     pub fn stop_waiting_for_fetches(&self) {
-        self.fetches.some.notify_all();
+        self.fetches.stop_waiting();
     }
 
     /// Reads what the next one needs who waits for messages, and lets it go on. Returns whether there was one. Reads the
-    /// log: not for a thread that serves clients.
+    /// log: not for a thread that serves clients. For a virtual host that is the only one; else
+    /// [`crate::hosts::Hosts::read_back`].
     pub fn read_back(&self, bodies: &dyn Bodies, now: Now, effects: &mut Effects) -> bool {
-        let Some(fetch) = self.fetches.next() else { return false };
+        let Some((_, fetch)) = self.fetches.next() else { return false };
+        self.read_back_for(fetch, bodies, now, effects);
+        true
+    }
+
+    /// Reads what this one needs, which is in this virtual host.
+    pub(crate) fn read_back_for(&self, fetch: Fetch, bodies: &dyn Bodies, now: Now, effects: &mut Effects) {
         let reach = if self.budget.is_exceeded() { SHORT_REACH } else { REACH };
         match fetch {
             Fetch::Session(session) => self.read_back_session(&session, reach, bodies, now, effects),
@@ -211,7 +228,6 @@ impl Vhost {
             }
         }
         self.work_off(now, effects);
-        true
     }
 
     fn read_back_session(

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::hosts::VhostId;
 use crate::journal::Position;
 use crate::named_queue::NamedQueue;
 use crate::session::{Context, Session};
@@ -69,6 +70,7 @@ impl Undurable {
 /// Somebody to come back to when the log has moved.
 pub struct Deferred {
     position: Position,
+    host: VhostId,
     owner: Owner,
 }
 
@@ -90,15 +92,25 @@ impl fmt::Debug for Deferred {
 
 impl Deferred {
     pub(crate) fn session(session: &Arc<Session>, position: Position) -> Self {
-        Self { position, owner: Owner::Session(Arc::clone(session)) }
+        Self { position, host: VhostId::DEFAULT, owner: Owner::Session(Arc::clone(session)) }
     }
 
     pub(crate) fn group(group: &Arc<SharedGroup>, position: Position) -> Self {
-        Self { position, owner: Owner::Group(Arc::clone(group)) }
+        Self { position, host: VhostId::DEFAULT, owner: Owner::Group(Arc::clone(group)) }
+    }
+
+    /// The virtual host that its owner belongs to.
+    pub(crate) fn host(&self) -> VhostId {
+        self.host
+    }
+
+    /// Notes which virtual host its owner belongs to.
+    pub(crate) fn set_host(&mut self, host: VhostId) {
+        self.host = host;
     }
 
     pub(crate) fn queue(queue: &Arc<NamedQueue>, position: Position) -> Self {
-        Self { position, owner: Owner::Queue(Arc::clone(queue)) }
+        Self { position, host: VhostId::DEFAULT, owner: Owner::Queue(Arc::clone(queue)) }
     }
 
     /// Coming back is of no use before the log is durable up to here.

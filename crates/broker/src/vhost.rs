@@ -17,6 +17,7 @@
 pub mod checkpoint;
 pub mod connection;
 pub mod exchange_publishing;
+pub(crate) mod hosts_recovery;
 pub mod log_recovery;
 pub mod publishing;
 pub mod queueing;
@@ -40,8 +41,11 @@ use parking_lot::{Mutex, RwLock};
 use crate::body_budget::BodyBudget;
 use crate::clock::Now;
 use crate::deadlines::Deadlines;
+use crate::definitions::Definitions;
+use crate::duplicates::Duplicates;
 use crate::effects::{Effects, GroupWork};
 use crate::event::EventSink;
+use crate::hosts::{DEFAULT_NAME, Shared, VhostId};
 use crate::journal::{Admission, Journal, Position};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -55,6 +59,7 @@ use crate::schedule::Schedule;
 use crate::session::{Context, Session};
 use crate::shared_group::SharedGroup;
 use crate::topic_tree::TopicTree;
+use crate::undurable::Deferred;
 use crate::vhost::topology::Topology;
 
 /// Shared subscriptions by share name and path.
@@ -62,6 +67,8 @@ type Groups = HashMap<(Box<str>, Arc<str>), Arc<SharedGroup>>;
 
 /// A virtual host. See the module documentation.
 pub struct Vhost {
+    id: VhostId,
+    name: Arc<str>,
     policy: ArcSwap<Policy>,
     /// Version of `policy`; lets a holder see whether its copy is still the current one.
     policy_version: AtomicU64,
@@ -78,11 +85,14 @@ pub struct Vhost {
     deadlines: Deadlines,
     next_session: AtomicU64,
     next_group: AtomicU64,
+    next_queue: AtomicU64,
     sweep: Mutex<Option<Arc<str>>>,
     pub(crate) budget: Arc<BodyBudget>,
-    pub(crate) fetches: Fetches,
+    pub(crate) fetches: Arc<Fetches>,
     /// What is due at a certain time in queues.
     schedule: Schedule,
+    definitions: Arc<Definitions>,
+    duplicates: Duplicates,
     pub(crate) written_behind: Mutex<Option<Instant>>,
     /// Parts of the sessions that are still to be looked at for messages to let go of.
     pub(crate) uncooled: Mutex<usize>,
@@ -113,32 +123,76 @@ impl Vhost {
         events: Arc<dyn EventSink>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let permissions = PermissionStore::new(permissions);
         let budget = Arc::new(BodyBudget::new(limits.message_memory));
-        let policy = Policy::new(limits, permissions.load_full());
+        let definitions = Arc::new(Definitions::new(journal.clone()));
+        let (id, name, fetches) = (VhostId::DEFAULT, Arc::from(DEFAULT_NAME), Arc::default());
+        let alarm = Arc::default();
+        let shared = Shared { limits, events, metrics, budget, fetches, definitions, alarm };
+        Self::in_hosts(id, name, permissions, journal, &shared)
+    }
+
+    /// A virtual host among others.
+    pub(crate) fn in_hosts(
+        id: VhostId,
+        name: Arc<str>,
+        permissions: Permissions,
+        journal: Option<Arc<dyn Journal>>,
+        shared: &Shared,
+    ) -> Self {
+        let permissions = PermissionStore::new(permissions);
+        let policy = Policy::new(shared.limits.clone(), permissions.load_full());
         Self {
+            id,
+            name,
             policy_version: AtomicU64::new(policy.version),
             policy: ArcSwap::from_pointee(policy),
             permissions,
             journal,
-            events,
-            metrics,
+            events: Arc::clone(&shared.events),
+            metrics: Arc::clone(&shared.metrics),
             tree: RwLock::default(),
             generations: Generations::default(),
             topology: Topology::default(),
             registry: Registry::default(),
             groups: Mutex::default(),
-            retained: Retained::new(Arc::clone(&budget)),
+            retained: Retained::new(Arc::clone(&shared.budget)),
             deadlines: Deadlines::default(),
             next_session: AtomicU64::new(1),
             next_group: AtomicU64::new(1),
+            next_queue: AtomicU64::new(1),
             sweep: Mutex::default(),
-            budget,
-            fetches: Fetches::default(),
-            schedule: Schedule::default(),
+            schedule: Schedule::new(Arc::clone(&shared.alarm)),
+            budget: Arc::clone(&shared.budget),
+            fetches: Arc::clone(&shared.fetches),
+            definitions: Arc::clone(&shared.definitions),
+            duplicates: Duplicates::default(),
             written_behind: Mutex::default(),
             uncooled: Mutex::default(),
         }
+    }
+
+    /// What it is known by in the log.
+    #[must_use]
+    pub fn id(&self) -> VhostId {
+        self.id
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The definitions of the whole server.
+    #[must_use]
+    pub fn definitions(&self) -> &Arc<Definitions> {
+        &self.definitions
+    }
+
+    /// Which messages came before.
+    #[must_use]
+    pub fn duplicates(&self) -> &Duplicates {
+        &self.duplicates
     }
 
     /// The limits in force.
@@ -255,15 +309,18 @@ impl Vhost {
         progress == Progress::More
     }
 
-    /// The log has moved: hands out what waited for that, of everybody in [`Effects::deferred`] whose position it has
-    /// reached. Who still waits for something stays in the list.
+    /// The log has moved: hands out what waited for that, of everybody of this virtual host in [`Effects::deferred`] whose
+    /// position it has reached. Who still waits for something stays in the list.
     pub fn after_durable(&self, now: Now, effects: &mut Effects) {
         if effects.deferred.is_empty() {
             return;
         }
         let durable = self.durable();
         let mut deferred = std::mem::take(&mut effects.deferred);
-        self.with_context(now, effects, |cx| deferred.retain_mut(|next| next.visit(durable, cx)));
+        let mine = |next: &Deferred| next.host() == self.id;
+        self.with_context(now, effects, |cx| {
+            deferred.retain_mut(|next| !mine(next) || next.visit(durable, cx));
+        });
         deferred.append(&mut effects.deferred);
         effects.deferred = deferred;
         self.work_off(now, effects);
@@ -276,6 +333,7 @@ impl Vhost {
         act: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         let policy = self.current_policy(effects);
+        let deferred = effects.deferred.len();
         let result = act(&mut Context {
             now,
             effects,
@@ -286,8 +344,12 @@ impl Vhost {
             schedule: &self.schedule,
         });
         effects.policy = Some(policy);
+        if self.id != VhostId::DEFAULT {
+            let fresh = effects.deferred.get_mut(deferred..).unwrap_or_default();
+            fresh.iter_mut().for_each(|next| next.set_host(self.id));
+        }
         if !effects.fetches.is_empty() {
-            self.fetches.ask(effects.fetches.drain(..));
+            self.fetches.ask(self.id, effects.fetches.drain(..));
         }
         result
     }
@@ -359,6 +421,11 @@ impl Vhost {
 
     fn next_session_id(&self) -> crate::session::SessionId {
         crate::session::SessionId(self.next_session.fetch_add(1, Relaxed))
+    }
+
+    /// An identity for another queue; never given out again.
+    pub(crate) fn next_queue_id(&self) -> crate::named_queue::QueueId {
+        crate::named_queue::QueueId(self.next_queue.fetch_add(1, Relaxed))
     }
 
     fn next_group_id(&self) -> crate::shared_group::GroupId {

@@ -47,7 +47,7 @@ impl Drop for Housekeeping {
 /// that is over.
 pub fn catch_up(shared: &Shared) {
     let mut effects = Effects::default();
-    while shared.vhost.tick(Now::read(), &mut effects) {}
+    while shared.hosts.tick(Now::read(), &mut effects) {}
     carry_out(shared, &mut effects);
 }
 
@@ -57,7 +57,7 @@ fn run(shared: &Shared, stopped: &Receiver<()>) {
     let mut limit_log = LimitLog::default();
     while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         shared.memory.measure();
-        while shared.vhost.tick(Now::read(), &mut effects) {}
+        while shared.hosts.tick(Now::read(), &mut effects) {}
         sys_topics.tick(**shared.sys_interval.load(), shared, Now::read(), &mut effects);
         carry_out(shared, &mut effects);
         limit_log.look(&shared.vhost.metrics().totals());

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use mio::Poll;
+use tercet_broker::hosts::Hosts;
 use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
 use tercet_broker::metrics::Metrics;
 use tercet_broker::outbox::CloseReason;
-use tercet_broker::vhost::Vhost;
 use tercet_net::ListenError;
 use tercet_net::tls::TlsConfigError;
 
@@ -90,19 +90,21 @@ impl Server {
         let storage = Storage::open(&config)?;
         let journal = storage.as_ref().map(Storage::journal);
         let limits = core_limits(&config);
-        let vhost = Arc::new(Vhost::new(limits, loaded.permissions, journal, Arc::new(EventLog), metrics));
-        let recovery = storage.as_ref().map(|storage| storage.recover(&vhost)).transpose()?;
+        let hosts = Arc::new(Hosts::new(limits, loaded.permissions, journal, Arc::new(EventLog), metrics));
+        let vhost = Arc::clone(hosts.default_host());
+        let recovery = storage.as_ref().map(|storage| storage.recover(&hosts)).transpose()?;
 
         let doors = Doors::open(&config)?;
         let (polls, inboxes) = polls(config.server.thread_count())?;
         let storage = match storage.zip(recovery) {
             None => None,
             Some((storage, recovery)) => {
-                Some(storage.run(Arc::clone(&vhost), recovery, storage::wake_reactors(inboxes.clone()))?)
+                Some(storage.run(Arc::clone(&hosts), recovery, storage::wake_reactors(inboxes.clone()))?)
             }
         };
         let memory = Memory::new(config.limits.memory_budget().bytes());
         let shared = Arc::new(Shared {
+            hosts,
             vhost,
             amqp: AmqpShared::default(),
             authenticator,
@@ -190,7 +192,7 @@ impl RunningServer {
             current.store(Arc::new(settings));
         }
         self.shared.sys_interval.store(Arc::new(config.server.sys_interval.get()));
-        self.shared.vhost.set_limits(core_limits(&config));
+        self.shared.hosts.set_limits(&core_limits(&config));
         // Rights first: a user who is new must not act under rules that do not know them yet.
         self.shared.vhost.set_permissions(loaded.permissions);
         self.shared.authenticator.set_users(loaded.users, &config.auth.administrators);

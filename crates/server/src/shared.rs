@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tercet_broker::hosts::Hosts;
 use tercet_broker::vhost::Vhost;
 
 use crate::amqp::AmqpShared;
@@ -17,7 +18,9 @@ use crate::storage::StorageView;
 
 /// Shared by reactors, the HTTP listener and housekeeping.
 pub struct Shared {
-    /// The message core.
+    /// The message core: its virtual hosts.
+    pub hosts: Arc<Hosts>,
+    /// Of these the one that is MQTT's.
     pub vhost: Arc<Vhost>,
     /// What AMQP connections share.
     pub amqp: AmqpShared,

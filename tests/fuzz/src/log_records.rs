@@ -30,8 +30,8 @@ pub fn check(data: &[u8]) {
     let mut recovery = vhost.recover();
     for raw in Records::new(data) {
         let Ok(raw) = raw else { break };
-        if let Ok(image) = CheckpointRecord::read(&raw) {
-            check_image(&image);
+        if let Ok((host, image)) = CheckpointRecord::read(&raw) {
+            check_image(host, &image);
             // Contradictions end the recovery of a true log.
             let _ = recovery.load(image);
             continue;
@@ -64,11 +64,11 @@ fn empty() -> Vhost {
     Vhost::new(Limits::default(), Permissions::allow_all(), None, events, metrics)
 }
 
-fn check_image(image: &CheckpointRecord) {
+fn check_image(host: VhostId, image: &CheckpointRecord) {
     let mut bytes = Vec::new();
-    image.write(&mut bytes);
+    image.write(&mut bytes, host);
     let mut again = Records::new(&bytes).map(|raw| CheckpointRecord::read(&raw.unwrap()));
-    assert!(*image == CheckpointRecord::Skipped || again.next() == Some(Ok(image.clone())));
+    assert!(*image == CheckpointRecord::Skipped || again.next() == Some(Ok((host, image.clone()))));
 }
 
 fn check_record(raw: &RawRecord<'_>, host: VhostId, record: &OwnedRecord) {

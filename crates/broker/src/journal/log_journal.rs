@@ -292,7 +292,8 @@ fn urgency(record: &Record<'_>) -> Urgency {
             NamedQueueRecord::Settled { .. }
             | NamedQueueRecord::SettledRun { .. }
             | NamedQueueRecord::Returned { .. },
-        ) => Urgency::Lazy,
+        )
+        | Record::Duplicate(_) => Urgency::Lazy,
         _ => Urgency::Urgent,
     }
 }

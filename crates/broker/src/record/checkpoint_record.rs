@@ -16,11 +16,13 @@ use tercet_log::record::{RawRecord, RecordHeader, write_record};
 
 use crate::body::Stored;
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
-use crate::hosts::VhostId;
+use crate::hosts::{DEFAULT_NAME, VhostId};
 use crate::message::Qos;
-use crate::record::RecordError;
+use crate::named_queue::QueueId;
 use crate::record::codec;
 use crate::record::fields::{Fields, Malformed, put_bytes, put_number};
+use crate::record::named_images::{DefinitionSlice, DuplicateSlice, NamedQueueImage, TopologyImage};
+use crate::record::{EntryExtras, RecordError};
 use crate::session::SessionId;
 use crate::shared_group::GroupId;
 use crate::will::Will;
@@ -35,30 +37,45 @@ enum Kind {
     Slice = 67,
     Retained = 68,
     End = 69,
+    NamedQueue = 70,
+    Topology = 71,
+    Definitions = 72,
+    Duplicates = 73,
 }
-
-const VERSION: u8 = 1;
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        let all = [Self::Begin, Self::Session, Self::Group, Self::Slice, Self::Retained, Self::End];
+        let all = [
+            Self::Begin,
+            Self::Session,
+            Self::Group,
+            Self::Slice,
+            Self::Retained,
+            Self::End,
+            Self::NamedQueue,
+            Self::Topology,
+            Self::Definitions,
+            Self::Duplicates,
+        ];
         all.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// The version that is written.
+    fn version(self) -> u8 {
+        if self == Self::Begin { 2 } else { 1 }
+    }
+
+    /// Whether a version can be read.
+    fn reads(self, version: u8) -> bool {
+        (1..=self.version()).contains(&version)
     }
 }
 
 /// A record of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CheckpointRecord {
-    /// The first: identities that were given out before are never given out again, and records before `cut` are of no
-    /// interest.
-    Begin {
-        /// When the checkpoint was begun: before every other cut.
-        cut: Place,
-        /// The next session gets at least this.
-        next_session: u64,
-        /// The next shared subscription gets at least this.
-        next_group: u64,
-    },
+    /// The first one of a virtual host.
+    Begin(Begin),
     /// A session.
     Session(SessionImage),
     /// A shared subscription.
@@ -67,10 +84,59 @@ pub enum CheckpointRecord {
     Slice(QueueSlice),
     /// Retained values.
     Retained(RetainedSlice),
+    /// A durable queue.
+    NamedQueue(NamedQueueImage),
+    /// Exchanges and bindings.
+    Topology(TopologyImage),
+    /// Definitions.
+    Definitions(DefinitionSlice),
+    /// Messages that came before.
+    Duplicates(DuplicateSlice),
     /// The last: so many records are before it.
     End(u64),
     /// Unknown, and not needed.
     Skipped,
+}
+
+/// The beginning of a virtual host: identities that were given out before are never given out again, and records before
+/// `cut` are of no interest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begin {
+    /// When the checkpoint was begun: before every other cut.
+    pub cut: Place,
+    /// The next session gets at least this.
+    pub next_session: u64,
+    /// The next shared subscription gets at least this.
+    pub next_group: u64,
+    /// The next queue with a name gets at least this.
+    pub next_queue: u64,
+    /// The next virtual host gets at least this.
+    pub next_host: u64,
+    /// The name of the virtual host.
+    pub name: Arc<str>,
+}
+
+impl Begin {
+    fn write(&self, out: &mut Vec<u8>) {
+        put_cut(out, self.cut);
+        for next in [self.next_session, self.next_group, self.next_queue, self.next_host] {
+            put_number(out, next);
+        }
+        put_bytes(out, self.name.as_bytes());
+    }
+
+    /// Version 1 is that of a server with one virtual host and without queues with names.
+    fn read(fields: &mut Fields<'_>, version: u8) -> Result<Self, Malformed> {
+        let cut = cut(fields)?;
+        let (next_session, next_group) = (codec::count(fields)?, codec::count(fields)?);
+        if version == 1 {
+            let name = Arc::from(DEFAULT_NAME);
+            return Ok(Self { cut, next_session, next_group, next_queue: 0, next_host: 0, name });
+        }
+        let (next_queue, next_host) = (codec::count(fields)?, codec::count(fields)?);
+        let name = Arc::from(fields.text()?);
+        Ok(Self { cut, next_session, next_group, next_queue, next_host, name })
+    }
 }
 
 /// A session without the entries of its queue.
@@ -120,6 +186,8 @@ pub enum Owner {
     Session(SessionId),
     /// A shared subscription's.
     Group(GroupId),
+    /// That of a name.
+    Queue(QueueId),
 }
 
 /// All entries with sequences from the end of the slice before to `end`.
@@ -154,6 +222,8 @@ pub struct SliceEntry {
     pub released: bool,
     /// Whether it may have been handed out before.
     pub redelivered: bool,
+    /// What else it has, in a queue with a name.
+    pub extras: EntryExtras,
 }
 
 /// All retained values of topics behind the slice before, up to `last`.
@@ -172,84 +242,91 @@ const RETAIN: u8 = 1 << 2;
 const IDS: u8 = 1 << 3;
 const RELEASED: u8 = 1 << 4;
 const REDELIVERED: u8 = 1 << 5;
+const EXTRAS: u8 = 1 << 6;
 
 impl CheckpointRecord {
-    /// Appends the record, frame included.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let kind = match self {
-            Self::Begin { .. } => Kind::Begin,
+    fn kind(&self) -> Option<Kind> {
+        Some(match self {
+            Self::Begin(_) => Kind::Begin,
             Self::Session(_) => Kind::Session,
             Self::Group(_) => Kind::Group,
             Self::Slice(_) => Kind::Slice,
             Self::Retained(_) => Kind::Retained,
+            Self::NamedQueue(_) => Kind::NamedQueue,
+            Self::Topology(_) => Kind::Topology,
+            Self::Definitions(_) => Kind::Definitions,
+            Self::Duplicates(_) => Kind::Duplicates,
             Self::End(_) => Kind::End,
-            Self::Skipped => return,
-        };
-        let header = RecordHeader { kind: kind as u8, version: VERSION, must_understand: true };
+            Self::Skipped => return None,
+        })
+    }
+
+    /// Appends the record of a virtual host, frame included.
+    pub fn write(&self, out: &mut Vec<u8>, host: VhostId) {
+        let Some(kind) = self.kind() else { return };
+        let header = RecordHeader { kind: kind as u8, version: kind.version(), must_understand: true };
         write_record(out, header, |out| {
-            put_number(out, VhostId::DEFAULT.0);
+            put_number(out, host.0);
             match self {
-                Self::Begin { cut, next_session, next_group } => {
-                    put_cut(out, *cut);
-                    put_number(out, *next_session);
-                    put_number(out, *next_group);
-                }
+                Self::Begin(begin) => begin.write(out),
                 Self::Session(image) => image.write(out),
                 Self::Group(image) => image.write(out),
                 Self::Slice(slice) => slice.write(out),
                 Self::Retained(slice) => slice.write(out),
+                Self::NamedQueue(image) => image.write(out),
+                Self::Topology(image) => image.write(out),
+                Self::Definitions(slice) => slice.write(out),
+                Self::Duplicates(slice) => slice.write(out),
                 Self::End(records) => put_number(out, *records),
                 Self::Skipped => {}
             }
         });
     }
 
-    /// Reads a record.
+    /// Reads a record, and which virtual host it is about.
     ///
     /// # Errors
     /// See [`RecordError`]; the place is within the part of the checkpoint.
-    pub fn read(raw: &RawRecord<'_>) -> Result<Self, RecordError> {
+    pub fn read(raw: &RawRecord<'_>) -> Result<(VhostId, Self), RecordError> {
         let place = Place { batch: Position::NONE, offset: raw.offset };
         let (number, version) = (raw.header.kind, raw.header.version);
-        match Kind::from_number(number).filter(|_| version == VERSION) {
-            Some(kind) => read_known(kind, raw.body).map_err(|reason| RecordError::Malformed {
+        match Kind::from_number(number).filter(|kind| kind.reads(version)) {
+            Some(kind) => read_known(kind, version, raw.body).map_err(|reason| RecordError::Malformed {
                 place,
                 kind: number,
                 reason,
             }),
             None if raw.header.must_understand => Err(RecordError::Unknown { place, kind: number, version }),
-            None => Ok(Self::Skipped),
+            None => Ok((VhostId::DEFAULT, Self::Skipped)),
         }
     }
 }
 
-fn read_known(kind: Kind, body: &[u8]) -> Result<CheckpointRecord, Malformed> {
+fn read_known(kind: Kind, version: u8, body: &[u8]) -> Result<(VhostId, CheckpointRecord), Malformed> {
     let fields = &mut Fields::new(body);
-    if codec::vhost(fields)? != VhostId::DEFAULT {
-        return Err(Malformed::NoMeaning("the virtual host"));
-    }
+    let host = codec::vhost(fields)?;
     let record = match kind {
-        Kind::Begin => CheckpointRecord::Begin {
-            cut: cut(fields)?,
-            next_session: codec::count(fields)?,
-            next_group: codec::count(fields)?,
-        },
+        Kind::Begin => CheckpointRecord::Begin(Begin::read(fields, version)?),
         Kind::Session => CheckpointRecord::Session(SessionImage::read(fields)?),
         Kind::Group => CheckpointRecord::Group(GroupImage::read(fields)?),
         Kind::Slice => CheckpointRecord::Slice(QueueSlice::read(fields)?),
         Kind::Retained => CheckpointRecord::Retained(RetainedSlice::read(fields)?),
+        Kind::NamedQueue => CheckpointRecord::NamedQueue(NamedQueueImage::read(fields)?),
+        Kind::Topology => CheckpointRecord::Topology(TopologyImage::read(fields)?),
+        Kind::Definitions => CheckpointRecord::Definitions(DefinitionSlice::read(fields)?),
+        Kind::Duplicates => CheckpointRecord::Duplicates(DuplicateSlice::read(fields)?),
         Kind::End => CheckpointRecord::End(fields.number()?),
     };
     fields.end()?;
-    Ok(record)
+    Ok((host, record))
 }
 
-fn put_cut(out: &mut Vec<u8>, cut: Place) {
+pub(super) fn put_cut(out: &mut Vec<u8>, cut: Place) {
     put_number(out, cut.batch.number());
     put_number(out, u64::from(cut.offset));
 }
 
-fn cut(fields: &mut Fields<'_>) -> Result<Place, Malformed> {
+pub(super) fn cut(fields: &mut Fields<'_>) -> Result<Place, Malformed> {
     Ok(Place { batch: Position::new(fields.number()?), offset: fields.small()? })
 }
 
@@ -312,6 +389,7 @@ impl QueueSlice {
         let (owner, id) = match self.owner {
             Owner::Session(id) => (0, id.0),
             Owner::Group(id) => (1, id.0),
+            Owner::Queue(id) => (2, id.0),
         };
         codec::put_owner(out, owner, id);
         put_cut(out, self.cut);
@@ -330,12 +408,16 @@ impl QueueSlice {
                 (IDS, !ids.is_empty()),
                 (RELEASED, entry.released),
                 (REDELIVERED, entry.redelivered),
+                (EXTRAS, !entry.extras.is_plain()),
             ];
             for (flag, on) in set {
                 flags |= if on { flag } else { 0 };
             }
             out.push(flags);
             codec::put_ids(out, ids);
+            if !entry.extras.is_plain() {
+                entry.extras.put(out);
+            }
             places.put(out, &entry.stored);
         }
     }
@@ -344,6 +426,7 @@ impl QueueSlice {
         let owner = match fields.byte()? {
             0 => Owner::Session(SessionId(codec::count(fields)?)),
             1 => Owner::Group(GroupId(codec::count(fields)?)),
+            2 => Owner::Queue(QueueId(codec::count(fields)?)),
             _ => return Err(Malformed::NoMeaning("the owner")),
         };
         let cut = cut(fields)?;
@@ -364,6 +447,10 @@ impl QueueSlice {
             Ok(SliceEntry {
                 sequence,
                 ids: if flags & IDS == 0 { SubscriptionIds::None } else { codec::ids(fields)? },
+                extras: match flags & EXTRAS {
+                    0 => EntryExtras::default(),
+                    _ => EntryExtras::read(fields)?,
+                },
                 stored: places.read(fields)?,
                 qos: Qos::from_number(flags & QOS).ok_or(Malformed::NoMeaning("the QoS"))?,
                 retain: flags & RETAIN != 0,
@@ -403,7 +490,7 @@ impl RetainedSlice {
 }
 
 /// As many items as is said before them, of at least `least` bytes each.
-fn several<'a, T>(
+pub(super) fn several<'a, T>(
     fields: &mut Fields<'a>,
     least: usize,
     mut item: impl FnMut(&mut Fields<'a>) -> Result<T, Malformed>,

@@ -4,7 +4,7 @@
 //! - [`message_record`]: the record of a message, which the others refer to.
 //! - [`named_queue_record`], [`topology_record`], [`definition_record`]: what happened to queues with names, to exchanges and
 //!   bindings, to definitions and virtual hosts.
-//! - [`checkpoint_record`]: the records of a checkpoint, which are images instead of changes.
+//! - [`checkpoint_record`], [`named_images`]: the records of a checkpoint, which are images instead of changes.
 //!
 //! A record never says what was asked, only what happened: which sequence a message got, which entry was
 //! settled and why. So applying one consults no clock, routing, policy or configuration, and an unknown id is
@@ -16,6 +16,7 @@ pub mod codec;
 pub mod definition_record;
 mod fields;
 pub mod message_record;
+pub mod named_images;
 pub mod named_queue_record;
 pub mod topology_record;
 

@@ -45,6 +45,22 @@ impl EntryExtras {
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
     }
+
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        put_number(out, self.deadline_ms.map_or(0, NonZeroU64::get));
+        out.push(self.priority);
+        put_number(out, u64::from(self.deliveries));
+        put_number(out, self.not_before_ms.map_or(0, NonZeroU64::get));
+    }
+
+    pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            deadline_ms: NonZeroU64::new(fields.number()?),
+            priority: fields.byte()?,
+            deliveries: fields.small()?,
+            not_before_ms: NonZeroU64::new(fields.number()?),
+        })
+    }
 }
 
 /// What happened to a durable queue.

@@ -1,4 +1,4 @@
-//! A checkpoint of a virtual host, taken while everything goes on.
+//! A checkpoint of the virtual hosts, taken while everything goes on.
 //!
 //! Every object (a session, a slice of a queue, a group, a slice of the retained topics) is copied under its own lock,
 //! together with its *cut*: the place of the next record. What happens to it later has its record at or behind the cut and
@@ -16,17 +16,20 @@ use tercet_log::engine::CheckpointWriter;
 use tercet_log::error::LogError;
 use tercet_log::position::{Place, Position};
 
+use crate::hosts::VhostId;
 use crate::journal::{Journal, LogJournal};
 use crate::queue::{Queue, Stage};
+use crate::record::EntryExtras;
 use crate::record::checkpoint_record::{
-    CheckpointRecord, GroupImage, Owner, QueueSlice, SessionImage, SliceEntry,
+    Begin, CheckpointRecord, GroupImage, Owner, QueueSlice, SessionImage, SliceEntry,
 };
+use crate::record::named_images::{DefinitionSlice, DuplicateSlice};
 use crate::session::{Session, SessionState};
 use crate::shared_group::SharedGroup;
 use crate::vhost::Vhost;
 
 /// Queue entries, or retained topics, that are copied under one hold of their lock.
-const SLICE: usize = 4096;
+pub(crate) const SLICE: usize = 4096;
 /// Bytes of a part.
 const PART: usize = 256 << 10;
 
@@ -59,11 +62,16 @@ pub enum KeepError {
 
 impl Vhost {
     /// Writes a checkpoint of everything durable and puts it in force. Blocks on the disk, and for up to `patience` until
-    /// what was staged meanwhile is durable. One at a time.
+    /// what was staged meanwhile is durable. One at a time. For a virtual host that is the only one; else
+    /// [`crate::hosts::Hosts::checkpoint`].
     ///
     /// # Errors
     /// The earlier checkpoint, if there is one, stays in force.
-    pub fn checkpoint(&self, journal: &LogJournal, patience: Duration) -> Result<Checkpointed, KeepError> {
+    pub fn checkpoint(
+        self: &Arc<Self>,
+        journal: &LogJournal,
+        patience: Duration,
+    ) -> Result<Checkpointed, KeepError> {
         self.checkpoint_in_slices(journal, SLICE, patience)
     }
 
@@ -72,36 +80,60 @@ impl Vhost {
     /// # Errors
     /// As for [`Vhost::checkpoint`].
     pub fn checkpoint_in_slices(
-        &self,
+        self: &Arc<Self>,
         journal: &LogJournal,
         most: usize,
         patience: Duration,
     ) -> Result<Checkpointed, KeepError> {
-        let commit = journal.group_commit();
-        let log = commit.log();
-        let begun = commit.cut();
-        let replay_from = begun.batch;
-        let dead = dead_extents(journal, replay_from);
-        let writer = log.begin_checkpoint()?;
-        let mut walk =
-            Walk { journal, writer, part: Batch::default(), images: 0, bytes: 0, most: most.max(1) };
-        self.walk(&mut walk, begun)?;
-        let Walk { writer, images, bytes, .. } = walk;
-        let staged = commit.staged();
-        commit.flush();
-        if !commit.wait_durable(staged, patience) {
-            return Err(KeepError::NotDurable);
-        }
-        writer.commit(replay_from)?;
-        Ok(Checkpointed { replay_from, images, bytes, dead })
+        write(&mut || (vec![Arc::clone(self)], 1), journal, most, patience)
     }
+}
 
-    fn walk(&self, walk: &mut Walk<'_>, begun: Place) -> Result<(), LogError> {
-        walk.put(&CheckpointRecord::Begin {
+/// Writes a checkpoint of the virtual hosts that `hosts` lists, with the number of the next one, and puts it in force. They
+/// are listed after it was begun: what is made later has a record that says so.
+pub(crate) fn write(
+    hosts: &mut dyn FnMut() -> (Vec<Arc<Vhost>>, u64),
+    journal: &LogJournal,
+    most: usize,
+    patience: Duration,
+) -> Result<Checkpointed, KeepError> {
+    let commit = journal.group_commit();
+    let log = commit.log();
+    let begun = commit.cut();
+    let replay_from = begun.batch;
+    let dead = dead_extents(journal, replay_from);
+    let writer = log.begin_checkpoint()?;
+    let part = Batch::default();
+    let host = VhostId::DEFAULT;
+    let mut walk = Walk { journal, writer, part, host, images: 0, bytes: 0, most: most.max(1) };
+    let (hosts, next_host) = hosts();
+    for host in hosts {
+        walk.host = host.id();
+        host.walk(&mut walk, begun, next_host)?;
+    }
+    walk.host = VhostId::DEFAULT;
+    walk.put(&CheckpointRecord::End(walk.images))?;
+    walk.write_part()?;
+    let Walk { writer, images, bytes, .. } = walk;
+    let staged = commit.staged();
+    commit.flush();
+    if !commit.wait_durable(staged, patience) {
+        return Err(KeepError::NotDurable);
+    }
+    writer.commit(replay_from)?;
+    Ok(Checkpointed { replay_from, images, bytes, dead })
+}
+
+impl Vhost {
+    fn walk(&self, walk: &mut Walk<'_>, begun: Place, next_host: u64) -> Result<(), LogError> {
+        walk.put(&CheckpointRecord::Begin(Begin {
             cut: begun,
             next_session: self.next_session.load(Relaxed),
             next_group: self.next_group.load(Relaxed),
-        })?;
+            next_queue: self.next_queue.load(Relaxed),
+            next_host,
+            name: Arc::clone(self.name()),
+        }))?;
         for group in self.shared_groups() {
             walk.put_group(&group)?;
         }
@@ -112,6 +144,15 @@ impl Vhost {
             }
         });
         result?;
+        self.walk_retained(walk)?;
+        self.walk_duplicates(walk)?;
+        if self.id() == VhostId::DEFAULT {
+            self.walk_definitions(walk)?;
+        }
+        Ok(())
+    }
+
+    fn walk_retained(&self, walk: &mut Walk<'_>) -> Result<(), LogError> {
         let mut after = None;
         loop {
             let mut slice = self.retained.image(after.as_ref(), walk.most, walk.journal);
@@ -121,11 +162,33 @@ impl Vhost {
             after = slice.last.clone();
             walk.put(&CheckpointRecord::Retained(slice))?;
             if after.is_none() {
-                break;
+                return Ok(());
             }
         }
-        walk.put(&CheckpointRecord::End(walk.images))?;
-        walk.write_part()
+    }
+
+    fn walk_duplicates(&self, walk: &mut Walk<'_>) -> Result<(), LogError> {
+        let mut after = None;
+        loop {
+            let (cut, last, rows) = self.duplicates().image(after.as_ref(), walk.most, walk.journal);
+            walk.put(&CheckpointRecord::Duplicates(DuplicateSlice { cut, last: last.clone(), rows }))?;
+            after = last;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn walk_definitions(&self, walk: &mut Walk<'_>) -> Result<(), LogError> {
+        let mut after = None;
+        loop {
+            let (cut, last, rows) = self.definitions().image(after.as_ref(), walk.most, walk.journal);
+            walk.put(&CheckpointRecord::Definitions(DefinitionSlice { cut, last: last.clone(), rows }))?;
+            after = last;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -145,6 +208,8 @@ struct Walk<'a> {
     journal: &'a LogJournal,
     writer: Box<dyn CheckpointWriter + 'a>,
     part: Batch,
+    /// The virtual host that is walked through.
+    host: VhostId,
     images: u64,
     bytes: u64,
     /// Entries, or topics, of a slice.
@@ -153,7 +218,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn put(&mut self, image: &CheckpointRecord) -> Result<(), LogError> {
-        image.write(self.part.out());
+        image.write(self.part.out(), self.host);
         self.images += 1;
         if self.part.len() >= PART { self.write_part() } else { Ok(()) }
     }
@@ -245,6 +310,7 @@ fn slice(queue: &Queue, owner: Owner, from: u64, most: usize, cut: Place) -> Que
             retain: entry.retain,
             released: stage == Stage::Released,
             redelivered: queue.entry(sequence).is_some_and(|(.., redelivered)| redelivered),
+            extras: EntryExtras::default(),
         });
     }
     QueueSlice { owner, cut, end, next_sequence: queue.next_sequence(), entries }

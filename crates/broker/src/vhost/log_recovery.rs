@@ -1,7 +1,9 @@
-//! A virtual host from its log: the checkpoint first, then the records behind it, then a count of who holds which
+//! Virtual hosts from their log: the checkpoint first, then the records behind it, then a count of who holds which
 //! message.
 //!
 //! No message is read: entries and retained values come back as places in the log.
+
+use std::sync::Arc;
 
 use tercet_log::engine::{Extent, PartReader};
 use tercet_log::error::LogError;
@@ -10,12 +12,12 @@ use tercet_log::record::Records;
 
 use crate::body::Stored;
 use crate::clock::Now;
-use crate::hosts::VhostId;
 use crate::journal::{LogJournal, Place};
 use crate::record::checkpoint_record::CheckpointRecord;
-use crate::record::{Decoded, Malformed, RecordError, codec};
+use crate::record::{Decoded, RecordError, codec};
 use crate::vhost::Vhost;
-use crate::vhost::recovery::{Contradiction, Recovery};
+use crate::vhost::hosts_recovery::{HostsRecovery, MakeHost};
+use crate::vhost::recovery::Contradiction;
 
 /// What was found in a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,38 +61,51 @@ pub enum RecoveryError {
 
 impl Vhost {
     /// Rebuilds the state from the journal's log and makes the holders of messages known to the journal. The virtual host
-    /// must be new, and have this journal. Blocks on the disk; to be called before anything is committed.
+    /// must be new, and have this journal. Blocks on the disk; to be called before anything is committed. For a virtual host
+    /// that is the only one; else [`crate::hosts::Hosts::recover`].
     ///
     /// # Errors
     /// See [`RecoveryError`]. The virtual host is of no use then.
     pub fn recover_from(&self, journal: &LogJournal, now: Now) -> Result<Recovered, RecoveryError> {
-        let log = journal.group_commit().log();
-        let mut recovery = self.recover();
-        let mut found = Recovered::default();
-        let from = match log.checkpoint()? {
-            Some(mut checkpoint) => {
-                found.images = load(&mut recovery, &mut *checkpoint.parts)?;
-                checkpoint.replay_from
-            }
-            None => Position::NONE,
-        };
-        let mut batches = log.read(from)?;
-        while let Some((position, payload)) = batches.next()? {
-            found.batches += 1;
-            found.bytes += payload.len() as u64;
-            found.records += replay(&mut recovery, position, payload)?;
-        }
-        drop(batches);
-        let mut count = HolderCount::new(log.extents());
-        recovery.for_each_holder(|stored| count.add(stored));
-        count.finish(journal, &mut found);
-        recovery.finish(now);
-        Ok(found)
+        recover(self, &mut |_, _| None, journal, now).map(|(found, ..)| found)
     }
 }
 
+/// Rebuilds all virtual hosts: the given one, which always exists, and those that are made by `make`, which are returned with
+/// the number that the next one gets.
+pub(crate) fn recover(
+    default: &Vhost,
+    make: &mut MakeHost<'_>,
+    journal: &LogJournal,
+    now: Now,
+) -> Result<(Recovered, Vec<Arc<Vhost>>, u64), RecoveryError> {
+    let log = journal.group_commit().log();
+    let mut recovery = HostsRecovery::new(default, make);
+    let mut found = Recovered::default();
+    let from = match log.checkpoint()? {
+        Some(mut checkpoint) => {
+            found.images = load(&mut recovery, &mut *checkpoint.parts)?;
+            checkpoint.replay_from
+        }
+        None => Position::NONE,
+    };
+    let mut batches = log.read(from)?;
+    while let Some((position, payload)) = batches.next()? {
+        found.batches += 1;
+        found.bytes += payload.len() as u64;
+        found.records += replay(&mut recovery, position, payload)?;
+    }
+    drop(batches);
+    let mut count = HolderCount::new(log.extents());
+    recovery.for_each_holder(|stored| count.add(stored));
+    count.finish(journal, &mut found);
+    let next = recovery.next_host();
+    let hosts = recovery.finish(now);
+    Ok((found, hosts, next))
+}
+
 /// Loads the images of a checkpoint; returns their number.
-fn load(recovery: &mut Recovery<'_>, parts: &mut dyn PartReader) -> Result<u64, RecoveryError> {
+fn load(recovery: &mut HostsRecovery<'_>, parts: &mut dyn PartReader) -> Result<u64, RecoveryError> {
     let mut images = 0;
     let mut ended = false;
     while let Some(payload) = parts.next()? {
@@ -98,10 +113,10 @@ fn load(recovery: &mut Recovery<'_>, parts: &mut dyn PartReader) -> Result<u64, 
             let place = |offset| Place { batch: Position::NONE, offset };
             let raw =
                 raw.map_err(|bad| RecoveryError::Image(RecordError::NoRecord { place: place(bad.offset) }))?;
-            let image = CheckpointRecord::read(&raw).map_err(RecoveryError::Image)?;
+            let (host, image) = CheckpointRecord::read(&raw).map_err(RecoveryError::Image)?;
             ended = matches!(image, CheckpointRecord::End(before) if before == images);
             images += 1;
-            recovery.load(image)?;
+            recovery.load(host, image)?;
         }
     }
     if ended { Ok(images) } else { Err(RecoveryError::Incomplete) }
@@ -111,25 +126,16 @@ fn load(recovery: &mut Recovery<'_>, parts: &mut dyn PartReader) -> Result<u64, 
 ///
 /// # Errors
 /// One of them cannot be taken over. Those before it were applied.
-pub(crate) fn replay(
-    recovery: &mut Recovery<'_>,
-    batch: Position,
-    payload: &[u8],
-) -> Result<u64, RecordError> {
+fn replay(recovery: &mut HostsRecovery<'_>, batch: Position, payload: &[u8]) -> Result<u64, RecoveryError> {
     let mut records = 0;
     for raw in Records::new(payload) {
         let raw = raw.map_err(|bad| RecordError::NoRecord { place: Place { batch, offset: bad.offset } })?;
         records += 1;
         match codec::read(&raw, batch)? {
-            Decoded::Change(VhostId::DEFAULT, record) => {
-                recovery.apply_at(record, Place { batch, offset: raw.offset });
+            Decoded::Change(host, record) => {
+                recovery.apply_at(host, record, Place { batch, offset: raw.offset })?;
             }
-            Decoded::Message(VhostId::DEFAULT, publisher) => recovery.note_publisher(publisher),
-            Decoded::Change(..) | Decoded::Message(..) => {
-                let place = Place { batch, offset: raw.offset };
-                let reason = Malformed::NoMeaning("the virtual host");
-                return Err(RecordError::Malformed { place, kind: raw.header.kind, reason });
-            }
+            Decoded::Message(host, publisher) => recovery.note_publisher(host, publisher),
             Decoded::Skipped => {}
         }
     }

@@ -9,6 +9,7 @@
 //! A checkpoint may come before the log: its images are put in place ([`Recovery::load`]), and a record is applied to
 //! what an image shows only if it is not in the image already, which its place says.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -18,11 +19,13 @@ use hashbrown::{HashMap, HashSet};
 use crate::body::{Body, Stored};
 use crate::clock::Now;
 use crate::filter;
+use crate::hosts::VhostId;
 use crate::journal::{Place, Position};
 use crate::queue::{Queue, Stage};
 use crate::record::checkpoint_record::{CheckpointRecord, Owner, QueueSlice, SessionImage, SliceEntry};
 use crate::record::{
-    Entry, GroupRecord, OwnedRecord, QueueRecord, RetainedRecord, SessionRecord, SettleReason,
+    DefinitionRecord, DuplicateRecord, DuplicateScope, Entry, GroupRecord, OwnedRecord, QueueRecord,
+    RetainedRecord, SessionRecord, SettleReason,
 };
 use crate::route::Subscription;
 use crate::session::{Session, SessionId, SessionState};
@@ -32,15 +35,56 @@ use crate::vhost::subscribing::split_share;
 
 /// A virtual host while it is being rebuilt.
 pub struct Recovery<'a> {
-    vhost: &'a Vhost,
+    vhost: HostRef<'a>,
     sessions: HashMap<SessionId, Restored<Session>>,
     groups: HashMap<GroupId, Restored<SharedGroup>>,
     /// Cuts of the slices of retained topics, by their last topics, in order.
-    retained: Vec<(Option<Arc<str>>, Place)>,
+    retained: SliceCuts<Arc<str>>,
+    definitions: SliceCuts<(u8, Arc<str>)>,
+    duplicates: SliceCuts<(DuplicateScope, Arc<str>)>,
     /// Cut of the checkpoint as a whole: what is before it is in the images, or gone.
     begun: Place,
     last_session: u64,
     last_group: u64,
+    last_queue: u64,
+}
+
+/// A virtual host that exists anyway, or that the log has told of.
+enum HostRef<'a> {
+    Given(&'a Vhost),
+    Made(Arc<Vhost>),
+}
+
+impl Deref for HostRef<'_> {
+    type Target = Vhost;
+
+    fn deref(&self) -> &Vhost {
+        match self {
+            Self::Given(vhost) => vhost,
+            Self::Made(vhost) => vhost,
+        }
+    }
+}
+
+/// Cuts of the slices of a table, by the last key of each, in order; `None` for the last slice.
+struct SliceCuts<K>(Vec<(Option<K>, Place)>);
+
+impl<K: Ord> SliceCuts<K> {
+    /// Another slice was loaded, which ends with this key.
+    fn push(&mut self, last: Option<K>, cut: Place) -> Result<(), Contradiction> {
+        let before = self.0.last().map(|(last, _)| last);
+        if before.is_some_and(|before| before.is_none() || last.is_some() && *before >= last) {
+            return Err(Contradiction("slices of a table are out of order"));
+        }
+        self.0.push((last, cut));
+        Ok(())
+    }
+
+    /// Whether a record at `place` about this key is still to be applied.
+    fn awaits(&self, key: &K, place: Place) -> bool {
+        let slice = self.0.partition_point(|(last, _)| last.as_ref().is_some_and(|last| last < key));
+        self.0.get(slice).is_none_or(|(_, cut)| place >= *cut)
+    }
 }
 
 /// Something that is being rebuilt, and which records are in it already.
@@ -72,22 +116,14 @@ const ALWAYS: Place = Place { batch: Position::new(u64::MAX), offset: u32::MAX }
 /// An image in a checkpoint does not fit to those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the checkpoint contradicts itself: {0}")]
-pub struct Contradiction(&'static str);
+pub struct Contradiction(pub(super) &'static str);
 
 impl Vhost {
     /// Starts to rebuild the state from records. The virtual host must be new; serve clients after
     /// [`Recovery::finish`].
     #[must_use]
     pub fn recover(&self) -> Recovery<'_> {
-        Recovery {
-            vhost: self,
-            sessions: HashMap::new(),
-            groups: HashMap::new(),
-            retained: Vec::new(),
-            begun: Place::default(),
-            last_session: 0,
-            last_group: 0,
-        }
+        Recovery::new(HostRef::Given(self))
     }
 
     /// The records that rebuild everything durable as it is now: what a log may be cut down to. Sessions and groups
@@ -108,6 +144,10 @@ impl Vhost {
             );
         }
         records.extend(self.retained.records().into_iter().map(OwnedRecord::Retained));
+        records.extend(self.duplicates().records().into_iter().map(OwnedRecord::Duplicate));
+        if self.id() == VhostId::DEFAULT {
+            records.extend(self.definitions().records().into_iter().map(OwnedRecord::Definition));
+        }
         records
     }
 }
@@ -121,6 +161,33 @@ impl Vhost {
             group.for_each_held(&mut look);
         }
         self.retained.for_each_held(&mut look);
+    }
+}
+
+impl<'a> Recovery<'a> {
+    fn new(vhost: HostRef<'a>) -> Self {
+        Self {
+            vhost,
+            sessions: HashMap::new(),
+            groups: HashMap::new(),
+            retained: SliceCuts(Vec::new()),
+            definitions: SliceCuts(Vec::new()),
+            duplicates: SliceCuts(Vec::new()),
+            begun: Place::default(),
+            last_session: 0,
+            last_group: 0,
+            last_queue: 0,
+        }
+    }
+
+    /// Starts to rebuild the state of a virtual host that nobody else knows yet.
+    pub(crate) fn of(vhost: Arc<Vhost>) -> Self {
+        Self::new(HostRef::Made(vhost))
+    }
+
+    /// The virtual host.
+    pub(crate) fn vhost(&self) -> &Vhost {
+        &self.vhost
     }
 }
 
@@ -151,13 +218,24 @@ impl Recovery<'_> {
             OwnedRecord::Session(id, record) => self.apply_to_session(id, record, place),
             OwnedRecord::Group(id, record) => self.apply_to_group(id, record, place),
             OwnedRecord::Retained(record) => self.apply_to_retained(record, place),
+            OwnedRecord::Definition(record) => {
+                let (DefinitionRecord::Put { class, key, .. } | DefinitionRecord::Removed { class, key }) =
+                    &record;
+                if self.definitions.awaits(&(*class, Arc::clone(key)), place) {
+                    self.vhost.definitions().apply(record);
+                }
+            }
+            OwnedRecord::Duplicate(record) => {
+                let (DuplicateRecord::Remembered { scope, key, .. }
+                | DuplicateRecord::Forgotten { scope, key }) = &record;
+                if self.duplicates.awaits(&(scope.clone(), Arc::clone(key)), place) {
+                    self.vhost.duplicates().apply(record);
+                }
+            }
             // Nothing stages these yet.
-            OwnedRecord::NamedQueue(..)
-            | OwnedRecord::Exchange(_)
-            | OwnedRecord::Binding(_)
-            | OwnedRecord::Definition(_)
-            | OwnedRecord::Duplicate(_)
-            | OwnedRecord::Host(_) => {}
+            OwnedRecord::NamedQueue(..) | OwnedRecord::Exchange(_) | OwnedRecord::Binding(_) => {}
+            // The affair of whoever rebuilds all virtual hosts.
+            OwnedRecord::Host(_) => {}
         }
     }
 
@@ -269,8 +347,7 @@ impl Recovery<'_> {
             }
             RetainedRecord::Cleared(topic) => topic,
         };
-        let slice = self.retained.partition_point(|(last, _)| last.as_ref().is_some_and(|last| last < topic));
-        if self.retained.get(slice).is_none_or(|(_, cut)| place >= *cut) {
+        if self.retained.awaits(topic, place) {
             self.vhost.retained.apply(record);
         }
     }
@@ -281,10 +358,11 @@ impl Recovery<'_> {
     /// The image does not fit to those before it.
     pub fn load(&mut self, image: CheckpointRecord) -> Result<(), Contradiction> {
         match image {
-            CheckpointRecord::Begin { cut, next_session, next_group } => {
-                self.begun = cut;
-                self.last_session = self.last_session.max(next_session.saturating_sub(1));
-                self.last_group = self.last_group.max(next_group.saturating_sub(1));
+            CheckpointRecord::Begin(begin) => {
+                self.begun = begin.cut;
+                self.last_session = self.last_session.max(begin.next_session.saturating_sub(1));
+                self.last_group = self.last_group.max(begin.next_group.saturating_sub(1));
+                self.last_queue = self.last_queue.max(begin.next_queue.saturating_sub(1));
             }
             CheckpointRecord::Session(image) => self.load_session(image),
             CheckpointRecord::Group(image) => {
@@ -297,14 +375,21 @@ impl Recovery<'_> {
                     let body = Body::Log(stored);
                     self.vhost.retained.apply(RetainedRecord::Set { topic, body, expires_at_ms });
                 }
-                let before = self.retained.last().map(|(last, _)| last);
-                if before
-                    .is_some_and(|before| before.is_none() || slice.last.is_some() && *before >= slice.last)
-                {
-                    return Err(Contradiction("slices of retained topics are out of order"));
-                }
-                self.retained.push((slice.last, slice.cut));
+                return self.retained.push(slice.last, slice.cut);
             }
+            CheckpointRecord::Definitions(slice) => {
+                for ((class, key), value) in slice.rows {
+                    self.vhost.definitions().apply(DefinitionRecord::Put { class, key, value });
+                }
+                return self.definitions.push(slice.last, slice.cut);
+            }
+            CheckpointRecord::Duplicates(slice) => {
+                for (scope, key, expires_ms) in slice.rows {
+                    self.vhost.duplicates().apply(DuplicateRecord::Remembered { scope, key, expires_ms });
+                }
+                return self.duplicates.push(slice.last, slice.cut);
+            }
+            CheckpointRecord::NamedQueue(_) | CheckpointRecord::Topology(_) => {}
             CheckpointRecord::End(_) | CheckpointRecord::Skipped => {}
         }
         Ok(())
@@ -337,6 +422,7 @@ impl Recovery<'_> {
                 fill(&mut restored.object.lock().queue, slice);
                 (&mut restored.slices, &mut restored.next_sequence)
             }
+            Owner::Queue(_) => return Err(ORPHAN),
             Owner::Group(id) => {
                 let restored = self.groups.get_mut(&id).ok_or(ORPHAN)?;
                 restored.object.restore_queue(|queue| fill(queue, slice));
@@ -352,11 +438,12 @@ impl Recovery<'_> {
     }
 
     /// Ends the rebuilding: subscriptions take effect, and sessions that were connected are offline from `now` on.
-    /// What follows from that is staged like any other change.
-    pub fn finish(self, now: Now) {
-        let vhost = self.vhost;
+    /// What follows from that is staged like any other change. Returns the virtual host if the log has told of it.
+    pub fn finish(self, now: Now) -> Option<Arc<Vhost>> {
+        let vhost = &*self.vhost;
         vhost.next_session.fetch_max(self.last_session + 1, Relaxed);
         vhost.next_group.fetch_max(self.last_group + 1, Relaxed);
+        vhost.next_queue.fetch_max(self.last_queue + 1, Relaxed);
         for session in self.sessions.values() {
             session.object.lock().queue.advance_to(session.next_sequence);
         }
@@ -382,6 +469,11 @@ impl Recovery<'_> {
                 group.object.close(vhost.journal.as_deref());
                 vhost.drop_group(&mut groups, &group.object);
             }
+        }
+        drop(groups);
+        match self.vhost {
+            HostRef::Given(_) => None,
+            HostRef::Made(vhost) => Some(vhost),
         }
     }
 }
@@ -409,7 +501,7 @@ impl Recovery<'_> {
 /// Puts the entries of a slice into the queue.
 fn fill(queue: &mut Queue, slice: QueueSlice) {
     for entry in slice.entries {
-        let SliceEntry { sequence, stored, ids, qos, retain, released, redelivered } = entry;
+        let SliceEntry { sequence, stored, ids, qos, retain, released, redelivered, extras: _ } = entry;
         let entry = Entry { body: Body::Log(stored), ids, loan: None, qos, retain };
         queue.apply(QueueRecord::Enqueued { sequence, from: None, entry });
         if released {

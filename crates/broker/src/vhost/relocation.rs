@@ -4,6 +4,7 @@
 //! the new places, in memory. Nothing is recorded of it: until a checkpoint has the new places the old ones are what
 //! recovery finds, and so the old part may be trimmed only after that.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tercet_log::engine::Extent;
@@ -36,32 +37,45 @@ pub struct Relocated {
 
 impl Vhost {
     /// Moves the messages that are held in these extents to the end of the log. Blocks on the disk, for up to `patience`
-    /// with each part. No lock is held meanwhile.
+    /// with each part. No lock is held meanwhile. For a virtual host that is the only one; else
+    /// [`crate::hosts::Hosts::relocate`].
     ///
     /// # Errors
     /// Part of them may have been moved.
     pub fn relocate(
-        &self,
+        self: &Arc<Self>,
         journal: &LogJournal,
         extents: &[Extent],
         patience: Duration,
     ) -> Result<Relocated, KeepError> {
-        let mut extents = extents.to_vec();
-        extents.sort_unstable_by_key(|extent| extent.first);
-        let mut mover = Mover { journal, extents, patience, moved: Relocated::default() };
-        mover.move_shared()?;
+        relocate(&[Arc::clone(self)], journal, extents, patience)
+    }
+}
+
+/// Moves the messages that these virtual hosts, which are all there are, hold in these extents.
+pub(crate) fn relocate(
+    hosts: &[Arc<Vhost>],
+    journal: &LogJournal,
+    extents: &[Extent],
+    patience: Duration,
+) -> Result<Relocated, KeepError> {
+    let mut extents = extents.to_vec();
+    extents.sort_unstable_by_key(|extent| extent.first);
+    let mut mover = Mover { journal, extents, patience, moved: Relocated::default() };
+    mover.move_shared()?;
+    for host in hosts {
         let mut result = Ok(());
-        self.registry.for_each(|session| {
+        host.registry.for_each(|session| {
             if result.is_ok() {
                 result = mover.move_entries(&mut |change| change(&mut session.queue()));
             }
         });
         result?;
-        for group in self.shared_groups() {
+        for group in host.shared_groups() {
             mover.move_entries(&mut |change| group.with_queue(change))?;
         }
-        Ok(mover.moved)
     }
+    Ok(mover.moved)
 }
 
 impl Session {

@@ -139,7 +139,7 @@ fn rebuilt(disk: &SimDisk, checkpoint: bool, until: Position, now: Now) -> (LogW
             let mut found = log.checkpoint().unwrap().expect("there is a checkpoint");
             while let Some(part) = found.parts.next().unwrap() {
                 for raw in Records::new(part) {
-                    recovery.load(CheckpointRecord::read(&raw.unwrap()).unwrap()).unwrap();
+                    recovery.load(CheckpointRecord::read(&raw.unwrap()).unwrap().1).unwrap();
                 }
             }
             from = found.replay_from;

@@ -19,7 +19,7 @@ pub(super) fn scope_field(scope: &DuplicateScope) -> (&'static str, Value) {
     }
 }
 
-fn declaration_fields(declared: &QueueDeclaration) -> Vec<(&'static str, Value)> {
+pub(super) fn declaration_fields(declared: &QueueDeclaration) -> Vec<(&'static str, Value)> {
     let mut fields = vec![("name", json!(*declared.name))];
     if declared.auto_delete {
         fields.push(("auto-delete", json!(true)));

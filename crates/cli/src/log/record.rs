@@ -12,7 +12,9 @@ use tercet_broker::record::{
 use tercet_log::position::{Place, Position};
 use tercet_log::record::RawRecord;
 
-use super::named_record::{binding_fields, exchange_fields, named_queue_fields, scope_field};
+use super::named_record::{
+    binding_fields, declaration_fields, exchange_fields, named_queue_fields, scope_field,
+};
 use crate::pubsub::base64;
 
 /// A record in words.
@@ -84,8 +86,18 @@ pub(super) const KINDS: [(RecordKind, &str); 34] = [
 ];
 
 /// Kinds of record in a checkpoint.
-pub(super) const CHECKPOINT_KINDS: [&str; 6] =
-    ["checkpoint-begin", "session", "group", "queue", "retained", "checkpoint-end"];
+pub(super) const CHECKPOINT_KINDS: [&str; 10] = [
+    "checkpoint-begin",
+    "session",
+    "group",
+    "queue",
+    "retained",
+    "named-queue",
+    "topology",
+    "definitions",
+    "duplicates",
+    "checkpoint-end",
+];
 
 /// The name of a record in the log, by its number alone.
 pub(super) fn kind_name(number: u8) -> &'static str {
@@ -289,17 +301,25 @@ fn text(shown: &[u8], whole: usize) -> Option<&str> {
 
 /// A record of a checkpoint.
 pub(super) fn describe_checkpoint(raw: &RawRecord<'_>) -> Described {
-    let record = match CheckpointRecord::read(raw) {
-        Ok(record) => record,
+    let (host, record) = match CheckpointRecord::read(raw) {
+        Ok(read) => read,
         Err(error) => return Described::unreadable("unknown", raw, error.to_string()),
     };
+    let described = describe_image(raw, record);
+    Described { fields: in_host(host, described.fields), ..described }
+}
+
+fn describe_image(raw: &RawRecord<'_>, record: CheckpointRecord) -> Described {
     match record {
-        CheckpointRecord::Begin { next_session, next_group, cut } => Described::new(
+        CheckpointRecord::Begin(begin) => Described::new(
             "checkpoint-begin",
             vec![
-                ("next-session", json!(next_session)),
-                ("next-group", json!(next_group)),
-                ("cut", place(cut)),
+                ("name", json!(*begin.name)),
+                ("next-session", json!(begin.next_session)),
+                ("next-group", json!(begin.next_group)),
+                ("next-queue", json!(begin.next_queue)),
+                ("next-vhost", json!(begin.next_host)),
+                ("cut", place(begin.cut)),
             ],
         ),
         CheckpointRecord::Session(image) => {
@@ -334,6 +354,7 @@ pub(super) fn describe_checkpoint(raw: &RawRecord<'_>) -> Described {
             let owner = match slice.owner {
                 Owner::Session(id) => ("session", json!(id.0)),
                 Owner::Group(id) => ("group", json!(id.0)),
+                Owner::Queue(id) => ("named-queue", json!(id.0)),
             };
             let mut fields = vec![owner, ("entries", json!(slice.entries.len()))];
             if let [first, .., last] | [first @ last] = &slice.entries[..] {
@@ -348,6 +369,30 @@ pub(super) fn describe_checkpoint(raw: &RawRecord<'_>) -> Described {
                 "retained",
                 vec![("values", json!(topics.len())), ("topics", json!(topics)), ("cut", place(slice.cut))],
             )
+        }
+        CheckpointRecord::NamedQueue(image) => {
+            let mut fields = vec![("queue", json!(image.id.0))];
+            fields.extend(declaration_fields(&image.declaration));
+            if image.paused {
+                fields.push(("paused", json!(true)));
+            }
+            fields.extend([("next-sequence", json!(image.next_sequence)), ("cut", place(image.cut))]);
+            Described::new("named-queue", fields)
+        }
+        CheckpointRecord::Topology(image) => {
+            let names: Vec<_> = image.exchanges.iter().map(|exchange| &*exchange.name).collect();
+            let bindings = image.bindings.len();
+            let fields =
+                vec![("exchanges", json!(names)), ("bindings", json!(bindings)), ("cut", place(image.cut))];
+            Described::new("topology", fields)
+        }
+        CheckpointRecord::Definitions(slice) => {
+            let rows = slice.rows.iter().map(|((class, key), _)| json!([class, **key]));
+            let rows: Vec<_> = rows.collect();
+            Described::new("definitions", vec![("definitions", json!(rows)), ("cut", place(slice.cut))])
+        }
+        CheckpointRecord::Duplicates(slice) => {
+            Described::new("duplicates", vec![("keys", json!(slice.rows.len())), ("cut", place(slice.cut))])
         }
         CheckpointRecord::End(records) => Described::new("checkpoint-end", vec![("records", json!(records))]),
         CheckpointRecord::Skipped => {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tercet_broker::clock::Now;
 use tercet_broker::event::{Event, EventSink};
-use tercet_broker::journal::{Journal, LogJournal};
+use tercet_broker::hosts::Hosts;
+use tercet_broker::journal::LogJournal;
 use tercet_broker::limits::Limits;
 use tercet_broker::metrics::Metrics;
 use tercet_broker::permission::Permissions;
-use tercet_broker::vhost::Vhost;
 use tercet_log::disk::Disk;
 use tercet_log::engine::Claim;
 use tercet_log::group_commit::{GroupCommit, Settings};
@@ -95,14 +95,15 @@ pub(crate) fn rehearse(
     let last_number = report.segments.iter().map(|segment| segment.last_number).max().unwrap_or(0);
     let claim = Claim { epoch: 0, next: report.end.unwrap_or_default(), last_number };
     let journal = LogJournal::new(GroupCommit::new(Arc::new(log), claim, Settings::default()));
-    let vhost = Vhost::new(
+    let hosts = Hosts::new(
         Limits::default(),
         Permissions::allow_all(),
-        Some(Arc::clone(&journal) as Arc<dyn Journal>),
+        Some(journal),
         Arc::new(NoEvents),
         Arc::new(Metrics::default()),
     );
-    let recovered = vhost.recover_from(&journal, Now::read()).map_err(|error| error.to_string())?;
+    let recovered = hosts.recover(Now::read()).map_err(|error| error.to_string())?;
+    let vhost = hosts.default_host();
     let census = vhost.census();
     Ok(Contents {
         sessions: census.sessions,

@@ -111,7 +111,7 @@ impl Reactor {
         for waiting in std::mem::take(&mut self.awaiting.answers) {
             self.confirm(waiting, durable);
         }
-        self.shared.vhost.after_durable(self.now, &mut self.effects);
+        self.shared.hosts.after_durable(self.now, &mut self.effects);
         self.awaiting.looked_at = 0;
     }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tercet_broker::vhost::Vhost;
+use tercet_broker::hosts::Hosts;
 use tercet_broker::vhost::checkpoint::KeepError;
 use tercet_log::engine::ShardLog;
 use tercet_log::error::LogError;
@@ -37,9 +37,9 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn start(storage: &StorageView, vhost: Arc<Vhost>, reserve: Reserve) -> io::Result<Self> {
+    pub(super) fn start(storage: &StorageView, hosts: Arc<Hosts>, reserve: Reserve) -> io::Result<Self> {
         let (stop, stopped) = channel();
-        let work = Work::new(storage.clone(), vhost, reserve);
+        let work = Work::new(storage.clone(), hosts, reserve);
         let thread =
             thread::Builder::new().name("log-keeper".to_owned()).spawn(move || work.run(&stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
@@ -58,7 +58,7 @@ impl Drop for Keeper {
 
 struct Work {
     storage: StorageView,
-    vhost: Arc<Vhost>,
+    hosts: Arc<Hosts>,
     reserve: Reserve,
     /// Bytes committed before the checkpoint in force, as [`tercet_log::group_commit::Statistics`] counts them.
     covered: u64,
@@ -77,12 +77,12 @@ struct Work {
 }
 
 impl Work {
-    fn new(storage: StorageView, vhost: Arc<Vhost>, reserve: Reserve) -> Self {
+    fn new(storage: StorageView, hosts: Arc<Hosts>, reserve: Reserve) -> Self {
         let inherited = storage.recovery().log_bytes;
         reserve.keep(0);
         Self {
             storage,
-            vhost,
+            hosts,
             reserve,
             covered: 0,
             inherited,
@@ -158,7 +158,7 @@ impl Work {
     fn empty(&mut self, firsts: &[Position]) -> bool {
         let mut extents = self.storage.log().extents();
         extents.retain(|extent| firsts.contains(&extent.first));
-        let moved = match self.vhost.relocate(self.storage.journal(), &extents, PATIENCE) {
+        let moved = match self.hosts.relocate(self.storage.journal(), &extents, PATIENCE) {
             Ok(moved) => moved,
             Err(error) => {
                 tracing::warn!(%error, "the log could not be tidied up; it is tried again");
@@ -182,9 +182,9 @@ impl Work {
     fn checkpoint(&mut self) -> bool {
         let committed = self.storage.commit().statistics().bytes;
         let began = Instant::now();
-        let mut taken = self.vhost.checkpoint(self.storage.journal(), PATIENCE);
+        let mut taken = self.hosts.checkpoint(self.storage.journal(), PATIENCE);
         if taken.as_ref().is_err_and(is_full) && self.reserve.give_up() {
-            taken = self.vhost.checkpoint(self.storage.journal(), PATIENCE);
+            taken = self.hosts.checkpoint(self.storage.journal(), PATIENCE);
         }
         let checkpoint = match taken {
             Ok(checkpoint) => checkpoint,

@@ -1,6 +1,6 @@
 //! Where durable state lives: the data directory, its log, and the threads that look after it.
 //!
-//! [`Storage::open`] locks the data directory and opens the log, [`Storage::recover`] rebuilds the virtual host from it, and
+//! [`Storage::open`] locks the data directory and opens the log, [`Storage::recover`] rebuilds the virtual hosts from it, and
 //! [`Storage::run`] starts the threads: the committer of the log and the [`keeper`]; the [`reader`] follows when there are
 //! connections to serve. With `server.durability =
 //! "memory"` there is no storage at all, and the core records nothing.

@@ -1,12 +1,12 @@
-//! From a data directory to a virtual host that can be served from.
+//! From a data directory to virtual hosts that can be served from.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tercet_broker::clock::Now;
-use tercet_broker::journal::{Journal, LogJournal};
-use tercet_broker::vhost::Vhost;
+use tercet_broker::hosts::Hosts;
+use tercet_broker::journal::LogJournal;
 use tercet_broker::vhost::log_recovery::RecoveryError;
 use tercet_log::engine::ShardLog;
 use tercet_log::error::LogError;
@@ -92,20 +92,21 @@ impl Storage {
         Ok(Some(Self { directory, log, commit, journal }))
     }
 
-    /// What a virtual host records its changes in.
+    /// What the virtual hosts record their changes in.
     #[must_use]
-    pub fn journal(&self) -> Arc<dyn Journal> {
-        Arc::clone(&self.journal) as Arc<dyn Journal>
+    pub fn journal(&self) -> Arc<LogJournal> {
+        Arc::clone(&self.journal)
     }
 
-    /// Rebuilds the virtual host, which must be new and have [`Storage::journal`].
+    /// Rebuilds the virtual hosts, which must be new and have [`Storage::journal`].
     ///
     /// # Errors
     /// The log cannot be read or is damaged. The broker must not be started then: what is missing would be taken for
     /// settled.
-    pub fn recover(&self, vhost: &Vhost) -> Result<Recovery, RecoverError> {
+    pub fn recover(&self, hosts: &Hosts) -> Result<Recovery, RecoverError> {
         let began = Instant::now();
-        let recovered = vhost.recover_from(&self.journal, Now::read())?;
+        let recovered = hosts.recover(Now::read())?;
+        let vhost = hosts.default_host();
         let census = vhost.census();
         let recovery = Recovery {
             sessions: census.sessions,
@@ -138,10 +139,10 @@ impl Storage {
     /// The system refuses a thread.
     pub fn run(
         self,
-        vhost: Arc<Vhost>,
+        hosts: Arc<Hosts>,
         recovery: Recovery,
         listener: Box<dyn Fn(Position) + Send>,
     ) -> io::Result<RunningStorage> {
-        RunningStorage::start(self, vhost, recovery, listener)
+        RunningStorage::start(self, hosts, recovery, listener)
     }
 }

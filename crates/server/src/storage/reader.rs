@@ -46,7 +46,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        self.shared.vhost.stop_waiting_for_fetches();
+        self.shared.hosts.stop_waiting_for_fetches();
         if let Some(thread) = self.thread.take() {
             // A panic in it has been printed.
             let _ = thread.join();
@@ -57,7 +57,7 @@ impl Drop for Reader {
 fn run(shared: &Shared, journal: &LogJournal, stop: &AtomicBool) {
     let mut effects = Effects::default();
     while !stop.load(Ordering::Acquire) {
-        if shared.vhost.wait_for_fetches(MOST) && shared.vhost.read_back(journal, Now::read(), &mut effects) {
+        if shared.hosts.wait_for_fetches(MOST) && shared.hosts.read_back(journal, Now::read(), &mut effects) {
             carry_out(shared, &mut effects);
         }
     }

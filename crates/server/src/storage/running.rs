@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use tercet_broker::hosts::Hosts;
 use tercet_broker::journal::LogJournal;
-use tercet_broker::vhost::Vhost;
 use tercet_log::group_commit::{Admission, Committer, GroupCommit, Statistics};
 use tercet_log::local::{DataDirectory, LocalLog, LogMetrics};
 use tercet_log::position::Position;
@@ -56,14 +56,14 @@ impl LogState {
 impl RunningStorage {
     pub(super) fn start(
         storage: Storage,
-        vhost: Arc<Vhost>,
+        hosts: Arc<Hosts>,
         recovery: Recovery,
         listener: Box<dyn Fn(Position) + Send>,
     ) -> io::Result<Self> {
         let Storage { directory, log, commit, journal } = storage;
         let committer = commit.start(listener)?;
         let view = StorageView { commit, journal, log, recovery };
-        let keeper = Keeper::start(&view, vhost, Reserve::new(directory.path()))?;
+        let keeper = Keeper::start(&view, hosts, Reserve::new(directory.path()))?;
         Ok(Self { view, keeper: Some(keeper), committer: Some(committer), _directory: directory })
     }
 
