@@ -91,11 +91,14 @@ fn write(properties: &BasicProperties<'_>, out: &mut Vec<u8>) {
     encoded.write(out);
 }
 
+/// A name with its values.
+type UserProperty<'a> = (&'a str, SmallVec<[&'a str; 1]>);
+
 /// User properties on their way into a table. One whose name comes more than once becomes an array.
 #[derive(Default)]
 struct Headers<'a> {
     correlation: TableBuf,
-    names: SmallVec<[(&'a str, SmallVec<[&'a str; 1]>); 8]>,
+    names: SmallVec<[UserProperty<'a>; 8]>,
     /// Where a name stands, once there are many.
     index: HashMap<&'a str, usize>,
 }
