@@ -100,8 +100,8 @@ impl NamedQueue {
     pub fn consumers(&self) -> Vec<ConsumerInfo> {
         let state = self.state.lock();
         let single = state.settings.single_active;
-        let consumers = state.consumers.iter().enumerate().map(|(index, consumption)| {
-            let active = !single || state.consumers.is_active(consumption, index == 0);
+        let consumers = state.consumers.iter().map(|consumption| {
+            let active = !single || state.consumers.is_active(consumption);
             ConsumerInfo { consumption: Arc::clone(consumption), active }
         });
         consumers.collect()

@@ -4,7 +4,6 @@
 //! one gets everything and the others wait for it to leave.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::named_queue::Consumption;
 
@@ -18,7 +17,7 @@ pub(super) struct Consumers {
     dry: bool,
     /// Level and place of the one that was offered something last.
     offered: (usize, usize),
-    /// Who gets everything, if there is to be one.
+    /// Who gets everything, if only one is to get something.
     active: Option<Arc<Consumption>>,
 }
 
@@ -50,6 +49,7 @@ impl Consumers {
     }
 
     pub(super) fn add(&mut self, consumption: Arc<Consumption>) {
+        self.active.get_or_insert_with(|| Arc::clone(&consumption));
         let priority = consumption.priority;
         let index = self.levels.partition_point(|level| level.priority > priority);
         match self.levels.get_mut(index).filter(|level| level.priority == priority) {
@@ -79,7 +79,8 @@ impl Consumers {
         }
         self.count -= 1;
         if self.active.as_ref().is_some_and(|active| Arc::ptr_eq(active, consumption)) {
-            self.active = None;
+            let next = self.iter().next().cloned();
+            self.active = next;
         }
         self.dry = false;
         true
@@ -141,28 +142,22 @@ impl Consumers {
     /// one has nothing outstanding, and until then that one gets nothing more.
     pub(super) fn next_active(&mut self, by_priority: bool) -> Option<&Arc<Consumption>> {
         let first = self.levels.first().and_then(|level| level.members.first())?;
-        let stays = self.active.as_ref().is_some_and(|active| {
-            let outranked = by_priority && first.priority > active.priority;
-            !outranked || active.unacked.load(Relaxed) > 0
-        });
-        if !stays {
+        let outranked =
+            by_priority && self.active.as_ref().is_some_and(|active| first.priority > active.priority);
+        if outranked && self.active.as_ref().is_some_and(|active| active.unacked() == 0) {
             self.active = Some(Arc::clone(first));
-        }
-        let active = self.active.as_ref()?;
-        let waits = by_priority && first.priority > active.priority;
-        if waits || !active.is_able() {
+        } else if outranked {
             self.dry = true;
             return None;
         }
-        Some(active)
+        let active = self.active.as_ref().filter(|active| active.is_able());
+        self.dry = active.is_none();
+        active
     }
 
-    /// Whether this one is active, where only one is; nobody is before the first message.
-    pub(super) fn is_active(&self, consumption: &Arc<Consumption>, first: bool) -> bool {
-        match &self.active {
-            Some(active) => Arc::ptr_eq(active, consumption),
-            None => first,
-        }
+    /// Whether this one is active, where only one is.
+    pub(super) fn is_active(&self, consumption: &Arc<Consumption>) -> bool {
+        self.active.as_ref().is_some_and(|active| Arc::ptr_eq(active, consumption))
     }
 }
 

@@ -81,7 +81,7 @@ impl NamedQueue {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let ordered = settings.max_priority.is_some();
-        state.settings = settings;
+        state.settings = settings.shared();
         if ordered != state.order.is_some() {
             state.set_ordered(ordered);
         }
@@ -94,8 +94,8 @@ impl NamedQueue {
         state.account(cx);
     }
 
-    /// Notes that somebody has declared the queue once more, which keeps it alive.
-    pub(crate) fn declared_again(self: &Arc<Self>, cx: &mut Context<'_>) {
+    /// Notes that somebody has declared the queue, the first time or once more, which keeps it alive (`x-expires`).
+    pub(crate) fn declared(self: &Arc<Self>, cx: &mut Context<'_>) {
         self.used(&mut self.state.lock(), cx);
     }
 }

@@ -4,7 +4,7 @@
 //! nor anybody's. The new message and the end of the old one become durable together, so that a crash neither loses nor
 //! doubles it ([`crate::vhost::Vhost::bury`]).
 
-mod deaths;
+pub(super) mod deaths;
 
 use std::sync::Arc;
 

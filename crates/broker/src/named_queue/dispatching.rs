@@ -34,17 +34,23 @@ impl QueueState {
 }
 
 impl NamedQueue {
-    /// Hands out what is ready as long as somebody takes it. `fresh` has just come and is offered once even if it is out
-    /// of date already.
+    /// Hands out what is ready as long as somebody takes it, and lets go of what is out of date then. `fresh` has just come
+    /// and is offered once even if it is out of date already.
     pub(super) fn dispatch(
         self: &Arc<Self>,
         state: &mut QueueState,
         fresh: Option<u64>,
         cx: &mut Context<'_>,
     ) {
-        if state.paused || state.consumers.is_dry() || state.deleted {
-            return;
+        if !state.paused && !state.consumers.is_dry() && !state.deleted {
+            self.hand_out(state, fresh, cx);
         }
+        if !state.extras.is_empty() {
+            self.expire_heads(state, cx);
+        }
+    }
+
+    fn hand_out(self: &Arc<Self>, state: &mut QueueState, fresh: Option<u64>, cx: &mut Context<'_>) {
         let undurable_from = state.undurable_from(cx.journal);
         let mut acknowledged = Run::new(self.id(), SettleReason::Acknowledged);
         while let Some(sequence) = state.first_ready() {
@@ -110,7 +116,12 @@ impl NamedQueue {
                     consumption.blocked.store(true, Relaxed);
                     continue;
                 }
-                Pushed::Accepted | Pushed::TooLarge => {}
+                Pushed::TooLarge => {
+                    consumers.taken();
+                    state.settle(self.id(), sequence, SettleReason::Undeliverable, cx);
+                    return true;
+                }
+                Pushed::Accepted => {}
             }
             let timed = settings.consumer_timeout_ms.map(|_| Arc::clone(consumption));
             let no_ack = consumption.no_ack;

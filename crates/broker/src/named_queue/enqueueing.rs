@@ -58,9 +58,6 @@ impl NamedQueue {
         if limited {
             self.drop_excess(state, cx);
         }
-        if deadline_ms.is_some() {
-            self.expire_heads(state, cx);
-        }
         // Some for each that comes, so that visits need not do it all.
         state.cool(read_back::COOLED_PER_ENTRY, cx);
         state.account(cx);

@@ -66,7 +66,6 @@ impl NamedQueue {
             state.make_ready(sequence);
         }
         let deserted = self.reclaim_overdue(state, cx);
-        self.expire_heads(state, cx);
         self.dispatch(state, None, cx);
         if let Some(due_ms) = state.extras.next_due() {
             self.arm(state, due_ms, cx);

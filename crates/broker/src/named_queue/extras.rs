@@ -16,6 +16,12 @@ pub(super) struct Extras {
 }
 
 impl Extras {
+    /// Whether no entry has any.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.get().is_none()
+    }
+
     /// What an entry has.
     #[inline]
     pub(super) fn get(&self, sequence: u64) -> EntryExtras {

@@ -81,6 +81,9 @@ impl NamedQueue {
             state.take_from_ready(sequence);
             state.unacked += 1;
         }
+        if !state.extras.is_empty() {
+            self.expire_heads(state, cx);
+        }
         if state.reading.advance() {
             cx.effects.fetches.push(Fetch::Queue(Arc::clone(self)));
         }

@@ -86,5 +86,8 @@ impl NamedQueue {
             cx.effects.counters.dropped_queue_full += 1;
             self.let_go(state, sequence, DeathReason::MaxLength, cx);
         }
+        if !state.extras.is_empty() {
+            self.expire_heads(state, cx);
+        }
     }
 }

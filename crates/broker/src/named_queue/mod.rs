@@ -39,6 +39,8 @@ mod settings;
 mod settlement;
 mod settling;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -108,7 +110,7 @@ impl NamedQueue {
     #[must_use]
     pub fn new(id: QueueId, description: QueueDescription, settings: Arc<QueueSettings>) -> Arc<Self> {
         let recorded = description.durable && description.exclusive.is_none();
-        let state = Mutex::new(QueueState::new(settings, recorded));
+        let state = Mutex::new(QueueState::new(settings.shared(), recorded));
         Arc::new(Self { id, description, state })
     }
 

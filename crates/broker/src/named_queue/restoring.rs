@@ -65,7 +65,7 @@ impl NamedQueue {
             self.arm(state, due_ms, cx);
         }
         self.used(state, cx);
-        self.expire_heads(state, cx);
+        self.dispatch(state, None, cx);
         if state.settings.is_limited() {
             self.drop_excess(state, cx);
         }

@@ -1,6 +1,6 @@
 //! What a queue's arguments and the policies that apply to it come to.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// How a queue behaves. Replaced as a whole when a policy changes; the defaults are those of a queue without arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,12 @@ pub struct QueueSettings {
 }
 
 impl QueueSettings {
+    /// Those of a queue without arguments are the same for all of them, in memory too.
+    pub(super) fn shared(self: Arc<Self>) -> Arc<Self> {
+        static PLAIN: LazyLock<Arc<QueueSettings>> = LazyLock::new(Arc::default);
+        if *self == **PLAIN { Arc::clone(&PLAIN) } else { self }
+    }
+
     /// Whether a limit on what is ready is set.
     #[must_use]
     pub fn is_limited(&self) -> bool {

@@ -44,15 +44,10 @@ impl NamedQueue {
         }
         let position = acknowledged.finish(state.recorded, cx);
         state.consumers.wake();
-        if returned {
-            if state.settings.is_limited() {
-                self.drop_excess(state, cx);
-            }
-            self.dispatch(state, None, cx);
-            self.expire_heads(state, cx);
-        } else {
-            self.dispatch(state, None, cx);
+        if returned && state.settings.is_limited() {
+            self.drop_excess(state, cx);
         }
+        self.dispatch(state, None, cx);
         state.account(cx);
         position.max(state.staged_position(cx))
     }

@@ -15,7 +15,7 @@ use crate::named_queue::dead_letter::DeathReason;
 const TOPIC_EXCHANGE: &str = "amq.topic";
 
 /// The properties of a dead letter.
-pub(super) struct Written {
+pub(in crate::named_queue) struct Written {
     /// Flags and list, encoded.
     pub properties: Vec<u8>,
     /// Queues it would reach in a circle that nobody has broken by rejecting it.
@@ -24,7 +24,7 @@ pub(super) struct Written {
 
 /// Writes down that a message has died in `queue`. With `rerouted` it gets another routing key, so that the keys it had
 /// beside its own (`CC`) lead nowhere any more.
-pub(super) fn record(
+pub(in crate::named_queue) fn record(
     message: &Message,
     queue: &str,
     reason: DeathReason,

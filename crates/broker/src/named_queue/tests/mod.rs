@@ -1,0 +1,14 @@
+//! Behaviour of one queue, driven by hand in virtual time.
+
+mod dead_letters;
+mod delivering;
+mod durable;
+mod expiring;
+mod getting;
+mod journal;
+mod limiting;
+mod model;
+mod returning;
+mod world;
+
+use self::world::{Line, World, settings};
