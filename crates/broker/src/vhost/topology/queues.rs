@@ -93,7 +93,7 @@ impl Vhost {
         let position = queue.record_declared(cx);
         tables.add_queue(Arc::clone(&queue));
         self.topology.generations.changed(Dependency::Queue(queue.name()));
-        queue.declared_again(cx);
+        queue.declared(cx);
         Ok(QueueDeclared { name: Arc::clone(queue.name()), ready: 0, consumers: 0, position })
     }
 
@@ -118,7 +118,7 @@ impl Vhost {
         equivalence::field("durable", &what, durable, current.durable)?;
         equivalence::field("auto_delete", &what, request.auto_delete, current.auto_delete)?;
         queue_arguments::compare(&what, queue.kind(), &request.arguments, &queue.arguments())?;
-        queue.declared_again(cx);
+        queue.declared(cx);
         Ok(self.declared(queue))
     }
 
