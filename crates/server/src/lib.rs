@@ -32,6 +32,7 @@ pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod mqtt;
+mod provisioning;
 pub mod reactor;
 pub mod scheduler;
 pub mod server;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use mio::Poll;
+use tercet_broker::access::{AccessStore, Outside};
 use tercet_broker::hosts::Hosts;
 use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
 use tercet_broker::metrics::Metrics;
@@ -26,6 +27,7 @@ use crate::listeners::{self, BoundListener, Doors, SettingsByName};
 use crate::memory::Memory;
 use crate::metrics::snapshot::CensusTaker;
 use crate::mqtt::settings::ListenerSettings;
+use crate::provisioning;
 use crate::reactor::acceptor::Acceptor;
 use crate::reactor::event_loop::Reactor;
 use crate::reactor::inbox::{Command, Inbox};
@@ -83,9 +85,6 @@ impl Server {
     /// Rebuilds the state that the data directory holds, binds every listener and starts serving.
     pub fn start(config: Config) -> Result<RunningServer, StartError> {
         let loaded = AuthFiles::from(&config.auth).load()?;
-        let authenticator = Authenticator::new(None, AuthSettings::from(&config.auth))?;
-        authenticator.set_users(loaded.users, &config.auth.administrators);
-        authenticator.set_anonymous_user(config.auth.amqp_anonymous_user.as_deref());
         let metrics = Arc::new(Metrics::default());
         let storage = Storage::open(&config)?;
         let journal = storage.as_ref().map(Storage::journal);
@@ -93,6 +92,11 @@ impl Server {
         let hosts = Arc::new(Hosts::new(limits, loaded.permissions, journal, Arc::new(EventLog), metrics));
         let vhost = Arc::clone(hosts.default_host());
         let recovery = storage.as_ref().map(|storage| storage.recover(&hosts)).transpose()?;
+        let accounts = AccessStore::open(Arc::clone(hosts.definitions()) as _, Outside::default());
+        let settings = AuthSettings::from(&config.auth);
+        let authenticator = Authenticator::with_accounts(None, Arc::new(accounts), settings)?;
+        authenticator.set_users(loaded.users, &config.auth.administrators);
+        authenticator.set_anonymous_user(config.auth.amqp_anonymous_user.as_deref());
 
         let doors = Doors::open(&config)?;
         let (polls, inboxes) = polls(config.server.thread_count())?;
@@ -116,6 +120,7 @@ impl Server {
             health: Health::starting(),
             storage: storage.as_ref().map(|storage| storage.view().clone()),
         });
+        provisioning::put_in_force(&shared);
         housekeeping::catch_up(&shared);
         let max_connections =
             config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize);

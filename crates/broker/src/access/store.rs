@@ -19,7 +19,7 @@ use super::tag::Tags;
 use super::{DEFAULT_VHOST, GUEST};
 use crate::actor::Rights;
 use crate::journal::Position;
-use crate::refusal::{Refusal, ReplyCode};
+use crate::refusal::Refusal;
 
 /// Longest name of a user in bytes.
 const MAX_USER_BYTES: usize = 255;
@@ -151,20 +151,10 @@ impl AccessStore {
         self.shared.state.load().vhost_limits.get(vhost).copied().unwrap_or_default()
     }
 
-    /// Whether one more queue may be declared in a virtual host that has `queues` already.
-    ///
-    /// # Errors
-    /// 406, in RabbitMQ's words.
-    pub fn check_queue_limit(&self, vhost: &str, queue: &str, queues: usize) -> Result<(), Refusal> {
-        match self.vhost_limits(vhost).max_queues {
-            Some(limit) if queues >= limit as usize => Err(Refusal::new(
-                ReplyCode::PreconditionFailed,
-                format!(
-                    "cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({limit}) is reached"
-                ),
-            )),
-            _ => Ok(()),
-        }
+    /// Where the accounts are kept, for others who keep definitions.
+    #[must_use]
+    pub fn table(&self) -> Arc<dyn DefinitionTable> {
+        Arc::clone(&self.table)
     }
 
     /// Number of the present state. It grows with every change.

@@ -26,8 +26,8 @@ use crate::housekeeping::carry_out;
 use crate::http::answers::{self, Answer};
 use crate::shared::Shared;
 
-/// Who acts for operators; owns nothing.
-const OPERATOR: ConnectionId = ConnectionId(u64::MAX);
+/// Who acts for operators: no connection has this identity, so it owns nothing.
+const OPERATOR: ConnectionId = ConnectionId(0);
 /// How often the log is looked at while an answer waits for it.
 const LOOK: Duration = Duration::from_millis(1);
 /// How long an answer waits for the log.
@@ -102,10 +102,9 @@ impl Call<'_> {
 
     /// The virtual host of this name.
     pub(super) fn vhost(&self, name: &str) -> Result<Arc<Vhost>, Problem> {
-        if name == tercet_broker::access::DEFAULT_VHOST {
-            return Ok(Arc::clone(&self.shared.vhost));
-        }
-        Err(Problem::not_found(format!("there is no virtual host '{name}'"), "tercet vhost list"))
+        let missing =
+            || Problem::not_found(format!("there is no virtual host '{name}'"), "tercet vhost list");
+        self.shared.hosts.find(name).ok_or_else(missing)
     }
 
     /// What the caller may do in a virtual host, if it has access to it.
@@ -227,7 +226,10 @@ impl Call<'_> {
 
 /// All virtual hosts, by name.
 pub(crate) fn all_vhosts(shared: &Shared) -> Vec<(String, Arc<Vhost>)> {
-    vec![(tercet_broker::access::DEFAULT_VHOST.to_owned(), Arc::clone(&shared.vhost))]
+    let mut all: Vec<_> =
+        shared.hosts.all().into_iter().map(|host| (host.name().to_string(), host)).collect();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all
 }
 
 /// There is no log: every message is in memory.

@@ -34,11 +34,18 @@ pub(super) fn of_vhost(call: &Call<'_>, vhost: &str) -> Result<Reply, Problem> {
             let mut limits = call.access().vhost_limits(vhost);
             set(call, "max-connections", &mut limits.max_connections)?;
             set(call, "max-queues", &mut limits.max_queues)?;
-            Ok(Reply::done(call.access().set_vhost_limits(vhost, limits)?))
+            put(call, vhost, limits)
         }
-        "DELETE" => Ok(Reply::done(call.access().set_vhost_limits(vhost, VhostLimits::default())?)),
+        "DELETE" => put(call, vhost, VhostLimits::default()),
         _ => Err(Problem::method("GET, PUT, DELETE")),
     }
+}
+
+fn put(call: &Call<'_>, vhost: &str, limits: VhostLimits) -> Result<Reply, Problem> {
+    let host = call.vhost(vhost)?;
+    let position = call.access().set_vhost_limits(vhost, limits)?;
+    host.set_max_queues(limits.max_queues);
+    Ok(Reply::done(position))
 }
 
 /// Changes a limit that the request names: `null` and -1 take it away.

@@ -8,8 +8,8 @@
 //! Every error is a [`problem`]: a JSON object with `code`, `text` and `hint`.
 //!
 //! - [`routes`]: which path is about what.
-//! - [`status`], [`users`], [`permissions`], [`limits`], [`vhosts`]: the server and who uses it.
-//! - [`exchanges`], [`bindings`], [`queues`], [`messages`], [`rates`]: what is in a virtual host.
+//! - [`status`], [`connections`], [`users`], [`permissions`], [`limits`], [`vhosts`]: the server and who uses it.
+//! - [`exchanges`], [`bindings`], [`queues`], [`messages`], [`rates`], [`policies`]: what is in a virtual host.
 //! - [`listing`]: long lists, a page at a time.
 //! - [`table_json`]: arguments between field tables and JSON.
 
@@ -17,6 +17,7 @@ mod bindings;
 mod body;
 mod call;
 mod caller;
+mod connections;
 mod exchanges;
 mod limits;
 mod listing;
@@ -24,6 +25,7 @@ mod messages;
 mod origin;
 mod path;
 mod permissions;
+mod policies;
 mod problem;
 mod queues;
 pub(crate) mod rates;

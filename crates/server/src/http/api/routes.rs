@@ -1,8 +1,12 @@
 //! Which path is about what.
 
+use tercet_broker::policy::PolicyKind::{Operator, User};
+
 use super::call::{Call, Reply};
 use super::problem::Problem;
-use super::{bindings, exchanges, limits, messages, permissions, queues, status, users, vhosts};
+use super::{
+    bindings, connections, exchanges, limits, messages, permissions, policies, queues, status, users, vhosts,
+};
 
 /// Answers a request of somebody who may use the API.
 pub(super) async fn dispatch(call: &Call<'_>) -> Result<Reply, Problem> {
@@ -34,8 +38,16 @@ pub(super) async fn dispatch(call: &Call<'_>) -> Result<Reply, Problem> {
         ["queues", vhost, name, "move"] => queues::move_messages(call, vhost, name).await,
         ["queues", vhost, name, "pause"] => queues::pause(call, vhost, name, true),
         ["queues", vhost, name, "resume"] => queues::pause(call, vhost, name, false),
+        ["connections"] => connections::all(call),
+        ["connections", id] => connections::one(call, id),
+        ["policies"] => policies::all(call, User, None),
+        ["policies", vhost] => policies::all(call, User, Some(vhost)),
+        ["policies", vhost, name] => policies::one(call, User, vhost, name).await,
+        ["operator-policies"] => policies::all(call, Operator, None),
+        ["operator-policies", vhost] => policies::all(call, Operator, Some(vhost)),
+        ["operator-policies", vhost, name] => policies::one(call, Operator, vhost, name).await,
         ["vhosts"] => vhosts::all(call),
-        ["vhosts", vhost] => vhosts::one(call, vhost),
+        ["vhosts", vhost] => vhosts::one(call, vhost).await,
         _ => Err(nothing_here()),
     }
 }
