@@ -35,7 +35,7 @@ impl Scheduler {
 impl Drop for Scheduler {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
-        self.shared.vhost.schedule().alarm().ring();
+        self.shared.hosts.alarm().ring();
         if let Some(thread) = self.thread.take() {
             // The thread has nothing to report; a panic in it has been printed.
             let _ = thread.join();
@@ -46,8 +46,8 @@ impl Drop for Scheduler {
 fn run(shared: &Shared, stopped: &AtomicBool) {
     let mut effects = Effects::default();
     while !stopped.load(Relaxed) {
-        shared.vhost.run_due(Now::read(), &mut effects);
+        let next = shared.hosts.run_due(Now::read(), &mut effects);
         carry_out(shared, &mut effects);
-        shared.vhost.wait_for_due(Now::read(), LONGEST);
+        shared.hosts.alarm().wait(next, Now::read().utc_ms, LONGEST);
     }
 }

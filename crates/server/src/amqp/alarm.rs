@@ -6,7 +6,7 @@
 use tercet_amqp::method::connection::{Blocked, Unblocked};
 use tercet_broker::journal::Admission;
 
-use crate::amqp::session::Parent;
+use crate::amqp::parent::Parent;
 use crate::memory::BRAKE;
 use crate::reactor::face::{FaceContext, PATIENCE, Step};
 

@@ -20,9 +20,9 @@ use tercet_broker::named_queue::{Consumption, Outcome};
 use crate::amqp::content::put;
 use crate::amqp::fault::Fault;
 use crate::amqp::getting::Get;
+use crate::amqp::parent::Parent;
 use crate::amqp::publishing::{Confirming, Partial};
 use crate::amqp::reply_to::ReplyConsumer;
-use crate::amqp::session::Parent;
 use crate::amqp::transaction::Transaction;
 use crate::reactor::face::FaceContext;
 

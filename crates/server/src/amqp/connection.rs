@@ -16,10 +16,11 @@ use tercet_broker::effects::Effects;
 use tercet_broker::journal::Position;
 use tercet_broker::outbox::{CloseReason, Drained};
 
+use crate::amqp::batch::Turn;
 use crate::amqp::content::put;
 use crate::amqp::fault::Fault;
 use crate::amqp::handshake::Handshake;
-use crate::amqp::session::{Session, Turn};
+use crate::amqp::session::Session;
 use crate::logging::CONNECTIONS;
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::face::{FaceContext, Step, Timeout};

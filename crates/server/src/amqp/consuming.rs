@@ -12,8 +12,8 @@ use tercet_broker::named_queue::{Consume, Outcome};
 
 use crate::amqp::channel::{Channel, Mode};
 use crate::amqp::fault::Fault;
+use crate::amqp::parent::Parent;
 use crate::amqp::reply_to;
-use crate::amqp::session::Parent;
 use crate::reactor::face::FaceContext;
 
 impl Channel {

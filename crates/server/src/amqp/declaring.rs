@@ -11,8 +11,8 @@ use tercet_broker::refusal::Refusal;
 
 use crate::amqp::channel::Channel;
 use crate::amqp::fault::Fault;
+use crate::amqp::parent::Parent;
 use crate::amqp::reply_to;
-use crate::amqp::session::Parent;
 use crate::reactor::face::FaceContext;
 
 impl Channel {

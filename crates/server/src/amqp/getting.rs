@@ -13,8 +13,8 @@ use crate::amqp::channel::Channel;
 use crate::amqp::content::{Added, Content};
 use crate::amqp::fault::Fault;
 use crate::amqp::outbox::Held;
+use crate::amqp::parent::Parent;
 use crate::amqp::reply_to;
-use crate::amqp::session::Parent;
 use crate::reactor::face::FaceContext;
 
 /// A basic.get whose turn has not come.

@@ -1,7 +1,8 @@
 //! The AMQP 0-9-1 face: from frames to operations of the core and back.
 //!
 //! - [`connection`]: how far a connection has come, its time limits and its end; [`handshake`]: until it is open.
-//! - [`session`]: an open connection: batches of frames, and which channel gets them.
+//! - [`session`]: an open connection; [`batch`]: the frames of one read, and which channel gets them; [`parent`]: what
+//!   channels have of their connection.
 //! - [`channel`]: one channel; [`publishing`], [`consuming`], [`getting`], [`declaring`] and [`transaction`] are its parts.
 //! - [`outbox`]: what goes out, in one order, and deliveries that are not settled; [`content`]: messages into frames.
 //! - [`alarm`]: publishers while memory or disk are short.
@@ -11,6 +12,7 @@
 //! - [`settings`]: what the configuration says.
 
 mod alarm;
+mod batch;
 mod channel;
 pub mod connection;
 mod consuming;
@@ -21,6 +23,7 @@ mod getting;
 mod handshake;
 pub mod listing;
 mod outbox;
+mod parent;
 mod publishing;
 mod reply_to;
 mod session;

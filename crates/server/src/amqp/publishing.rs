@@ -14,8 +14,8 @@ use tercet_broker::message::{Properties, PropertyEncoding};
 use crate::amqp::channel::{Channel, Mode};
 use crate::amqp::content::{Added, Content, put};
 use crate::amqp::fault::Fault;
+use crate::amqp::parent::Parent;
 use crate::amqp::reply_to;
-use crate::amqp::session::Parent;
 use crate::reactor::face::FaceContext;
 
 /// Levels of tables in the headers of a message.

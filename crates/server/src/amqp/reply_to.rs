@@ -19,7 +19,7 @@ use tercet_broker::vhost::Vhost;
 
 use crate::amqp::content::{Added, Content};
 use crate::amqp::outbox::AmqpOutbox;
-use crate::amqp::session::Parent;
+use crate::amqp::parent::Parent;
 
 /// What clients consume from, and name in their requests.
 pub(super) const PSEUDO_QUEUE: &str = "amq.rabbitmq.reply-to";

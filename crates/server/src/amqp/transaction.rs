@@ -10,7 +10,7 @@ use tercet_broker::named_queue::Outcome;
 use crate::amqp::channel::{Channel, Mode};
 use crate::amqp::fault::Fault;
 use crate::amqp::outbox::Held;
-use crate::amqp::session::Parent;
+use crate::amqp::parent::Parent;
 use crate::reactor::face::FaceContext;
 
 /// Bytes of publishes that one transaction may hold.
