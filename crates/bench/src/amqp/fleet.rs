@@ -166,12 +166,16 @@ impl Fleet {
         id
     }
 
+    /// The stream that will be made next.
+    pub fn next_stream(&self) -> StreamId {
+        StreamId(u32::try_from(self.drive.load.streams.len()).unwrap_or(u32::MAX))
+    }
+
     /// Makes a new stream; its publisher is the one that names it next.
     pub fn stream(&mut self) -> StreamId {
-        let streams = &mut self.drive.load.streams;
-        let id = u32::try_from(streams.len()).unwrap_or(u32::MAX);
-        streams.push(Stream { publisher: 0, sent: 0 });
-        StreamId(id)
+        let id = self.next_stream();
+        self.drive.load.streams.push(Stream { publisher: 0, sent: 0 });
+        id
     }
 
     /// Adds a publisher that does not send yet; a channel has at most one.

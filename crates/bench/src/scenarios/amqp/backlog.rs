@@ -1,6 +1,7 @@
 //! A long backlog of a queue that nobody consumes: stored, survived, drained by a late consumer, and gone.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::super::restart::{Figures, Visitor, bytes_on_disk, ready_again, restarts, tidy};
 use super::super::{Context, RunError, SETTLE, Sample, Scenario, Section, Window, backlog_name};
@@ -9,12 +10,11 @@ use crate::amqp::{Acks, ChannelId, Fleet, Pace, PublishTemplate, PublisherPlan};
 use crate::engine::{Expect, LoadError, StreamId};
 use crate::peers::{Need, Promise, Protocol, Server};
 
-/// A durable queue that is filled with confirmed persistent messages, outlives the ends of the server that it
-/// promises to survive, and is then drained.
+/// A durable queue that is filled with confirmed persistent messages, and is then drained.
 ///
-/// A server that promises to survive a kill is killed twice (the second time its checkpoint is taken away),
-/// then stopped. Everything must still arrive once and in order, and after one more kill nothing that was
-/// acknowledged may come back.
+/// If the server promises to survive a kill, it is filled once more, the server killed twice (the second time its
+/// checkpoint is taken away), then stopped. Everything must still arrive once and in order, and after one more
+/// kill nothing that was acknowledged may come back.
 #[derive(Debug, Clone, Copy)]
 pub struct AmqpBacklog {
     /// Messages stored.
@@ -29,6 +29,8 @@ const PUBLISHERS: u64 = 8;
 const WINDOW: u32 = 250;
 const ACKS: Acks = Acks::Multiple { every: 100, prefetch: 2000 };
 const MIB: f64 = 1048576.0;
+/// Acknowledgements are on disk after this.
+const CALM: Duration = Duration::from_millis(250);
 
 impl Scenario for AmqpBacklog {
     fn name(&self) -> String {
@@ -39,8 +41,8 @@ impl Scenario for AmqpBacklog {
         let Acks::Multiple { every, prefetch } = ACKS else { return String::new() };
         format!(
             "{} persistent messages, {} B, published to a durable queue by {PUBLISHERS} publishers ({WINDOW} \
-             unconfirmed each); restarts; then one consumer (prefetch {prefetch}, one acknowledgement for {every} \
-             messages) drains it, which is the rate given",
+             unconfirmed each); then one consumer (prefetch {prefetch}, one acknowledgement for {every} messages) \
+             drains it, which is the rate given; tercet is filled once more and restarted before it is drained",
             self.messages, self.size
         )
     }
@@ -69,44 +71,52 @@ impl Scenario for AmqpBacklog {
         let messages = context.sized(self.messages) as u64 / PUBLISHERS * PUBLISHERS;
         let before = server.usage();
         let mut fleet = Fleet::new(server.addr(), context.interrupt.clone())?;
-        let mut figures = self.fill(messages, server, &mut fleet)?;
+        let (mut figures, first) = self.fill(messages, server, &mut fleet)?;
         let full = server.usage();
-        let mut visitor = QueueVisitor { fleet: &mut fleet, least: messages };
-        figures.append(&mut restarts(server, &mut visitor)?);
-        figures.insert("messages_after_restarts".to_owned(), visitor.least as f64);
-        figures
-            .extend(server.usage().map(|usage| ("rss_after_restart_mib".to_owned(), usage.rss as f64 / MIB)));
-
-        let channel = fleet.connect_with_channel()?;
-        let drain = Window::begin(server, 0);
-        let everything = Expect::Range { first: StreamId(0), count: PUBLISHERS as usize };
-        let consumer = fleet.consume(channel, QUEUE, ACKS, &everything);
-        // What does not come is counted as lost below.
-        fleet.wait_or_give_up(|load| load.received(consumer).0 >= messages)?;
-        fleet.acknowledge_all();
-        let drained_after = drain.elapsed();
-        fleet.run_for(SETTLE)?;
-        let mut sample = drain.settle(server, fleet.load().received(consumer).0, drained_after);
+        let mut sample = drain(messages, first, server, &mut fleet)?;
         sample.set_memory(before, full);
         figures.extend(
             server.usage().map(|usage| ("rss_peak_of_drain_mib".to_owned(), usage.peak as f64 / MIB)),
         );
-        figures.insert("redelivered".to_owned(), fleet.load().received(consumer).1 as f64);
         figures.append(&mut tidy(server, |time| fleet.run_for(time))?);
-        fleet.forget_connection_of(channel);
-
-        let mut faults = fleet.load().tally();
+        let mut came_back = 0;
         if server.promise() == Promise::SurviveKill {
-            server.kill();
-            let mut visitor = QueueVisitor { fleet: &mut fleet, least: u64::MAX };
-            ready_again(server, &mut visitor)?;
-            figures.insert("came_back_after_kill".to_owned(), visitor.least as f64);
-            faults.duplicated += visitor.least;
+            figures.append(&mut self.survive(messages, server, &mut fleet)?);
+            came_back = left_after_kill(server, &mut fleet)?;
+            figures.insert("came_back_after_kill".to_owned(), came_back as f64);
         }
         sample.extra.append(&mut figures);
+        let mut faults = fleet.load().tally();
+        faults.duplicated += came_back;
         sample.set_faults(faults);
         Ok(sample)
     }
+}
+
+/// Consumes everything, which is measured, and leaves.
+fn drain(messages: u64, first: StreamId, server: &Server, fleet: &mut Fleet) -> Result<Sample, RunError> {
+    let channel = fleet.connect_with_channel()?;
+    let window = Window::begin(server, 0);
+    let everything = Expect::Range { first, count: PUBLISHERS as usize };
+    let consumer = fleet.consume(channel, QUEUE, ACKS, &everything);
+    // What does not come is counted as lost in the end.
+    fleet.wait_or_give_up(|load| load.received(consumer).0 >= messages)?;
+    fleet.acknowledge_all();
+    let drained_after = window.elapsed();
+    fleet.run_for(SETTLE)?;
+    let mut sample = window.settle(server, fleet.load().received(consumer).0, drained_after);
+    sample.set_extra("left_when_drained", fleet.count_messages(channel, QUEUE)? as f64);
+    fleet.forget_connection_of(channel);
+    Ok(sample)
+}
+
+/// How many messages are there after a kill, although they were acknowledged well before.
+fn left_after_kill(server: &mut Server, fleet: &mut Fleet) -> Result<u64, RunError> {
+    fleet.run_for(CALM)?;
+    server.kill();
+    let mut visitor = QueueVisitor { fleet, least: u64::MAX };
+    ready_again(server, &mut visitor)?;
+    Ok(visitor.least)
 }
 
 /// Looks how many messages are there again.
@@ -130,12 +140,31 @@ impl Visitor for QueueVisitor<'_> {
 }
 
 impl AmqpBacklog {
-    /// Leaves a queue with its backlog behind and nobody connected.
-    fn fill(&self, messages: u64, server: &Server, fleet: &mut Fleet) -> Result<Figures, RunError> {
+    /// Fills the queue again, ends the server in every way that it promises to survive, and drains it.
+    fn survive(&self, messages: u64, server: &mut Server, fleet: &mut Fleet) -> Result<Figures, RunError> {
+        let (_, first) = self.fill(messages, server, fleet)?;
+        let mut visitor = QueueVisitor { fleet, least: messages };
+        let mut figures = restarts(server, &mut visitor)?;
+        figures.insert("messages_after_restarts".to_owned(), visitor.least as f64);
+        figures
+            .extend(server.usage().map(|usage| ("rss_after_restart_mib".to_owned(), usage.rss as f64 / MIB)));
+        let drained = drain(messages, first, server, fleet)?;
+        figures
+            .insert("drain_after_restart_per_cpu_second".to_owned(), drained.per_cpu_second.unwrap_or(0.0));
+        Ok(figures)
+    }
+
+    /// Leaves a queue with its backlog behind and nobody connected; also tells the first of its streams.
+    fn fill(
+        &self,
+        messages: u64,
+        server: &Server,
+        fleet: &mut Fleet,
+    ) -> Result<(Figures, StreamId), RunError> {
         let control = fleet.connect_with_channel()?;
         fleet.declare_queue(control, QUEUE, DURABLE);
         fleet.await_answers("declaring")?;
-        let publishers = self.add_publishers(messages, fleet)?;
+        let (publishers, first) = self.add_publishers(messages, fleet)?;
 
         let fill = Window::begin(server, 0);
         fleet.start();
@@ -164,12 +193,17 @@ impl AmqpBacklog {
         for channel in publishers.into_iter().chain([control]) {
             fleet.forget_connection_of(channel);
         }
-        Ok(figures)
+        Ok((figures, first))
     }
 
-    fn add_publishers(&self, messages: u64, fleet: &mut Fleet) -> Result<Vec<ChannelId>, LoadError> {
+    fn add_publishers(
+        &self,
+        messages: u64,
+        fleet: &mut Fleet,
+    ) -> Result<(Vec<ChannelId>, StreamId), LoadError> {
         let clients = fleet.connect_all(PUBLISHERS as usize, PUBLISHERS as usize)?;
         let channels: Vec<ChannelId> = clients.into_iter().map(|client| fleet.open_channel(client)).collect();
+        let first = fleet.next_stream();
         for channel in &channels {
             let template = PublishTemplate::new(channel.number(), "", QUEUE, true, self.size);
             let stream = fleet.stream();
@@ -183,6 +217,6 @@ impl AmqpBacklog {
             });
         }
         fleet.await_answers("opening channels")?;
-        Ok(channels)
+        Ok((channels, first))
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn all() -> Vec<Box<dyn Scenario>> {
         list.push(Box::new(AmqpChurn { cycle, suite }));
     }
     list.push(Box::new(AmqpIdleConnections { connections: 2000, at_once: 64 }));
-    list.push(Box::new(AmqpIdleQueues { queues: 10_000 }));
+    list.push(Box::new(AmqpIdleQueues { queues: 5000 }));
     list.push(Box::new(AmqpBacklog { messages: 1_000_000, size: 1024 }));
     list
 }
