@@ -7,6 +7,11 @@ use crate::engine::{Expect, Expected, Tally};
 pub enum Acks {
     /// Not at all (`no-ack`): a message is settled when it is sent.
     Automatic,
+    /// Each message as it comes; the server sends at most so many ahead.
+    Each {
+        /// Unacknowledged messages that the server may have sent.
+        prefetch: u16,
+    },
     /// After every so many deliveries, all of them at once; the server sends at most `prefetch` ahead.
     Multiple {
         /// Deliveries for each acknowledgement, at least 1.
@@ -14,6 +19,21 @@ pub enum Acks {
         /// Unacknowledged messages that the server may have sent.
         prefetch: u16,
     },
+}
+
+impl Acks {
+    /// What basic.qos asks for.
+    pub(super) fn prefetch(self) -> Option<u16> {
+        match self {
+            Acks::Automatic => None,
+            Acks::Each { prefetch } | Acks::Multiple { prefetch, .. } => Some(prefetch),
+        }
+    }
+
+    /// Whether an acknowledgement is of everything up to a message.
+    pub(super) fn are_multiple(self) -> bool {
+        matches!(self, Acks::Multiple { .. })
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +80,7 @@ impl Consumer {
             Acks::Multiple { every, .. } if self.last_tag - self.acknowledged >= u64::from(every.max(1)) => {
                 self.take_ack()
             }
+            Acks::Each { .. } => self.take_ack(),
             _ => None,
         }
     }
@@ -102,6 +123,10 @@ mod tests {
         }
         assert_eq!((acks, one.take_ack(), one.take_ack()), (vec![2, 4], Some(5), None));
         assert!(!one.note_tag(7), "6 is missing");
+
+        let mut each = Consumer::new(0, 1, Acks::Each { prefetch: 10 }, &expect);
+        assert!(each.note_tag(1));
+        assert_eq!((each.due_ack(), each.take_ack()), (Some(1), None));
 
         let mut automatic = Consumer::new(0, 1, Acks::Automatic, &expect);
         assert!(automatic.note_tag(1));

@@ -159,7 +159,7 @@ impl Fleet {
         let id = ConsumerId(load.consumers.len());
         load.consumers.push(Consumer::new(channel.client.0, channel.number, acks, expect));
         load.clients[channel.client.0].channels[usize::from(channel.number)].consumer = Some(id.0);
-        if let Acks::Multiple { prefetch, .. } = acks {
+        if let Some(prefetch) = acks.prefetch() {
             self.request(channel, &wire::basic_qos(channel.number, prefetch));
         }
         self.request(channel, &wire::basic_consume(channel.number, queue, acks == Acks::Automatic));
@@ -228,7 +228,7 @@ impl Fleet {
         for consumer in load.consumers.iter_mut().filter(|consumer| !consumer.ended) {
             if let Some(tag) = consumer.take_ack() {
                 let link = load.clients[consumer.client].link;
-                let ack = wire::ack_up_to(consumer.channel, tag);
+                let ack = wire::ack(consumer.channel, tag, consumer.acks.are_multiple());
                 self.drive.events.outboxes().buffer(link).extend_from_slice(&ack);
             }
         }

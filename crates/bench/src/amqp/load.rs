@@ -334,7 +334,7 @@ impl Load {
         };
         self.faults.misacked += u64::from(!consumer.note_tag(deliver.tag));
         if let Some(tag) = consumer.due_ack() {
-            out.buffer(client.link).extend_from_slice(&wire::ack_up_to(number, tag));
+            out.buffer(client.link).extend_from_slice(&wire::ack(number, tag, consumer.acks.are_multiple()));
         }
         let stamp = Stamp::read(body).filter(|stamp| stamp.run == self.run);
         let sent = stamp.and_then(|stamp| Some((stamp, self.streams.get(stamp.stream as usize)?)));

@@ -429,12 +429,13 @@ pub fn confirm_select(channel: u16) -> Request {
     Writer::method(channel, method::CONFIRM_SELECT).bytes(&[0]).answered_by(method::CONFIRM_SELECT_OK)
 }
 
-/// basic.ack of everything up to `tag`.
+/// basic.ack of the message `tag`, or of everything up to it.
 #[inline]
-pub fn ack_up_to(channel: u16, tag: u64) -> [u8; 21] {
+pub fn ack(channel: u16, tag: u64, multiple: bool) -> [u8; 21] {
+    let bits = u8::from(multiple);
     let [c1, c0] = channel.to_be_bytes();
     let [t7, t6, t5, t4, t3, t2, t1, t0] = tag.to_be_bytes();
-    [kind::METHOD, c1, c0, 0, 0, 0, 13, 0, 60, 0, 80, t7, t6, t5, t4, t3, t2, t1, t0, 1, FRAME_END]
+    [kind::METHOD, c1, c0, 0, 0, 0, 13, 0, 60, 0, 80, t7, t6, t5, t4, t3, t2, t1, t0, bits, FRAME_END]
 }
 
 #[cfg(test)]
@@ -460,7 +461,7 @@ mod tests {
                 b"\x01\0\x01\0\0\0\x0e\0\x3c\0\x14\0\0\x01q\0\x02\0\0\0\0\xCE",
             ),
             (confirm_select(1).bytes, b"\x01\0\x01\0\0\0\x05\0\x55\0\x0a\0\xCE"),
-            (ack_up_to(1, 258).to_vec(), b"\x01\0\x01\0\0\0\x0d\0\x3c\0\x50\0\0\0\0\0\0\x01\x02\x01\xCE"),
+            (ack(1, 258, true).to_vec(), b"\x01\0\x01\0\0\0\x0d\0\x3c\0\x50\0\0\0\0\0\0\x01\x02\x01\xCE"),
             (tune_ok(2047, 131_072, 0), b"\x01\0\0\0\0\0\x0c\0\x0a\0\x1f\x07\xff\0\x02\0\0\0\0\xCE"),
             (connection_open("/").bytes, b"\x01\0\0\0\0\0\x08\0\x0a\0\x28\x01/\0\0\xCE"),
             (queue_delete(1, "q").bytes, b"\x01\0\x01\0\0\0\x09\0\x32\0\x28\0\0\x01q\0\xCE"),

@@ -27,7 +27,8 @@ const QUEUE: &str = "bench.backlog";
 const DURABLE: QueueFlags = QueueFlags { durable: true, passive: false };
 const PUBLISHERS: u64 = 8;
 const WINDOW: u32 = 250;
-const ACKS: Acks = Acks::Multiple { every: 100, prefetch: 2000 };
+/// As consumers do that were not written for benchmarks.
+const PREFETCH: u16 = 300;
 const MIB: f64 = 1048576.0;
 /// Acknowledgements are on disk after this.
 const CALM: Duration = Duration::from_millis(250);
@@ -38,10 +39,9 @@ impl Scenario for AmqpBacklog {
     }
 
     fn describe(&self) -> String {
-        let Acks::Multiple { every, prefetch } = ACKS else { return String::new() };
         format!(
             "{} persistent messages, {} B, published to a durable queue by {PUBLISHERS} publishers ({WINDOW} \
-             unconfirmed each); then one consumer (prefetch {prefetch}, one acknowledgement for {every} messages) \
+             unconfirmed each); then one consumer (prefetch {PREFETCH}, each message acknowledged) \
              drains it, which is the rate given; tercet is filled once more and restarted before it is drained",
             self.messages, self.size
         )
@@ -98,7 +98,7 @@ fn drain(messages: u64, first: StreamId, server: &Server, fleet: &mut Fleet) -> 
     let channel = fleet.connect_with_channel()?;
     let window = Window::begin(server, 0);
     let everything = Expect::Range { first, count: PUBLISHERS as usize };
-    let consumer = fleet.consume(channel, QUEUE, ACKS, &everything);
+    let consumer = fleet.consume(channel, QUEUE, Acks::Each { prefetch: PREFETCH }, &everything);
     // What does not come is counted as lost in the end.
     fleet.wait_or_give_up(|load| load.received(consumer).0 >= messages)?;
     fleet.acknowledge_all();

@@ -71,11 +71,10 @@ impl Scenario for AmqpQueues {
             queue: queue.clone(),
             expect: Expect::Range { first: StreamId(stream), count: 1 },
         };
-        let each_of_many = Acks::Multiple { every: 1, prefetch: 100 };
         let traffic = Traffic {
             consumers: (0..).zip(&names).map(consumer).collect(),
             consumers_per_connection: PER_CONNECTION,
-            acks: if self.durable { each_of_many } else { Acks::Automatic },
+            acks: if self.durable { Acks::Each { prefetch: 100 } } else { Acks::Automatic },
             publishers: names
                 .chunks(PER_CONNECTION)
                 .map(|queues| queues.iter().map(Route::to_queue).collect())
