@@ -267,7 +267,7 @@ impl Queue {
         let Some(slot) = self.slot_mut(sequence).filter(|slot| slot.is_ready()) else { return };
         let size = slot.size();
         slot.set_stage(Stage::Sent);
-        slot.set_redelivered();
+        slot.set_redelivered(true);
         self.ready -= 1;
         self.ready_bytes -= size;
         self.touched = self.touched.max(sequence.saturating_add(1));
@@ -332,8 +332,13 @@ impl Queue {
 
     /// Notes that one entry may have been handed out before.
     pub(crate) fn mark_entry_redelivered(&mut self, sequence: u64) {
+        self.set_redelivered(sequence, true);
+    }
+
+    /// Says whether one entry may have been handed out before.
+    pub(crate) fn set_redelivered(&mut self, sequence: u64, redelivered: bool) {
         if let Some(slot) = self.slot_mut(sequence).filter(|slot| !slot.is_settled()) {
-            slot.set_redelivered();
+            slot.set_redelivered(redelivered);
         }
     }
 

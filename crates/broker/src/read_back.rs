@@ -320,6 +320,11 @@ impl Vhost {
         false
     }
 
+    fn recorded_queues(&self) -> Vec<Arc<NamedQueue>> {
+        let tables = self.topology.tables.read();
+        tables.queues.values().filter(|queue| queue.is_recorded()).cloned().collect()
+    }
+
     /// Lets go of messages of queues that nobody visits because nothing happens to them: one part of them at a time, once
     /// around whenever memory was too little for all.
     pub(crate) fn cool_idle(&self, now: Now, effects: &mut Effects) {
@@ -332,7 +337,11 @@ impl Vhost {
         }
         *left -= 1;
         let part = self.registry.part(*left);
+        let last = *left == 0;
         self.with_context(now, effects, |cx| {
+            if last {
+                self.recorded_queues().iter().for_each(|queue| queue.cool_now(cx));
+            }
             for session in part {
                 let mut state = session.lock();
                 if state.queue.in_memory() > 0 {

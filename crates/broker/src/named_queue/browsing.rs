@@ -68,6 +68,15 @@ pub struct ConsumerInfo {
     pub active: bool,
 }
 
+/// An entry that is about to be moved.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub sequence: u64,
+    pub body: Body,
+    /// Whether it was handed out before.
+    pub redelivered: bool,
+}
+
 impl NamedQueue {
     /// What there is, and what has happened.
     #[must_use]
@@ -137,13 +146,13 @@ impl NamedQueue {
 
     /// The next entries that are ready, taken out of everybody's reach to be moved elsewhere. They leave by
     /// [`NamedQueue::left`], or come back by [`NamedQueue::stay`].
-    pub(crate) fn take_for_moving(&self, below: u64, most: usize, now: Now) -> Vec<(u64, Body)> {
+    pub(crate) fn take_for_moving(&self, below: u64, most: usize, now: Now) -> Vec<Taken> {
         let mut state = self.state.lock();
         let mut taken = Vec::new();
         while taken.len() < most
             && let Some(sequence) = state.first_ready().filter(|sequence| *sequence < below)
         {
-            let Some((entry, ..)) = state.queue.entry(sequence) else { break };
+            let Some((entry, _, redelivered)) = state.queue.entry(sequence) else { break };
             let body = entry.body.to_body();
             let expired = state.extras.get(sequence).deadline_ms.is_some_and(|at| at.get() <= now.utc_ms);
             if expired {
@@ -152,15 +161,16 @@ impl NamedQueue {
             }
             state.take_from_ready(sequence);
             state.leaving += 1;
-            taken.push((sequence, body));
+            taken.push(Taken { sequence, body, redelivered });
         }
         taken
     }
 
     /// An entry that was to be moved stays after all.
-    pub(crate) fn stay(&self, sequence: u64) {
+    pub(crate) fn stay(&self, sequence: u64, redelivered: bool) {
         let mut state = self.state.lock();
         state.leaving = state.leaving.saturating_sub(1);
+        state.queue.set_redelivered(sequence, redelivered);
         state.make_ready(sequence);
     }
 

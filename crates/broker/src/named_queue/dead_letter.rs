@@ -71,6 +71,13 @@ enum What {
     Refused(Arc<Message>),
 }
 
+/// What is to be dead-lettered, where to, and with which key if not its own.
+struct Source {
+    message: Arc<Message>,
+    exchange: Arc<str>,
+    key: Option<Arc<str>>,
+}
+
 /// A dead letter ready to be published.
 #[derive(Debug)]
 pub(crate) struct Letter {
@@ -101,7 +108,7 @@ impl DeadLetter {
     /// Makes the message that is to be published; `None` if the queue has nowhere to send it any more, or does not have
     /// it.
     pub(crate) fn write(&self, now_ms: u64) -> Option<Letter> {
-        let (message, exchange, key) = self.queue.dead_letter_source(&self.what)?;
+        let Source { message, exchange, key } = self.queue.dead_letter_source(&self.what)?;
         let written = deaths::record(&message, self.queue.name(), self.reason, key.is_some(), now_ms);
         let letter = Message {
             topic: key.unwrap_or_else(|| Arc::clone(&message.topic)),
@@ -172,15 +179,14 @@ impl NamedQueue {
         }
     }
 
-    /// What is to be dead-lettered, where to, and with which key.
-    fn dead_letter_source(&self, what: &What) -> Option<(Arc<Message>, Arc<str>, Option<Arc<str>>)> {
+    fn dead_letter_source(&self, what: &What) -> Option<Source> {
         let state = self.state.lock();
         let exchange = state.settings.dead_letter_exchange.clone()?;
         let message = match what {
             What::Refused(message) => Arc::clone(message),
             What::Entry(sequence) => state.queue.entry(*sequence)?.0.body.message().cloned()?,
         };
-        Some((message, exchange, state.settings.dead_letter_key.clone()))
+        Some(Source { message, exchange, key: state.settings.dead_letter_key.clone() })
     }
 
     /// An entry that was on its way out is gone.

@@ -37,7 +37,7 @@ impl QueueState {
     fn is_beyond_without(&self, more: u64, more_bytes: u64, exempt: u64) -> bool {
         let (count, bytes) = (self.queue.ready() as u64, self.queue.ready_bytes() as u64);
         let left = count.saturating_sub(exempt);
-        let left_bytes = if count == 0 { 0 } else { bytes / count * left };
+        let left_bytes = bytes.checked_div(count).unwrap_or(0) * left;
         self.settings.max_length.is_some_and(|most| left + more > most)
             || self.settings.max_length_bytes.is_some_and(|most| left_bytes + more_bytes > most)
     }

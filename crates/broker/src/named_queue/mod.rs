@@ -54,6 +54,7 @@ use crate::refusal::Refusal;
 
 use self::state::QueueState;
 
+pub(crate) use self::browsing::Taken;
 pub use self::browsing::{ConsumerInfo, Peeked, Peeking, QueueStats};
 pub use self::consumption::{Consume, Consumption};
 pub use self::emptying::{Condition, NotDeleted};

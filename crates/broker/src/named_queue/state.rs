@@ -10,7 +10,7 @@ use crate::named_queue::dead_letter::DeathReason;
 use crate::named_queue::extras::Extras;
 use crate::named_queue::readiness::ByPriority;
 use crate::named_queue::returning::Handed;
-use crate::named_queue::{QueueId, QueueSettings};
+use crate::named_queue::{NamedQueue, QueueId, QueueSettings};
 use crate::queue::seldom::Seldom;
 use crate::queue::{Queue, Stage};
 use crate::read_back::{self, Reading};
@@ -65,6 +65,16 @@ pub struct QueueTotals {
     pub acknowledged: u64,
     /// Messages that were refused, expired, rejected, pushed out or came back too often, dead-lettered or not.
     pub dropped: u64,
+}
+
+impl NamedQueue {
+    /// Lets go of messages if there are too many in memory.
+    pub(crate) fn cool_now(&self, cx: &mut Context<'_>) {
+        let mut state = self.state.lock();
+        if state.queue.in_memory() > 0 {
+            state.cool(read_back::COOLED_PER_VISIT, cx);
+        }
+    }
 }
 
 impl QueueState {

@@ -192,9 +192,9 @@ impl Slot {
         self.flags().is_some_and(|flags| flags.has(Flags::REDELIVERED))
     }
 
-    pub(super) fn set_redelivered(&mut self) {
+    pub(super) fn set_redelivered(&mut self, redelivered: bool) {
         if let Some(flags) = self.flags_mut() {
-            flags.set(Flags::REDELIVERED, true);
+            flags.set(Flags::REDELIVERED, redelivered);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::journal::Position;
 use crate::message::Message;
 use crate::named_queue::{
     Consume, Consumption, DeadLetter, GetOutcome, Incoming, NamedQueue, Peeked, Peeking, QueueKind,
-    Settlement,
+    Settlement, Taken,
 };
 use crate::read_back::Bodies;
 use crate::record::SettleReason;
@@ -173,6 +173,7 @@ impl Vhost {
     ///
     /// # Errors
     /// 403: no right to read the one or to write to the other; 404; 405; 406: both are the same, or a stream.
+    #[expect(clippy::too_many_arguments)]
     pub fn move_messages(
         &self,
         actor: &Actor,
@@ -214,24 +215,24 @@ impl Vhost {
         &self,
         source: &Arc<NamedQueue>,
         target: &Arc<NamedQueue>,
-        taken: Vec<(u64, Body)>,
+        taken: Vec<Taken>,
         bodies: &dyn Bodies,
         now: Now,
         effects: &mut Effects,
     ) -> (u64, Position) {
         let stored: Vec<_> = taken
             .iter()
-            .filter_map(|(_, body)| if let Body::Log(stored) = body { Some(*stored) } else { None })
+            .filter_map(|taken| if let Body::Log(stored) = &taken.body { Some(*stored) } else { None })
             .collect();
         let mut read = if stored.is_empty() { Vec::new() } else { bodies.read(&stored) }.into_iter();
         let (mut moved, mut position, mut stopped) = (0, Position::NONE, false);
-        for (sequence, body) in taken {
+        for Taken { sequence, body, redelivered } in taken {
             let message = match body {
                 Body::Memory(message) => Some(message),
                 Body::Log(_) => read.next().and_then(Result::ok),
             };
             let Some(message) = message.filter(|_| !stopped) else {
-                source.stay(sequence);
+                source.stay(sequence, redelivered);
                 stopped = true;
                 continue;
             };
@@ -247,7 +248,7 @@ impl Vhost {
                 })
             });
             if enqueued.refused {
-                source.stay(sequence);
+                source.stay(sequence, redelivered);
                 stopped = true;
                 continue;
             }

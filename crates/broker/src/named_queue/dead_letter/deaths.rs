@@ -123,7 +123,7 @@ fn write(
 /// Whether a header stays as it was.
 fn keeps(name: &[u8], rerouted: bool) -> bool {
     let own = name == b"x-death" || name.starts_with(b"x-first-death-") || name.starts_with(b"x-last-death-");
-    !own && !(rerouted && name == b"CC")
+    !(own || rerouted && name == b"CC")
 }
 
 /// The entry of a repeated death.

@@ -131,3 +131,36 @@ fn a_queue_is_purged_of_what_is_ready() {
     assert_eq!(survivors(&copy), survivors(&queue));
     assert_eq!(world.drain(&copy), ["p"]);
 }
+
+#[test]
+fn beyond_the_budget_messages_are_only_in_the_log() {
+    let limits = crate::limits::Limits { message_memory: 4096, ..crate::limits::Limits::default() };
+    let mut world = World::with(limits);
+    let queue = world.queue(QueueKind::Classic, true, settings(|settings| settings.max_priority = Some(1)));
+    let body = "x".repeat(200);
+    for number in 0..500_u32 {
+        let properties = tercet_amqp::content::BasicProperties {
+            delivery_mode: Some(2),
+            priority: Some((number % 2) as u8),
+            ..Default::default()
+        };
+        world.publish_with(&queue, &format!("{number} {body}"), properties);
+    }
+    assert!(queue.stats().in_memory < 50, "{}", queue.stats().in_memory);
+    let line = world.line();
+    world.consumer(&queue, &line, "c", 7);
+    let mut numbers = Vec::new();
+    loop {
+        let got = line.take();
+        if got.is_empty() {
+            break;
+        }
+        numbers.extend(got.iter().map(|delivered| {
+            delivered.body.split(' ').next().and_then(|number| number.parse::<u32>().ok()).unwrap()
+        }));
+        world.settle(Outcome::Ack, &got);
+    }
+    let expected: Vec<u32> = (1..500).step_by(2).chain((0..500).step_by(2)).collect();
+    assert_eq!(numbers, expected);
+    assert_eq!((world.journal.held_messages(), queue.stats().memory), (0, 0));
+}
