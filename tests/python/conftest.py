@@ -9,6 +9,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import amqp_broker as amqp_brokers  # noqa: E402
+from amqp_peer import Amqp  # noqa: E402
 from broker import Broker  # noqa: E402
 
 COUNTER = itertools.count()
@@ -32,3 +34,31 @@ def unique():
 @pytest.fixture
 def topic(unique):
     return f"open/{unique}"
+
+
+@pytest.fixture(scope="session")
+def amqp_broker(tmp_path_factory):
+    running = amqp_brokers.start(tmp_path_factory.mktemp("amqp"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def amqp(amqp_broker, unique):
+    peer = Amqp(amqp_broker, unique)
+    yield peer
+    peer.end()
+
+
+@pytest.fixture
+def on_rabbitmq(amqp_broker):
+    """Whether it is RabbitMQ 3.10 that is tested, and not Tercet."""
+    return amqp_broker.product == "RabbitMQ"
+
+
+@pytest.fixture(autouse=True)
+def only_tercet(request):
+    """Skips a test marked `tercet_only` on RabbitMQ, for the reason that its mark names."""
+    mark = request.node.get_closest_marker("tercet_only")
+    if mark and request.getfixturevalue("on_rabbitmq"):
+        pytest.skip(mark.args[0])
