@@ -37,7 +37,7 @@ doc-tests:
 	@$(CARGO) test --workspace --locked --doc --quiet
 
 client-tests: rust-tests
-	@tools/need python3 python3-venv node npm openssl mosquitto mosquitto_pub
+	@tools/need python3 python3-venv node npm openssl mosquitto mosquitto_pub rabbitmq-server amqp-publish
 	@tests/run
 
 ci: fmt-check deps lint doc check-docs test ## all that must pass before a change lands; .ci/run is this

@@ -58,25 +58,42 @@ export class Broker {
     writeFileSync(file('acl'), readFileSync(join(ROOT, 'tests/clients/acl')));
     const config = readFileSync(join(ROOT, 'tests/clients/tercet.toml'), 'utf8');
     writeFileSync(file('tercet.toml'), config.replaceAll('{dir}', broker.directory));
+    await broker.launch(['--http', '127.0.0.1:0', '--config', file('tercet.toml')]);
+    return broker;
+  }
+
+  static hasAmqp() {
+    return !execFileSync(binary(), ['serve', '--help']).toString().includes('AMQP: only off');
+  }
+
+  // Starts a broker with an AMQP listener and the built-in user.
+  static async startAmqp() {
+    const broker = new Broker();
+    broker.directory = mkdtempSync(join(tmpdir(), 'tercet-node-'));
+    await broker.launch(['--http', 'off', '--amqp', '127.0.0.1:0']);
+    return broker;
+  }
+
+  async launch(args) {
+    const portsFile = join(this.directory, 'ports.json');
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TERCET_')));
-    broker.process = spawn(binary(), ['serve', '--memory', '--mqtt', '127.0.0.1:0', '--http', '127.0.0.1:0',
-      '--config', file('tercet.toml'), '--ports-file', file('ports.json')], { stdio: ['ignore', 'ignore', 'pipe'], env });
-    broker.log = [];
+    this.process = spawn(binary(), ['serve', '--memory', '--mqtt', '127.0.0.1:0', '--ports-file', portsFile, ...args],
+      { stdio: ['ignore', 'ignore', 'pipe'], env });
+    this.log = [];
     await new Promise((resolve, reject) => {
-      const fail = () => reject(new Error(`the broker did not start:\n${broker.log.join('\n')}`));
+      const fail = () => reject(new Error(`the broker did not start:\n${this.log.join('\n')}`));
       const timer = setTimeout(fail, START_MS);
-      broker.process.on('exit', fail);
-      createInterface({ input: broker.process.stderr }).on('line', (line) => {
-        broker.log.push(line);
+      this.process.on('exit', fail);
+      createInterface({ input: this.process.stderr }).on('line', (line) => {
+        this.log.push(line);
         if (line.includes('ready in')) {
           clearTimeout(timer);
           resolve();
         }
       });
     });
-    const ports = JSON.parse(readFileSync(file('ports.json'), 'utf8'));
-    broker.addresses = { ...ports, ...ports.listeners };
-    return broker;
+    const ports = JSON.parse(readFileSync(portsFile, 'utf8'));
+    this.addresses = { ...ports, ...ports.listeners };
   }
 
   port(name) {
