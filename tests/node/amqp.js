@@ -19,9 +19,6 @@ export function inTime(promise, what) {
   return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
 }
 
-// Whether the binary has an AMQP listener.
-export const hasAmqp = () => Boolean(process.env.TERCET_TEST_AMQP_PORT) || Broker.hasAmqp();
-
 // The broker under test; RabbitMQ, if that is what listens at the port.
 export async function startBroker() {
   const port = process.env.TERCET_TEST_AMQP_PORT;
@@ -65,3 +62,15 @@ export class Inbox {
 
 // The error that a channel or a connection emits.
 export const failure = (emitter) => inTime(once(emitter, 'error').then(([error]) => error), 'error');
+
+// Whether the broker takes messages.
+export async function takesMessages(broker) {
+  const connection = await connect(broker);
+  const failed = once(connection, 'error').then(() => false);
+  const channel = await connection.createChannel();
+  channel.on('error', () => {});
+  channel.sendToQueue('nowhere', Buffer.from(''));
+  const takes = await Promise.race([failed, channel.checkExchange('amq.direct').then(() => true, () => false)]);
+  await connection.close().catch(() => {});
+  return takes;
+}

@@ -4,25 +4,22 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import amqplib from 'amqplib';
-import { Inbox, connect, failure, hasAmqp, inTime, startBroker, unique } from './amqp.js';
+import { Inbox, connect, failure, inTime, startBroker, takesMessages, unique } from './amqp.js';
 
-let broker;
+const broker = await startBroker();
+const skip = await takesMessages(broker) ? false : 'this tercet takes no messages by AMQP yet';
 let connection;
-before(async () => {
-  if (!hasAmqp()) return;
-  broker = await startBroker();
-  connection = await connect(broker);
-});
+before(async () => { connection = await connect(broker); });
 after(async () => {
   await connection?.close();
-  broker?.stop();
+  broker.stop();
 });
 
 const open = () => connection.createChannel();
 const exclusive = async (channel, options = {}) =>
   (await channel.assertQueue('', { exclusive: true, ...options })).queue;
 
-describe('amqplib', { concurrency: 4, skip: hasAmqp() ? false : 'this tercet has no AMQP listener yet' }, () => {
+describe('amqplib', { concurrency: 4, skip }, () => {
   test('a message keeps its properties and headers', async () => {
     const channel = await open();
     const queue = await exclusive(channel);

@@ -62,10 +62,6 @@ export class Broker {
     return broker;
   }
 
-  static hasAmqp() {
-    return !execFileSync(binary(), ['serve', '--help']).toString().includes('AMQP: only off');
-  }
-
   // Starts a broker with an AMQP listener and the built-in user.
   static async startAmqp() {
     const broker = new Broker();
