@@ -121,6 +121,13 @@ impl Duplicates {
         }
     }
 
+    /// The log says that an exchange or queue has ended: it remembered the keys for which this is true.
+    pub(crate) fn ended(&self, scope: &DuplicateScope, knew: impl Fn(&Arc<str>) -> bool) {
+        if let Some(known) = self.scopes.lock().get_mut(scope) {
+            known.keys.retain(|key, _| !knew(key));
+        }
+    }
+
     /// Keeps only what belongs to exchanges and queues for which this is true.
     pub(crate) fn retain(&self, keep: impl Fn(&DuplicateScope) -> bool) {
         self.scopes.lock().retain(|scope, _| keep(scope));

@@ -306,14 +306,16 @@ impl Hosts {
     }
 
     /// Rebuilds all virtual hosts from the log, and makes the holders of messages known to the journal. To be called once,
-    /// before anything else is done, and before anything is committed. Blocks on the disk.
+    /// before anything else is done, and before anything is committed. Blocks on the disk. The effects are to be carried out
+    /// once the server runs.
     ///
     /// # Errors
     /// See [`RecoveryError`]. The virtual hosts are of no use then.
-    pub fn recover(&self, now: Now) -> Result<Recovered, RecoveryError> {
+    pub fn recover(&self, now: Now, effects: &mut Effects) -> Result<Recovered, RecoveryError> {
         let Some(journal) = &self.journal else { return Ok(Recovered::default()) };
         let mut make = |id, name| Some(self.make(id, name));
-        let (recovered, hosts, next) = log_recovery::recover(&self.default, &mut make, journal, now)?;
+        let (recovered, hosts, next) =
+            log_recovery::recover(&self.default, &mut make, journal, now, effects)?;
         let mut table = self.table.write();
         hosts.iter().for_each(|host| table.insert(host));
         self.next.fetch_max(next, Relaxed);

@@ -19,10 +19,12 @@ pub mod connection;
 pub mod exchange_publishing;
 pub(crate) mod hosts_recovery;
 pub mod log_recovery;
+mod named_recovery;
 pub mod publishing;
 pub mod queueing;
 pub mod recovery;
 pub mod relocation;
+mod slice_cuts;
 pub mod subscribing;
 pub mod topology;
 
@@ -85,7 +87,6 @@ pub struct Vhost {
     deadlines: Deadlines,
     next_session: AtomicU64,
     next_group: AtomicU64,
-    next_queue: AtomicU64,
     sweep: Mutex<Option<Arc<str>>>,
     pub(crate) budget: Arc<BodyBudget>,
     pub(crate) fetches: Arc<Fetches>,
@@ -159,7 +160,6 @@ impl Vhost {
             deadlines: Deadlines::default(),
             next_session: AtomicU64::new(1),
             next_group: AtomicU64::new(1),
-            next_queue: AtomicU64::new(1),
             sweep: Mutex::default(),
             schedule: Schedule::new(Arc::clone(&shared.alarm)),
             budget: Arc::clone(&shared.budget),
@@ -421,11 +421,6 @@ impl Vhost {
 
     fn next_session_id(&self) -> crate::session::SessionId {
         crate::session::SessionId(self.next_session.fetch_add(1, Relaxed))
-    }
-
-    /// An identity for another queue; never given out again.
-    pub(crate) fn next_queue_id(&self) -> crate::named_queue::QueueId {
-        crate::named_queue::QueueId(self.next_queue.fetch_add(1, Relaxed))
     }
 
     fn next_group_id(&self) -> crate::shared_group::GroupId {

@@ -44,9 +44,8 @@ impl Drop for Housekeeping {
 }
 
 /// Does what fell due while no broker was running: before the first client can connect, so that none finds a session
-/// that is over.
-pub fn catch_up(shared: &Shared) {
-    let mut effects = Effects::default();
+/// that is over. `effects` are those of recovery.
+pub fn catch_up(shared: &Shared, mut effects: Effects) {
     while shared.hosts.tick(Now::read(), &mut effects) {}
     carry_out(shared, &mut effects);
 }

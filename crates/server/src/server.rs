@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mio::Poll;
 use tercet_broker::access::{AccessStore, Outside};
+use tercet_broker::effects::Effects;
 use tercet_broker::hosts::Hosts;
 use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
 use tercet_broker::metrics::Metrics;
@@ -91,7 +92,8 @@ impl Server {
         let limits = core_limits(&config);
         let hosts = Arc::new(Hosts::new(limits, loaded.permissions, journal, Arc::new(EventLog), metrics));
         let vhost = Arc::clone(hosts.default_host());
-        let recovery = storage.as_ref().map(|storage| storage.recover(&hosts)).transpose()?;
+        let mut effects = Effects::default();
+        let recovery = storage.as_ref().map(|storage| storage.recover(&hosts, &mut effects)).transpose()?;
         let accounts = AccessStore::open(Arc::clone(hosts.definitions()) as _, Outside::default());
         let settings = AuthSettings::from(&config.auth);
         let authenticator = Authenticator::with_accounts(None, Arc::new(accounts), settings)?;
@@ -121,7 +123,7 @@ impl Server {
             storage: storage.as_ref().map(|storage| storage.view().clone()),
         });
         provisioning::put_in_force(&shared);
-        housekeeping::catch_up(&shared);
+        housekeeping::catch_up(&shared, effects);
         let max_connections =
             config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize);
         let mut acceptor = Some(Acceptor::new(

@@ -40,7 +40,7 @@ impl NamedQueue {
         journal.stage(&Record::NamedQueue(self.id(), &NamedQueueRecord::Declared(self.declaration())))
     }
 
-    pub(super) fn declaration(&self) -> QueueDeclaration {
+    pub(crate) fn declaration(&self) -> QueueDeclaration {
         QueueDeclaration {
             name: Arc::clone(self.name()),
             auto_delete: self.description().auto_delete,

@@ -34,6 +34,12 @@ impl NamedQueue {
         look(&mut self.state.lock().queue)
     }
 
+    /// Looks at the queue, if the log is to have it.
+    pub(crate) fn with_recorded<R>(&self, look: impl FnOnce(&Queue) -> R) -> Option<R> {
+        let state = self.state.lock();
+        (state.recorded && !state.deleted).then(|| look(&state.queue))
+    }
+
     /// Whether deliveries are paused.
     #[must_use]
     pub fn is_paused(&self) -> bool {

@@ -18,12 +18,13 @@ use tercet_log::position::{Place, Position};
 
 use crate::hosts::VhostId;
 use crate::journal::{Journal, LogJournal};
+use crate::named_queue::NamedQueue;
 use crate::queue::{Queue, Stage};
 use crate::record::EntryExtras;
 use crate::record::checkpoint_record::{
     Begin, CheckpointRecord, GroupImage, Owner, QueueSlice, SessionImage, SliceEntry,
 };
-use crate::record::named_images::{DefinitionSlice, DuplicateSlice};
+use crate::record::named_images::{DefinitionSlice, DuplicateSlice, NamedQueueImage, TopologyImage};
 use crate::session::{Session, SessionState};
 use crate::shared_group::SharedGroup;
 use crate::vhost::Vhost;
@@ -130,7 +131,7 @@ impl Vhost {
             cut: begun,
             next_session: self.next_session.load(Relaxed),
             next_group: self.next_group.load(Relaxed),
-            next_queue: self.next_queue.load(Relaxed),
+            next_queue: self.last_queue_id() + 1,
             next_host,
             name: Arc::clone(self.name()),
         }))?;
@@ -144,10 +145,45 @@ impl Vhost {
             }
         });
         result?;
+        self.walk_topology(walk)?;
         self.walk_retained(walk)?;
         self.walk_duplicates(walk)?;
         if self.id() == VhostId::DEFAULT {
             self.walk_definitions(walk)?;
+        }
+        Ok(())
+    }
+
+    /// The queues that there were at the cut of exchanges and bindings, then these. A queue that has ended since is there
+    /// without anything in it: the record of its end takes the bindings to it away.
+    fn walk_topology(&self, walk: &mut Walk<'_>) -> Result<(), LogError> {
+        let (cut, exchanges, bindings, queues) = {
+            let tables = self.topology.tables.read();
+            let cut = walk.journal.cut();
+            let exchanges = tables.exchanges.values().map(|entry| &entry.exchange);
+            let exchanges = exchanges.filter(|exchange| exchange.is_recorded());
+            let exchanges: Vec<_> = exchanges.map(|exchange| exchange.declaration.clone()).collect();
+            let bindings = tables.bindings().filter(|binding| tables.is_recorded(binding));
+            let bindings: Vec<_> = bindings.map(Arc::clone).collect();
+            let queues = tables.queues.values().filter(|queue| queue.is_recorded());
+            (cut, exchanges, bindings, queues.map(Arc::clone).collect::<Vec<_>>())
+        };
+        for queue in queues {
+            walk.put_named_queue(&queue, cut)?;
+        }
+        for part in exchanges.chunks(walk.most) {
+            let (exchanges, bindings) = (part.to_vec(), Vec::new());
+            walk.put(&CheckpointRecord::Topology(TopologyImage { cut, exchanges, bindings }))?;
+        }
+        for part in bindings.chunks(walk.most) {
+            let (exchanges, bindings) =
+                (Vec::new(), part.iter().map(|binding| (**binding).clone()).collect());
+            walk.put(&CheckpointRecord::Topology(TopologyImage { cut, exchanges, bindings }))?;
+        }
+        // Without any the cut counts all the same.
+        if exchanges.is_empty() && bindings.is_empty() {
+            let (exchanges, bindings) = (Vec::new(), Vec::new());
+            walk.put(&CheckpointRecord::Topology(TopologyImage { cut, exchanges, bindings }))?;
         }
         Ok(())
     }
@@ -262,6 +298,37 @@ impl Walk<'_> {
                 (image, slice(queue, owner, from, most, cut))
             })
         })
+    }
+
+    /// A queue with a name, which existed at `listed`.
+    fn put_named_queue(&mut self, queue: &Arc<NamedQueue>, listed: Place) -> Result<(), LogError> {
+        let (owner, most) = (Owner::Queue(queue.id()), self.most);
+        // What concerns the queue as a whole may be applied again: it says how things are, not how they change.
+        let image = |next_sequence| {
+            CheckpointRecord::NamedQueue(NamedQueueImage {
+                id: queue.id(),
+                cut: listed,
+                declaration: queue.declaration(),
+                paused: queue.is_paused(),
+                next_sequence,
+            })
+        };
+        let mut shown = false;
+        self.put_queue(&mut |from, journal| {
+            let mut slice = queue.with_recorded(|queue| slice(queue, owner, from, most, journal.cut()))?;
+            let header = (from == 0).then(|| image(slice.next_sequence));
+            let sequences = slice.entries.first().map_or(0, |entry| entry.sequence)..slice.end;
+            let mut extras = queue.extras_of(sequences).into_iter().peekable();
+            for entry in &mut slice.entries {
+                while extras.next_if(|(sequence, _)| *sequence < entry.sequence).is_some() {}
+                if let Some((_, found)) = extras.next_if(|(sequence, _)| *sequence == entry.sequence) {
+                    entry.extras = found;
+                }
+            }
+            shown = true;
+            Some((header, slice))
+        })?;
+        if shown { Ok(()) } else { self.put(&image(0)) }
     }
 
     /// Puts the owner's image, then its queue slice by slice. `copy` takes the lock and returns the image (the first

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::body::Stored;
 use crate::clock::Now;
+use crate::effects::Effects;
 use crate::hosts::VhostId;
 use crate::journal::Place;
 use crate::record::checkpoint_record::CheckpointRecord;
@@ -98,8 +99,8 @@ impl<'a> HostsRecovery<'a> {
     }
 
     /// Ends the rebuilding; returns the virtual hosts that were made.
-    pub(crate) fn finish(self, now: Now) -> Vec<Arc<Vhost>> {
+    pub(crate) fn finish(self, now: Now, effects: &mut Effects) -> Vec<Arc<Vhost>> {
         let hosts = self.hosts.into_values();
-        hosts.filter_map(|host| host.finish(now)).collect()
+        hosts.filter_map(|host| host.finish_with(now, effects)).collect()
     }
 }

@@ -12,6 +12,7 @@ use tercet_log::record::Records;
 
 use crate::body::Stored;
 use crate::clock::Now;
+use crate::effects::Effects;
 use crate::journal::{LogJournal, Place};
 use crate::record::checkpoint_record::CheckpointRecord;
 use crate::record::{Decoded, RecordError, codec};
@@ -67,7 +68,8 @@ impl Vhost {
     /// # Errors
     /// See [`RecoveryError`]. The virtual host is of no use then.
     pub fn recover_from(&self, journal: &LogJournal, now: Now) -> Result<Recovered, RecoveryError> {
-        recover(self, &mut |_, _| None, journal, now).map(|(found, ..)| found)
+        let effects = &mut Effects::default();
+        recover(self, &mut |_, _| None, journal, now, effects).map(|(found, ..)| found)
     }
 }
 
@@ -78,6 +80,7 @@ pub(crate) fn recover(
     make: &mut MakeHost<'_>,
     journal: &LogJournal,
     now: Now,
+    effects: &mut Effects,
 ) -> Result<(Recovered, Vec<Arc<Vhost>>, u64), RecoveryError> {
     let log = journal.group_commit().log();
     let mut recovery = HostsRecovery::new(default, make);
@@ -100,7 +103,7 @@ pub(crate) fn recover(
     recovery.for_each_holder(|stored| count.add(stored));
     count.finish(journal, &mut found);
     let next = recovery.next_host();
-    let hosts = recovery.finish(now);
+    let hosts = recovery.finish(now, effects);
     Ok((found, hosts, next))
 }
 

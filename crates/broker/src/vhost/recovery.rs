@@ -18,9 +18,11 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::body::{Body, Stored};
 use crate::clock::Now;
+use crate::effects::Effects;
 use crate::filter;
 use crate::hosts::VhostId;
 use crate::journal::{Place, Position};
+use crate::named_queue::{NamedQueue, QueueId};
 use crate::queue::{Queue, Stage};
 use crate::record::checkpoint_record::{CheckpointRecord, Owner, QueueSlice, SessionImage, SliceEntry};
 use crate::record::{
@@ -31,26 +33,30 @@ use crate::route::Subscription;
 use crate::session::{Session, SessionId, SessionState};
 use crate::shared_group::{GroupId, SharedGroup};
 use crate::vhost::Vhost;
+use crate::vhost::named_recovery::fill_named;
+use crate::vhost::slice_cuts::SliceCuts;
 use crate::vhost::subscribing::split_share;
 
 /// A virtual host while it is being rebuilt.
 pub struct Recovery<'a> {
-    vhost: HostRef<'a>,
+    pub(super) vhost: HostRef<'a>,
     sessions: HashMap<SessionId, Restored<Session>>,
     groups: HashMap<GroupId, Restored<SharedGroup>>,
+    pub(super) queues: HashMap<QueueId, Restored<NamedQueue>>,
+    /// Cut of the exchanges and bindings.
+    pub(super) topology: Place,
     /// Cuts of the slices of retained topics, by their last topics, in order.
     retained: SliceCuts<Arc<str>>,
     definitions: SliceCuts<(u8, Arc<str>)>,
-    duplicates: SliceCuts<(DuplicateScope, Arc<str>)>,
+    pub(super) duplicates: SliceCuts<(DuplicateScope, Arc<str>)>,
     /// Cut of the checkpoint as a whole: what is before it is in the images, or gone.
     begun: Place,
     last_session: u64,
     last_group: u64,
-    last_queue: u64,
 }
 
 /// A virtual host that exists anyway, or that the log has told of.
-enum HostRef<'a> {
+pub(super) enum HostRef<'a> {
     Given(&'a Vhost),
     Made(Arc<Vhost>),
 }
@@ -66,45 +72,24 @@ impl Deref for HostRef<'_> {
     }
 }
 
-/// Cuts of the slices of a table, by the last key of each, in order; `None` for the last slice.
-struct SliceCuts<K>(Vec<(Option<K>, Place)>);
-
-impl<K: Ord> SliceCuts<K> {
-    /// Another slice was loaded, which ends with this key.
-    fn push(&mut self, last: Option<K>, cut: Place) -> Result<(), Contradiction> {
-        let before = self.0.last().map(|(last, _)| last);
-        if before.is_some_and(|before| before.is_none() || last.is_some() && *before >= last) {
-            return Err(Contradiction("slices of a table are out of order"));
-        }
-        self.0.push((last, cut));
-        Ok(())
-    }
-
-    /// Whether a record at `place` about this key is still to be applied.
-    fn awaits(&self, key: &K, place: Place) -> bool {
-        let slice = self.0.partition_point(|(last, _)| last.as_ref().is_some_and(|last| last < key));
-        self.0.get(slice).is_none_or(|(_, cut)| place >= *cut)
-    }
-}
-
 /// Something that is being rebuilt, and which records are in it already.
-struct Restored<T> {
-    object: Arc<T>,
+pub(super) struct Restored<T> {
+    pub(super) object: Arc<T>,
     /// Cut of the image; everything counts for what comes from records alone.
-    cut: Place,
+    pub(super) cut: Place,
     /// Cuts of the slices of its queue, by the sequences behind them, in order.
     slices: Vec<(u64, Place)>,
     /// The sequence that the next entry of its queue gets at least.
-    next_sequence: u64,
+    pub(super) next_sequence: u64,
 }
 
 impl<T> Restored<T> {
-    fn new(object: Arc<T>, cut: Place) -> Self {
+    pub(super) fn new(object: Arc<T>, cut: Place) -> Self {
         Self { object, cut, slices: Vec::new(), next_sequence: 0 }
     }
 
     /// Whether a record at `place` about this sequence of its queue is still to be applied.
-    fn awaits(&self, sequence: u64, place: Place) -> bool {
+    pub(super) fn awaits(&self, sequence: u64, place: Place) -> bool {
         let slice = self.slices.partition_point(|(end, _)| *end <= sequence);
         place >= self.slices.get(slice).map_or(self.cut, |(_, cut)| *cut)
     }
@@ -144,6 +129,7 @@ impl Vhost {
             );
         }
         records.extend(self.retained.records().into_iter().map(OwnedRecord::Retained));
+        records.extend(self.topology_records());
         records.extend(self.duplicates().records().into_iter().map(OwnedRecord::Duplicate));
         if self.id() == VhostId::DEFAULT {
             records.extend(self.definitions().records().into_iter().map(OwnedRecord::Definition));
@@ -160,6 +146,9 @@ impl Vhost {
         for group in self.shared_groups() {
             group.for_each_held(&mut look);
         }
+        for queue in self.recorded_queues() {
+            queue.for_each_held(&mut look);
+        }
         self.retained.for_each_held(&mut look);
     }
 }
@@ -170,13 +159,14 @@ impl<'a> Recovery<'a> {
             vhost,
             sessions: HashMap::new(),
             groups: HashMap::new(),
-            retained: SliceCuts(Vec::new()),
-            definitions: SliceCuts(Vec::new()),
-            duplicates: SliceCuts(Vec::new()),
+            queues: HashMap::new(),
+            topology: Place::default(),
+            retained: SliceCuts::default(),
+            definitions: SliceCuts::default(),
+            duplicates: SliceCuts::default(),
             begun: Place::default(),
             last_session: 0,
             last_group: 0,
-            last_queue: 0,
         }
     }
 
@@ -200,6 +190,9 @@ impl Recovery<'_> {
         }
         for group in self.groups.values() {
             group.object.for_each_held(&mut look);
+        }
+        for queue in self.queues.values() {
+            queue.object.for_each_held(&mut look);
         }
         self.vhost.retained.for_each_held(&mut look);
     }
@@ -232,8 +225,13 @@ impl Recovery<'_> {
                     self.vhost.duplicates().apply(record);
                 }
             }
-            // Nothing stages these yet.
-            OwnedRecord::NamedQueue(..) | OwnedRecord::Exchange(_) | OwnedRecord::Binding(_) => {}
+            OwnedRecord::NamedQueue(id, record) => self.apply_to_queue(id, record, place),
+            OwnedRecord::Exchange(record) => self.apply_to_exchange(record, place),
+            OwnedRecord::Binding(record) => {
+                if place >= self.topology {
+                    self.vhost.apply_binding(record);
+                }
+            }
             // The affair of whoever rebuilds all virtual hosts.
             OwnedRecord::Host(_) => {}
         }
@@ -244,7 +242,7 @@ impl Recovery<'_> {
         self.last_session = self.last_session.max(publisher.0);
     }
 
-    fn note_publisher_of(&mut self, body: &Body) {
+    pub(super) fn note_publisher_of(&mut self, body: &Body) {
         if let Body::Memory(message) = body {
             self.note_publisher(message.publisher);
         }
@@ -362,7 +360,7 @@ impl Recovery<'_> {
                 self.begun = begin.cut;
                 self.last_session = self.last_session.max(begin.next_session.saturating_sub(1));
                 self.last_group = self.last_group.max(begin.next_group.saturating_sub(1));
-                self.last_queue = self.last_queue.max(begin.next_queue.saturating_sub(1));
+                self.vhost.note_queue_id(begin.next_queue.saturating_sub(1));
             }
             CheckpointRecord::Session(image) => self.load_session(image),
             CheckpointRecord::Group(image) => {
@@ -389,7 +387,8 @@ impl Recovery<'_> {
                 }
                 return self.duplicates.push(slice.last, slice.cut);
             }
-            CheckpointRecord::NamedQueue(_) | CheckpointRecord::Topology(_) => {}
+            CheckpointRecord::NamedQueue(image) => self.load_queue(image),
+            CheckpointRecord::Topology(image) => self.load_topology(image),
             CheckpointRecord::End(_) | CheckpointRecord::Skipped => {}
         }
         Ok(())
@@ -422,7 +421,11 @@ impl Recovery<'_> {
                 fill(&mut restored.object.lock().queue, slice);
                 (&mut restored.slices, &mut restored.next_sequence)
             }
-            Owner::Queue(_) => return Err(ORPHAN),
+            Owner::Queue(id) => {
+                let restored = self.queues.get_mut(&id).ok_or(ORPHAN)?;
+                fill_named(&restored.object, slice);
+                (&mut restored.slices, &mut restored.next_sequence)
+            }
             Owner::Group(id) => {
                 let restored = self.groups.get_mut(&id).ok_or(ORPHAN)?;
                 restored.object.restore_queue(|queue| fill(queue, slice));
@@ -439,11 +442,19 @@ impl Recovery<'_> {
 
     /// Ends the rebuilding: subscriptions take effect, and sessions that were connected are offline from `now` on.
     /// What follows from that is staged like any other change. Returns the virtual host if the log has told of it.
+    ///
+    /// Whoever is to be visited later is forgotten: for a virtual host that only tells what the log says. Else
+    /// [`Recovery::finish_with`].
     pub fn finish(self, now: Now) -> Option<Arc<Vhost>> {
+        self.finish_with(now, &mut Effects::default())
+    }
+
+    /// The same; the effects are to be carried out once the server runs.
+    pub fn finish_with(mut self, now: Now, effects: &mut Effects) -> Option<Arc<Vhost>> {
+        self.finish_queues(now, effects);
         let vhost = &*self.vhost;
         vhost.next_session.fetch_max(self.last_session + 1, Relaxed);
         vhost.next_group.fetch_max(self.last_group + 1, Relaxed);
-        vhost.next_queue.fetch_max(self.last_queue + 1, Relaxed);
         for session in self.sessions.values() {
             session.object.lock().queue.advance_to(session.next_sequence);
         }
@@ -501,7 +512,7 @@ impl Recovery<'_> {
 /// Puts the entries of a slice into the queue.
 fn fill(queue: &mut Queue, slice: QueueSlice) {
     for entry in slice.entries {
-        let SliceEntry { sequence, stored, ids, qos, retain, released, redelivered, extras: _ } = entry;
+        let SliceEntry { sequence, stored, ids, qos, retain, released, redelivered, .. } = entry;
         let entry = Entry { body: Body::Log(stored), ids, loan: None, qos, retain };
         queue.apply(QueueRecord::Enqueued { sequence, from: None, entry });
         if released {

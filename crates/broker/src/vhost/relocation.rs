@@ -74,6 +74,9 @@ pub(crate) fn relocate(
         for group in host.shared_groups() {
             mover.move_entries(&mut |change| group.with_queue(change))?;
         }
+        for queue in host.recorded_queues() {
+            mover.move_entries(&mut |change| queue.with_queue(change))?;
+        }
     }
     Ok(mover.moved)
 }

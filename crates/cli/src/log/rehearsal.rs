@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tercet_broker::clock::Now;
+use tercet_broker::effects::Effects;
 use tercet_broker::event::{Event, EventSink};
 use tercet_broker::hosts::Hosts;
 use tercet_broker::journal::LogJournal;
@@ -102,7 +103,7 @@ pub(crate) fn rehearse(
         Arc::new(NoEvents),
         Arc::new(Metrics::default()),
     );
-    let recovered = hosts.recover(Now::read()).map_err(|error| error.to_string())?;
+    let recovered = hosts.recover(Now::read(), &mut Effects::default()).map_err(|error| error.to_string())?;
     let vhost = hosts.default_host();
     let census = vhost.census();
     Ok(Contents {

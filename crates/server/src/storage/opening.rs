@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tercet_broker::clock::Now;
+use tercet_broker::effects::Effects;
 use tercet_broker::hosts::Hosts;
 use tercet_broker::journal::LogJournal;
 use tercet_broker::vhost::log_recovery::RecoveryError;
@@ -98,14 +99,15 @@ impl Storage {
         Arc::clone(&self.journal)
     }
 
-    /// Rebuilds the virtual hosts, which must be new and have [`Storage::journal`].
+    /// Rebuilds the virtual hosts, which must be new and have [`Storage::journal`]. The effects are to be carried out once
+    /// there are reactors.
     ///
     /// # Errors
     /// The log cannot be read or is damaged. The broker must not be started then: what is missing would be taken for
     /// settled.
-    pub fn recover(&self, hosts: &Hosts) -> Result<Recovery, RecoverError> {
+    pub fn recover(&self, hosts: &Hosts, effects: &mut Effects) -> Result<Recovery, RecoverError> {
         let began = Instant::now();
-        let recovered = hosts.recover(Now::read())?;
+        let recovered = hosts.recover(Now::read(), effects)?;
         let vhost = hosts.default_host();
         let census = vhost.census();
         let recovery = Recovery {
