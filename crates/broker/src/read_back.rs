@@ -320,11 +320,6 @@ impl Vhost {
         false
     }
 
-    fn recorded_queues(&self) -> Vec<Arc<NamedQueue>> {
-        let tables = self.topology.tables.read();
-        tables.queues.values().filter(|queue| queue.is_recorded()).cloned().collect()
-    }
-
     /// Lets go of messages of queues that nobody visits because nothing happens to them: one part of them at a time, once
     /// around whenever memory was too little for all.
     pub(crate) fn cool_idle(&self, now: Now, effects: &mut Effects) {
