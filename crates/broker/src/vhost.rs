@@ -7,13 +7,14 @@
 //! - [`subscribing`]: subscribe and unsubscribe.
 //! - [`publishing`]: publish, acknowledge, QoS 2.
 //! - [`topology`]: declare, delete, bind, unbind.
-//! - [`exchange_publishing`]: publish to exchanges.
+//! - [`exchange_publishing`]: publish to exchanges; [`bridging`]: between them and the topic space.
 //! - [`queueing`]: consume, get, settle; what becomes due in queues.
 //! - [`recovery`]: the virtual host from its records, and its records from the virtual host.
 //! - [`log_recovery`]: the virtual host from its log.
 //! - [`checkpoint`]: what spares recovery most of the log.
 //! - [`relocation`]: messages moved out of parts of the log that are mostly dead.
 
+mod bridging;
 pub mod checkpoint;
 pub mod connection;
 pub mod exchange_publishing;
@@ -28,7 +29,7 @@ mod slice_cuts;
 pub mod subscribing;
 pub mod topology;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -58,7 +59,7 @@ use crate::retained::Retained;
 use crate::retained_replay::Progress;
 use crate::route::{Generations, Subscription};
 use crate::schedule::Schedule;
-use crate::session::{Context, Session};
+use crate::session::{Context, Session, SessionId};
 use crate::shared_group::SharedGroup;
 use crate::topic_tree::TopicTree;
 use crate::undurable::Deferred;
@@ -81,6 +82,8 @@ pub struct Vhost {
     tree: RwLock<TopicTree<Subscription>>,
     generations: Generations,
     pub(crate) topology: Topology,
+    /// Publishes to topics what comes from exchanges.
+    exchange_publisher: OnceLock<SessionId>,
     pub(crate) registry: Registry,
     groups: Mutex<Groups>,
     pub(crate) retained: Retained,
@@ -154,6 +157,7 @@ impl Vhost {
             tree: RwLock::default(),
             generations: Generations::default(),
             topology: Topology::default(),
+            exchange_publisher: OnceLock::new(),
             registry: Registry::default(),
             groups: Mutex::default(),
             retained: Retained::new(Arc::clone(&shared.budget)),

@@ -146,6 +146,27 @@ pub fn words(key: &str) -> impl Iterator<Item = &str> {
     key.split('.').filter(move |_| !key.is_empty())
 }
 
+/// Whether a binding key matches a routing key, word for word. For keys with few `#`: each one multiplies the work.
+#[must_use]
+pub fn matches_as_written(binding: &str, key: &str) -> bool {
+    let binding: Vec<&str> = words(binding).collect();
+    let key: Vec<&str> = words(key).collect();
+    matches(&binding, &key)
+}
+
+fn matches(binding: &[&str], key: &[&str]) -> bool {
+    match (binding, key) {
+        ([], []) => true,
+        (["#"], _) => true,
+        (["#", rest @ ..], _) => {
+            (0..=key.len()).any(|skipped| matches(rest, key.get(skipped..).unwrap_or_default()))
+        }
+        (["*", rest @ ..], [_, key @ ..]) => matches(rest, key),
+        ([word, rest @ ..], [first, key @ ..]) => word == first && matches(rest, key),
+        _ => false,
+    }
+}
+
 fn escape(level: &str) -> String {
     let mut word = String::with_capacity(level.len() + 8);
     for c in level.chars() {

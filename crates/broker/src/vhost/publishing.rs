@@ -11,7 +11,7 @@ use crate::message::{Author, Publication, Qos, SHARE_ABOVE};
 use crate::outbox::Delivery;
 use crate::permission::{Action, Permissions, Subject};
 use crate::record::{Entry, SessionRecord};
-use crate::route::{CachedRoute, Route, RouteBuilder, Routing, SessionTarget};
+use crate::route::{CachedRoute, Route, RouteBuilder, Routing, SessionTarget, Subscription};
 use crate::session::{Context, SessionId, SessionState};
 use crate::vhost::Vhost;
 use crate::vhost::connection::Attachment;
@@ -35,6 +35,15 @@ pub enum Published {
     },
     /// Nothing has happened: it would have to be recorded, and the log is full or cannot be written.
     NoRoom,
+}
+
+/// Where a publication comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A client or the broker itself published it to its topic: it crosses to queues that are bound there.
+    Topic,
+    /// It came through exchanges, by which the queues have got it.
+    Exchange,
 }
 
 /// What became of a QoS 2 publication.
@@ -222,7 +231,22 @@ impl Vhost {
     fn route_to(&self, topic: &str, permissions: &Permissions) -> CachedRoute {
         let stamp = self.generations.stamp(topic, permissions.generation());
         let mut builder = RouteBuilder::default();
-        self.tree.read().for_each_match(topic, |subscription| builder.add(subscription));
+        let crosses = self.topology.mapping().crosses_to_amqp(topic);
+        self.tree.read().for_each_match(topic, |subscription| match subscription {
+            Subscription::Binding(..) if !crosses => builder.pass_by(),
+            _ => builder.add(subscription),
+        });
+        let route = self.permitted(builder, topic, permissions);
+        CachedRoute { topic: topic.into(), route: Some(Arc::new(route)), stamp }
+    }
+
+    /// The route of what was found, without the sessions that may not receive it.
+    pub(super) fn permitted(
+        &self,
+        builder: RouteBuilder,
+        topic: &str,
+        permissions: &Permissions,
+    ) -> Route {
         let mut route = builder.finish();
         if !permissions.is_unrestricted() {
             route.sessions.retain(|target| {
@@ -232,7 +256,7 @@ impl Vhost {
             });
         }
         route.count_durable();
-        CachedRoute { topic: topic.into(), route: Some(Arc::new(route)), stamp }
+        route
     }
 
     fn route(
@@ -247,15 +271,16 @@ impl Vhost {
             return Published::Denied;
         };
         let durable = self.records(route, publication) > 1;
-        self.together_if(durable, || self.hand_out(cached, route, publication, author, cx))
+        self.together_if(durable, || self.hand_out(cached, route, publication, author, Origin::Topic, cx))
     }
 
-    fn hand_out(
+    pub(super) fn hand_out(
         &self,
         cached: &CachedRoute,
         route: &Arc<Route>,
         publication: &Publication<'_>,
         author: Option<Arc<Author>>,
+        origin: Origin,
         cx: &mut Context<'_>,
     ) -> Published {
         let mut routing = Routing::new(publication, &cached.topic, author);
@@ -281,8 +306,11 @@ impl Vhost {
         if routing.fan_out && publication.payload.len() > SHARE_ABOVE {
             routing.message(cx.now);
         }
-        let matched = deliver(route, &mut routing, &mut position, cx);
-        if !matched {
+        let mut matched = deliver(route, &mut routing, &mut position, cx);
+        if origin == Origin::Topic && !route.bound.is_empty() {
+            matched |= self.hand_to_queues(route, &routing, &mut position, cx);
+        }
+        if !matched && origin == Origin::Topic {
             cx.effects.counters.unrouted += 1;
         }
         match retained {

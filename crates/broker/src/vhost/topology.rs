@@ -10,7 +10,7 @@
 //!   in their order.
 //! - Lock order: tables, then topic tree, then named queue. Nobody asks for the tables with one of the others locked.
 
-mod bindings;
+pub(super) mod bindings;
 mod exchanges;
 mod looking;
 mod policies;
