@@ -29,11 +29,11 @@ mod slice_cuts;
 pub mod subscribing;
 pub mod topology;
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+use std::sync::{Arc, OnceLock};
 
 use std::time::Instant;
 

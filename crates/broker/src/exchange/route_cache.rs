@@ -35,20 +35,10 @@ pub(crate) struct ExchangeRoute {
 pub(crate) struct Reached {
     /// The queues, each once.
     pub queues: Vec<Arc<NamedQueue>>,
-    /// The queues that survive a restart.
-    pub recorded: usize,
     /// Exchanges on the way that keep a history.
     pub histories: Vec<Arc<Exchange>>,
     /// What it reaches in the topic space besides queues, by topic: one for each routing key that has one.
     pub topics: Vec<Arc<CachedRoute>>,
-}
-
-impl Reached {
-    /// Whether it reaches nobody.
-    pub(crate) fn is_nobody(&self) -> bool {
-        let nobody = |topic: &Arc<CachedRoute>| topic.route.as_ref().is_none_or(|route| route.is_empty());
-        self.queues.is_empty() && self.topics.iter().all(nobody)
-    }
 }
 
 /// What tells routes from each other.
@@ -110,8 +100,7 @@ pub(crate) struct InForce<'a> {
 impl InForce<'_> {
     #[inline]
     fn holds(&self, route: &ExchangeRoute) -> bool {
-        let topic =
-            |topic: &Arc<CachedRoute>| self.topics.is_current(&topic.stamp, self.permissions);
+        let topic = |topic: &Arc<CachedRoute>| self.topics.is_current(&topic.stamp, self.permissions);
         route.rights == self.rights
             && self.exchanges.is_current(&route.stamp)
             && route.reached.topics.iter().all(topic)

@@ -31,6 +31,14 @@ impl Target {
         }
     }
 
+    /// The queue, if it is one.
+    pub(crate) fn queue(&self) -> Option<&Arc<NamedQueue>> {
+        match self {
+            Self::Queue(queue) => Some(queue),
+            Self::Exchange(_) => None,
+        }
+    }
+
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Queue(a), Self::Queue(b)) => a.id() == b.id(),

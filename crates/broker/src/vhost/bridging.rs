@@ -80,7 +80,9 @@ impl Vhost {
             let publication = form.publication(&cached.topic, payload, self.exchange_publisher());
             let published = self.hand_out(cached, route, &publication, None, Origin::Exchange, cx);
             matched |= !route.is_empty();
-            if let Published::Routed { position: at, .. } | Published::NotRetained { position: at } = published {
+            if let Published::Routed { position: at, .. } | Published::NotRetained { position: at } =
+                published
+            {
                 position = position.max(at);
             }
         }
@@ -107,8 +109,7 @@ impl Vhost {
             direct = further.iter().collect();
             &direct
         } else {
-            let queue = |target| if let Target::Queue(queue) = target { Some(queue) } else { None };
-            direct = route.bound.iter().filter_map(queue).collect();
+            direct = route.bound.iter().filter_map(Target::queue).collect();
             &direct
         };
         let incoming = Incoming::from_topic(routing.publication, routing.topic);

@@ -30,8 +30,8 @@ use crate::policy::queue_arguments::LONGEST_MS;
 use crate::refusal::Refusal;
 use crate::session::Context;
 use crate::vhost::Vhost;
-use crate::vhost::topology::{exchange_text, no_exchange};
 use crate::vhost::topology::bindings::check_topic;
+use crate::vhost::topology::{exchange_text, no_exchange};
 
 impl Vhost {
     /// Publishes to an exchange. What the face has seen to: the size, and what `amq.rabbitmq.reply-to` stands for.
@@ -131,6 +131,7 @@ impl Vhost {
         let message = Routable::new(key, properties).and_keys(copies.keys.iter().copied());
         let rights = actor.rights.generation();
         let route = self.find_exchange_route(exchange, key, rights, &message, cx);
+        drop(message);
         let payload = publication.payload;
         let published = self.deliver(&route, &route.reached, properties, payload, routes.form(), cx);
         routes.scratch = scratch;
@@ -192,8 +193,7 @@ impl Vhost {
             anybody
         });
         drop(tables);
-        let recorded = found.queues.iter().filter(|queue| queue.is_recorded()).count();
-        let reached = Reached { queues: found.queues, recorded, histories: found.histories, topics };
+        let reached = Reached { queues: found.queues, histories: found.histories, topics };
         (reached, Dependencies { stamp: found.stamp, varies: found.varies })
     }
 
@@ -248,7 +248,8 @@ impl Vhost {
         let persistent = incoming.is_persistent();
         let recording = reached.queues.iter().filter(|queue| queue.records(persistent)).count();
         let subscribers = reached.topics.iter().filter_map(|topic| topic.route.as_ref());
-        let durable = recording + subscribers.map(|route| 2 * usize::from(persistent) * route.durable.min(1)).sum::<usize>();
+        let durable = recording
+            + subscribers.map(|route| 2 * usize::from(persistent) * route.durable.min(1)).sum::<usize>();
         if durable > 0 && self.log_refuses() {
             cx.effects.counters.refused_by_log += 1;
             return Published { refused: true, routed: true, position: Position::NONE };
@@ -286,7 +287,8 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Position {
         let Some(name) = &letter.exchange else { return Position::NONE };
-        let exchange = self.topology.tables.read().exchanges.get(name).map(|entry| Arc::clone(&entry.exchange));
+        let exchange =
+            self.topology.tables.read().exchanges.get(name).map(|entry| Arc::clone(&entry.exchange));
         let Some(exchange) = exchange else { return Position::NONE };
         let asked = Asked::of(letter.properties());
         let copies = asked.as_ref().and_then(|asked| asked.copies().ok()).unwrap_or_default();
@@ -356,9 +358,7 @@ impl<'a> Asked<'a> {
         let Ok(Some(text)) = self.properties.expiration() else { return Ok(()) };
         match judge_expiration(text) {
             Ok(()) => Ok(()),
-            Err(why) => {
-                Err(Refusal::precondition_failed(format!("invalid expiration '{text}': {why}")))
-            }
+            Err(why) => Err(Refusal::precondition_failed(format!("invalid expiration '{text}': {why}"))),
         }
     }
 

@@ -241,12 +241,7 @@ impl Vhost {
     }
 
     /// The route of what was found, without the sessions that may not receive it.
-    pub(super) fn permitted(
-        &self,
-        builder: RouteBuilder,
-        topic: &str,
-        permissions: &Permissions,
-    ) -> Route {
+    pub(super) fn permitted(&self, builder: RouteBuilder, topic: &str, permissions: &Permissions) -> Route {
         let mut route = builder.finish();
         if !permissions.is_unrestricted() {
             route.sessions.retain(|target| {

@@ -17,7 +17,7 @@ mod policies;
 mod queues;
 mod restoring;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -41,8 +41,6 @@ pub(crate) struct Topology {
     policies: ArcSwap<Policies>,
     /// Held while policies change.
     changing: Mutex<()>,
-    /// Number of the queue that was declared last.
-    last_queue: AtomicU64,
     /// Queues there may be; 0 for any number.
     max_queues: AtomicU32,
     /// Whether topics cross to routing keys as RabbitMQ does it.
@@ -51,7 +49,7 @@ pub(crate) struct Topology {
 
 impl Topology {
     pub(crate) fn mapping(&self) -> TopicMapping {
-        match self.swap_separators.load(std::sync::atomic::Ordering::Relaxed) {
+        match self.swap_separators.load(Relaxed) {
             true => TopicMapping::Swap,
             false => TopicMapping::Exact,
         }
@@ -105,7 +103,7 @@ impl Vhost {
     /// called before there are any.
     pub fn set_topic_mapping(&self, mapping: TopicMapping) {
         let swap = mapping == TopicMapping::Swap;
-        self.topology.swap_separators.store(swap, std::sync::atomic::Ordering::Relaxed);
+        self.topology.swap_separators.store(swap, Relaxed);
     }
 
     /// How topics of MQTT become routing keys of AMQP, and back.
@@ -118,7 +116,7 @@ impl Vhost {
     pub fn set_max_queues(&self, most: Option<u32>) {
         // Not even one: as good as the largest number there is not.
         let most = most.map_or(0, |most| most.saturating_add(1));
-        self.topology.max_queues.store(most, std::sync::atomic::Ordering::Relaxed);
+        self.topology.max_queues.store(most, Relaxed);
     }
 
     /// Asks for room in the log before a durable change.

@@ -1,7 +1,6 @@
 //! Declaring, deleting and purging queues.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
@@ -14,7 +13,7 @@ use crate::exchange::kind::text_argument;
 use crate::exchange::request::{DeclareQueue, QueueDeclared};
 use crate::exchange::tables::Changes;
 use crate::journal::Position;
-use crate::named_queue::{Condition, NamedQueue, NotDeleted, QueueDescription, QueueId, QueueKind};
+use crate::named_queue::{Condition, NamedQueue, NotDeleted, QueueDescription, QueueKind};
 use crate::policy::queue_arguments;
 use crate::refusal::{Refusal, ReplyCode};
 use crate::session::Context;
@@ -88,8 +87,7 @@ impl Vhost {
             drop(tables);
             return self.declare_again(actor, &queue, request, cx);
         }
-        let id = QueueId(self.topology.last_queue.fetch_add(1, Relaxed) + 1);
-        let queue = NamedQueue::new(id, description, settings);
+        let queue = NamedQueue::new(self.next_queue_id(), description, settings);
         let position = queue.record_declared(cx);
         tables.add_queue(Arc::clone(&queue));
         self.topology.generations.changed(Dependency::Queue(queue.name()));
