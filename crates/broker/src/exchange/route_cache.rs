@@ -189,13 +189,13 @@ mod tests {
         let (exchanges, topics) = (ExchangeGenerations::default(), Generations::default());
         let now = |rights| InForce { exchanges: &exchanges, topics: &topics, permissions: 0, rights };
         let mut routes = ExchangeRoutes::default();
+        for name in ["a", "b", "c"] {
+            routes.insert(route(name, &exchanges));
+        }
+        assert!(["a", "b", "c"].iter().all(|name| routes.find("amq.direct", name, now(7)).is_some()));
         for n in 0..2_000 {
             routes.insert(route(&format!("k{n}"), &exchanges));
             assert!(routes.find("amq.direct", &format!("k{n}"), now(7)).is_some());
-            if n > 0 {
-                let before = format!("k{}", n - 1);
-                assert!(routes.find("amq.direct", &before, now(7)).is_some(), "{before}");
-            }
         }
         assert!(routes.others.as_ref().is_some_and(|others| others.len() <= ExchangeRoutes::KEPT + 2));
         assert!(routes.find("amq.direct", "k1999", now(8)).is_none(), "other rights");
