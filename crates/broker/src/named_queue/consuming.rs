@@ -30,7 +30,8 @@ impl NamedQueue {
                 "queue '{name}' in vhost '{vhost}' in exclusive use"
             )));
         }
-        let consumption = Arc::new(Consumption::new(Arc::clone(self), request));
+        let reader = self.reader(state, request, vhost, cx)?;
+        let consumption = Arc::new(Consumption::new(Arc::clone(self), request, reader));
         state.consumers.add(Arc::clone(&consumption));
         self.used(state, cx);
         Ok(consumption)
@@ -56,6 +57,7 @@ impl NamedQueue {
         if !state.consumers.remove(consumption) {
             return false;
         }
+        self.let_go_of_reader(state, consumption, cx);
         self.used(state, cx);
         self.dispatch(state, None, cx);
         state.consumers.is_empty()
@@ -88,7 +90,7 @@ impl NamedQueue {
         self.used(state, cx);
         state.consumers.wake();
         self.dispatch(state, None, cx);
-        if state.settings.is_limited() {
+        if state.settings.is_limited() || self.is_stream() {
             self.drop_excess(state, cx);
         }
         state.account(cx);

@@ -10,6 +10,7 @@ use tercet_amqp::field::Table;
 
 use crate::consumer::ConsumerOutbox;
 use crate::named_queue::NamedQueue;
+use crate::named_queue::stream::reader::Reader;
 
 /// What a client asks for when it begins to consume.
 #[derive(Clone)]
@@ -62,6 +63,8 @@ pub struct Consumption {
     pub prefetch: u16,
     /// Where deliveries go.
     pub outbox: Arc<dyn ConsumerOutbox>,
+    /// Its place in a stream. Used under the queue's lock.
+    pub(super) reader: Option<Mutex<Reader>>,
     /// Deliveries that are outstanding. Changed under the queue's lock.
     pub(super) unacked: AtomicU32,
     /// Its output had no room. Changed under the queue's lock.
@@ -84,7 +87,7 @@ impl fmt::Debug for Consumption {
 }
 
 impl Consumption {
-    pub(crate) fn new(queue: Arc<NamedQueue>, request: &Consume<'_>) -> Self {
+    pub(super) fn new(queue: Arc<NamedQueue>, request: &Consume<'_>, reader: Option<Reader>) -> Self {
         Self {
             queue,
             channel: request.channel,
@@ -94,6 +97,7 @@ impl Consumption {
             priority: request.priority,
             prefetch: request.prefetch,
             outbox: Arc::clone(&request.outbox),
+            reader: reader.map(Mutex::new),
             unacked: AtomicU32::new(0),
             blocked: AtomicBool::new(false),
             started: AtomicBool::new(false),

@@ -42,6 +42,9 @@ impl NamedQueue {
         fresh: Option<u64>,
         cx: &mut Context<'_>,
     ) {
+        if self.is_stream() {
+            return self.feed_readers(state, cx);
+        }
         if !state.paused && !state.consumers.is_dry() && !state.deleted {
             self.hand_out(state, fresh, cx);
         }
@@ -155,6 +158,9 @@ impl NamedQueue {
     /// What will be handed out next; nothing if nobody could take it.
     pub(crate) fn ahead(&self, reach: Reach) -> Ahead {
         let state = self.state.lock();
+        if self.is_stream() {
+            return Self::ahead_of_readers(&state, reach);
+        }
         let mut ahead = match (&state.order, state.waiting.is_empty() && state.consumers.is_dry()) {
             (_, true) => Ahead::default(),
             (None, false) => state.queue.ahead(reach),

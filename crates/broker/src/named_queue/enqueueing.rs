@@ -26,6 +26,9 @@ impl NamedQueue {
             return Enqueued::default();
         }
         state.totals.published += 1;
+        if self.is_stream() {
+            return self.append(state, incoming, cx);
+        }
         let deadline_ms = state.deadline(incoming, cx.now);
         // What is out of date at once never reaches the log in time.
         let timely = deadline_ms.is_none_or(|at| at.get() > cx.now.utc_ms);
@@ -40,6 +43,27 @@ impl NamedQueue {
         if !recorded && state.queue.ready() == 0 && self.hand_over(state, incoming, cx) {
             return Enqueued::default();
         }
+        let (sequence, position) = self.keep(state, incoming, recorded, deadline_ms, cx);
+        self.dispatch(state, Some(sequence), cx);
+        if limited {
+            self.drop_excess(state, cx);
+        }
+        // Some for each that comes, so that visits need not do it all.
+        state.cool(read_back::COOLED_PER_ENTRY, cx);
+        state.account(cx);
+        Enqueued { position, refused: false }
+    }
+
+    /// Puts a message at the end. Returns its sequence, and what has to be waited for until it is safe.
+    #[inline]
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        state: &mut QueueState,
+        incoming: &mut Incoming<'_>,
+        recorded: bool,
+        deadline_ms: Option<NonZeroU64>,
+        cx: &mut Context<'_>,
+    ) -> (u64, Position) {
         let entry = Entry {
             body: incoming.take_message(cx.now).into(),
             ids: SubscriptionIds::None,
@@ -54,14 +78,7 @@ impl NamedQueue {
         if recorded && cx.journal.is_some_and(|journal| position > journal.durable()) {
             self.defer(state, position, cx).note(sequence, position);
         }
-        self.dispatch(state, Some(sequence), cx);
-        if limited {
-            self.drop_excess(state, cx);
-        }
-        // Some for each that comes, so that visits need not do it all.
-        state.cool(read_back::COOLED_PER_ENTRY, cx);
-        state.account(cx);
-        Enqueued { position, refused: false }
+        (sequence, position)
     }
 
     /// Hands a message that nobody has to keep to a consumer that does not acknowledge. False if it has to wait, or the

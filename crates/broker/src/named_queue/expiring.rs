@@ -66,6 +66,9 @@ impl NamedQueue {
             state.make_ready(sequence);
         }
         let deserted = self.reclaim_overdue(state, cx);
+        if self.is_stream() {
+            self.keep_within_retention(state, cx);
+        }
         self.dispatch(state, None, cx);
         if let Some(due_ms) = state.extras.next_due() {
             self.arm(state, due_ms, cx);

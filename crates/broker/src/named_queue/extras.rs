@@ -62,6 +62,17 @@ impl Extras {
         self.table.get().into_iter().flatten().map(|(sequence, extra)| (*sequence, *extra))
     }
 
+    /// Those with a deadline, in order. Of a stream's entries: the marks.
+    pub(super) fn deadlines(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
+        let table = self.table.get().into_iter().flatten();
+        table.filter_map(|(sequence, extra)| Some((*sequence, extra.deadline_ms?.get())))
+    }
+
+    /// The first entry behind this one that has something.
+    pub(super) fn next_after(&self, sequence: u64) -> Option<u64> {
+        self.table.get()?.range(sequence + 1..).next().map(|(next, _)| *next)
+    }
+
     /// Those of a range of sequences.
     pub(super) fn range(&self, sequences: Range<u64>) -> impl Iterator<Item = (u64, EntryExtras)> {
         let table = self.table.get().into_iter();

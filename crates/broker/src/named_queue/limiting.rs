@@ -78,6 +78,9 @@ impl NamedQueue {
 
     /// Lets go of what is too much, from the head, of the lowest priority first (`x-overflow` drop-head).
     pub(super) fn drop_excess(self: &Arc<Self>, state: &mut QueueState, cx: &mut Context<'_>) {
+        if self.is_stream() {
+            return self.keep_within_retention(state, cx);
+        }
         if state.settings.overflow != QueueOverflow::DropHead {
             return;
         }

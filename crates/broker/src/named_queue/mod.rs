@@ -17,6 +17,7 @@
 //! - [`enqueueing`], [`dispatching`], [`consumers`]: from the publisher to the consumer.
 //! - [`settling`], [`returning`], [`limiting`], [`expiring`], [`dead_letter`]: what becomes of entries.
 //! - [`getting`], [`consuming`], [`browsing`], [`emptying`]: what else clients and operators do.
+//! - [`stream`]: a queue that keeps what was read.
 //! - [`restoring`]: a queue from its records.
 
 mod browsing;
@@ -39,6 +40,7 @@ mod settings;
 mod settlement;
 mod settling;
 mod state;
+mod stream;
 #[cfg(test)]
 mod tests;
 

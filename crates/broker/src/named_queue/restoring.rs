@@ -72,7 +72,7 @@ impl NamedQueue {
         }
         self.used(state, cx);
         self.dispatch(state, None, cx);
-        if state.settings.is_limited() {
+        if state.settings.is_limited() || self.is_stream() {
             self.drop_excess(state, cx);
         }
         state.account(cx);

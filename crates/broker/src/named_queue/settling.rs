@@ -23,6 +23,10 @@ impl NamedQueue {
         if state.deleted {
             return Position::NONE;
         }
+        if self.is_stream() {
+            self.settle_stream(state, settlements, cx);
+            return Position::NONE;
+        }
         let mut acknowledged = Run::new(self.id(), SettleReason::Acknowledged);
         let mut returned = false;
         for settlement in settlements {

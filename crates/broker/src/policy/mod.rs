@@ -16,3 +16,5 @@ pub(crate) mod wishes;
 
 pub use definition::{ApplyTo, Policy, PolicyError, PolicyKind};
 pub use policies::Policies;
+
+pub(crate) use wishes::max_age_ms;

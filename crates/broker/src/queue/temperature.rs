@@ -98,6 +98,11 @@ impl Queue {
         self.cool_one(sequence, durable) == Cooling::Gone
     }
 
+    /// Whether an entry has had its turn to go cold: if it has its message, that was read back, or was about to be wanted.
+    pub(crate) fn had_its_turn_to_cool(&self, sequence: u64) -> bool {
+        sequence < self.temperature.cooled
+    }
+
     /// Whether an entry's message is only in the log, at `place`.
     pub(crate) fn is_cold_at(&self, sequence: u64, place: Place) -> bool {
         let body = self.slot(sequence).and_then(Slot::body);

@@ -9,6 +9,7 @@ mod journal;
 mod limiting;
 mod model;
 mod returning;
+mod streaming;
 mod world;
 
 use self::world::{Line, World, settings};

@@ -41,6 +41,8 @@ pub(crate) struct Delivered {
     pub body: String,
     pub redelivered: bool,
     pub count: Option<u32>,
+    /// Its offset in a stream.
+    pub offset: Option<u64>,
     /// Whether it came from an owned message.
     pub owned: bool,
     consumption: Arc<Consumption>,
@@ -98,6 +100,7 @@ impl ConsumerOutbox for Line {
             body: String::from_utf8(delivery.payload.to_vec()).unwrap(),
             redelivered: delivery.redelivered,
             count: delivery.delivery_count,
+            offset: delivery.stream_offset,
             owned: delivery.message.is_some(),
             consumption: Arc::clone(delivery.consumption),
         });
