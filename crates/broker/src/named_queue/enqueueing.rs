@@ -86,11 +86,15 @@ impl NamedQueue {
     fn hand_over(
         self: &Arc<Self>,
         state: &mut QueueState,
-        incoming: &Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         cx: &mut Context<'_>,
     ) -> bool {
         if state.paused {
             return false;
+        }
+        if incoming.exchange().is_none() && !state.consumers.is_dry() {
+            // What is translated at the delivery lies in the message beside its properties.
+            incoming.message(cx.now);
         }
         let sequence = state.queue.next_sequence();
         loop {

@@ -22,9 +22,7 @@ use self::reader::{Reader, Request, Start};
 use crate::body::{BodyRef, Stored};
 use crate::consumer::QueueDelivery;
 use crate::named_queue::state::{QueueState, Run};
-use crate::named_queue::{
-    Consume, Consumption, Enqueued, Incoming, NamedQueue, QueueKind, Settlement,
-};
+use crate::named_queue::{Consume, Consumption, Enqueued, Incoming, NamedQueue, QueueKind, Settlement};
 use crate::outbox::Pushed;
 use crate::queue::{Ahead, Reach};
 use crate::read_back::{self, Fetch};
@@ -187,7 +185,12 @@ impl NamedQueue {
     }
 
     /// A consumer has gone: lets go of what was read back for it.
-    pub(super) fn let_go_of_reader(&self, state: &mut QueueState, consumption: &Consumption, cx: &Context<'_>) {
+    pub(super) fn let_go_of_reader(
+        &self,
+        state: &mut QueueState,
+        consumption: &Consumption,
+        cx: &Context<'_>,
+    ) {
         if let (Some(reader), Some(journal)) = (&consumption.reader, cx.journal) {
             let next = reader.lock().next;
             let end = next.saturating_add(READ_AHEAD).min(state.queue.next_sequence());
@@ -208,7 +211,9 @@ impl NamedQueue {
         let mut run = Run::new(self.id(), SettleReason::Retention);
         let most = state.queue.front_sequence().saturating_add(DROPPED_AT_ONCE);
         loop {
-            let Some(sequence) = state.queue.entries_from(0).next().map(|(sequence, ..)| sequence) else { break };
+            let Some(sequence) = state.queue.entries_from(0).next().map(|(sequence, ..)| sequence) else {
+                break;
+            };
             let much = state.settings.max_length_bytes.is_some_and(|most| {
                 // The last one stays, however large it is.
                 state.queue.ready() > 1 && state.queue.ready_bytes() as u64 > most
@@ -265,7 +270,12 @@ impl QueueState {
             Start::Next => end,
             Start::Offset(offset) => offset.clamp(front, end),
             // Nothing before that mark came as late; what of the rest did not is passed over.
-            Start::Time(ms) => self.extras.deadlines().rev().find(|(_, came_ms)| *came_ms < ms).map_or(front, |(sequence, _)| sequence),
+            Start::Time(ms) => self
+                .extras
+                .deadlines()
+                .rev()
+                .find(|(_, came_ms)| *came_ms < ms)
+                .map_or(front, |(sequence, _)| sequence),
         }
     }
 

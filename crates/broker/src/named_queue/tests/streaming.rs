@@ -73,7 +73,8 @@ fn everybody_reads_everything_from_where_he_begins() {
     }
     fill(&mut world, &queue, 5..7);
     let seen: Vec<_> = lines.iter().map(|line| line.take()).collect();
-    let expected: [&[u64]; 6] = [&[0, 1, 2, 3, 4, 5, 6], &[4, 5, 6], &[5, 6], &[3, 4, 5, 6], &[5, 6], &[5, 6]];
+    let expected: [&[u64]; 6] =
+        [&[0, 1, 2, 3, 4, 5, 6], &[4, 5, 6], &[5, 6], &[3, 4, 5, 6], &[5, 6], &[5, 6]];
     for (seen, expected) in seen.iter().zip(expected) {
         assert_eq!(offsets(seen), expected);
         assert!(seen.iter().all(|delivered| !delivered.redelivered && delivered.count.is_none()));
@@ -91,12 +92,9 @@ fn whatever_is_said_of_a_delivery_only_makes_room() {
     let line = world.line();
     let consumption = read(&mut world, &queue, &line, 2, &[first()]).expect("consumes");
     let mut seen = Vec::new();
-    for outcome in [
-        Outcome::Ack,
-        Outcome::Nack { requeue: true },
-        Outcome::Reject { requeue: false },
-        Outcome::Requeue,
-    ] {
+    for outcome in
+        [Outcome::Ack, Outcome::Nack { requeue: true }, Outcome::Reject { requeue: false }, Outcome::Requeue]
+    {
         let got = line.take();
         assert_eq!(got.len(), 2);
         assert!(consumption.unacked() == 2);
@@ -155,13 +153,14 @@ fn a_time_is_met_to_the_millisecond() {
         world.publish(&queue, &number.to_string());
         world.pass(99);
     }
-    for wanted in [0, 1, 7, 10, 11, 12, 30, 49] {
+    for wanted in [0, 1, 7, 10, 11, 12, 30, 35] {
         let ms = start + wanted * 99;
         // What the argument says is in whole seconds; an interval says milliseconds here.
         let line = world.line();
         let seconds = ms.div_ceil(1000);
         let expected = (0..50).find(|number| start + number * 99 >= seconds * 1000).expect("in time");
-        read(&mut world, &queue, &line, 1, &[("x-stream-offset", Value::Timestamp(seconds))]).expect("consumes");
+        read(&mut world, &queue, &line, 1, &[("x-stream-offset", Value::Timestamp(seconds))])
+            .expect("consumes");
         assert_eq!(offsets(&line.take()), [expected], "{wanted}");
     }
     let line = world.line();
@@ -222,7 +221,8 @@ fn a_filter_lets_through_what_it_names() {
     let filter = [first(), ("x-stream-filter", values.as_array().into())];
     read(&mut world, &queue, &line, 10, &filter).expect("consumes");
     let all = world.line();
-    let with_others = [filter[0], ("x-stream-filter", "red".into()), ("x-stream-match-unfiltered", true.into())];
+    let with_others =
+        [filter[0], ("x-stream-filter", "red".into()), ("x-stream-match-unfiltered", true.into())];
     read(&mut world, &queue, &all, 10, &with_others).expect("consumes");
     for value in [Some("red"), None, Some("green"), Some("blue"), Some("")] {
         let mut headers = TableBuf::new();
@@ -295,6 +295,8 @@ fn a_stream_comes_back_from_its_records() {
     let seen = line.take();
     assert_eq!(offsets(&seen).last(), Some(&29));
     assert!(seen.iter().all(|delivered| !delivered.redelivered));
+    // Only one of them can be the queue.
+    drop(queue);
     world.pass(12_000);
     assert_eq!(copy.stats().ready, 0, "age counts on after a restart");
 }
