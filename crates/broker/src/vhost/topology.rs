@@ -17,7 +17,7 @@ mod policies;
 mod queues;
 mod restoring;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -41,6 +41,8 @@ pub(crate) struct Topology {
     policies: ArcSwap<Policies>,
     /// Held while policies change.
     changing: Mutex<()>,
+    /// Number of the queue that was declared last.
+    last_queue: AtomicU64,
     /// Queues there may be; 0 for any number.
     max_queues: AtomicU32,
     /// Whether topics cross to routing keys as RabbitMQ does it.

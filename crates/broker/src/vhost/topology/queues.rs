@@ -1,6 +1,7 @@
 //! Declaring, deleting and purging queues.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
@@ -13,7 +14,7 @@ use crate::exchange::kind::text_argument;
 use crate::exchange::request::{DeclareQueue, QueueDeclared};
 use crate::exchange::tables::Changes;
 use crate::journal::Position;
-use crate::named_queue::{Condition, NamedQueue, NotDeleted, QueueDescription, QueueKind};
+use crate::named_queue::{Condition, NamedQueue, NotDeleted, QueueDescription, QueueId, QueueKind};
 use crate::policy::queue_arguments;
 use crate::refusal::{Refusal, ReplyCode};
 use crate::session::Context;
@@ -87,7 +88,8 @@ impl Vhost {
             drop(tables);
             return self.declare_again(actor, &queue, request, cx);
         }
-        let queue = NamedQueue::new(self.next_queue_id(), description, settings);
+        let id = QueueId(self.topology.last_queue.fetch_add(1, Relaxed) + 1);
+        let queue = NamedQueue::new(id, description, settings);
         let position = queue.record_declared(cx);
         tables.add_queue(Arc::clone(&queue));
         self.topology.generations.changed(Dependency::Queue(queue.name()));

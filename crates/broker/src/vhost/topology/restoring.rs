@@ -1,6 +1,7 @@
 //! Exchanges, queues and bindings from the log, and into it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::exchange::kind::{ExchangeKind, ExchangeType};
 use crate::exchange::tables::{Changes, Exchange, table};
@@ -77,6 +78,16 @@ impl Vhost {
         for (binding, target) in &changes.unbound {
             self.binding_changed(binding, target, false);
         }
+    }
+
+    /// The number of the queue that was declared last.
+    pub(crate) fn last_queue_id(&self) -> u64 {
+        self.topology.last_queue.load(Relaxed)
+    }
+
+    /// Sees to it that no queue gets this number or a lower one any more.
+    pub(crate) fn note_queue_id(&self, id: u64) {
+        self.topology.last_queue.fetch_max(id, Relaxed);
     }
 
     /// The exchanges that survive a restart, but for those that are always there.
