@@ -6,19 +6,27 @@
 
 pub(super) mod deaths;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use tercet_amqp::content::Properties;
 
 use crate::body::BodyRef;
+use crate::crossing::address::TopicMapping;
+use crate::crossing::to_amqp;
 use crate::message::{Message, PropertyEncoding};
 use crate::named_queue::NamedQueue;
+use crate::named_queue::dead_letter::deaths::Dying;
 use crate::named_queue::state::QueueState;
 use crate::read_back::Fetch;
 use crate::record::SettleReason;
 use crate::session::{Context, SessionId};
+
+/// The exchange of messages that came by MQTT.
+const TOPIC_EXCHANGE: &str = "amq.topic";
 
 /// Why a message cannot stay in its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,11 +115,28 @@ impl DeadLetter {
 
     /// Makes the message that is to be published; `None` if the queue has nowhere to send it any more, or does not have
     /// it.
-    pub(crate) fn write(&self, now_ms: u64) -> Option<Letter> {
+    pub(crate) fn write(&self, now_ms: u64, mapping: TopicMapping) -> Option<Letter> {
         let Source { message, exchange, key } = self.queue.dead_letter_source(&self.what)?;
-        let written = deaths::record(&message, self.queue.name(), self.reason, key.is_some(), now_ms);
+        let own_key = to_amqp::amqp_key(&message, mapping);
+        let mut properties = Vec::new();
+        // What MQTT's properties say beyond that is lost here as it is for whoever consumes them.
+        let _ = to_amqp::amqp_properties(&message, mapping, &mut properties);
+        let written = deaths::record(&Dying {
+            properties: Properties::from_bytes(&properties).unwrap_or_default(),
+            exchange: message.exchange.as_deref().unwrap_or(TOPIC_EXCHANGE),
+            key: &own_key,
+            dead_lettered: message.dead_lettered,
+            queue: self.queue.name(),
+            reason: self.reason,
+            rerouted: key.is_some(),
+            now_ms,
+        });
         let letter = Message {
-            topic: key.unwrap_or_else(|| Arc::clone(&message.topic)),
+            topic: match (key, own_key) {
+                (Some(key), _) => key,
+                (None, Cow::Borrowed(_)) => Arc::clone(&message.topic),
+                (None, Cow::Owned(own)) => own.into(),
+            },
             exchange: Some(exchange),
             payload: message.payload.clone(),
             properties: Bytes::from(written.properties),

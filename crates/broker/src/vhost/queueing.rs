@@ -292,7 +292,7 @@ impl Vhost {
 
     /// Publishes a dead letter and ends the entry it comes from, both as one change.
     pub(crate) fn bury(&self, dead: &DeadLetter, now: Now, effects: &mut Effects) {
-        let letter = dead.write(now.utc_ms);
+        let letter = dead.write(now.utc_ms, self.topic_mapping());
         self.together_if(dead.queue.is_recorded(), || {
             if let Some(letter) = &letter {
                 let mut accept = |queue: &Arc<NamedQueue>| {

@@ -5,14 +5,10 @@
 
 use smallvec::SmallVec;
 use tercet_amqp::EncodeError;
-use tercet_amqp::content::{BasicProperties, Properties, Property, PropertyValue};
+use tercet_amqp::content::{Properties, Property, PropertyValue};
 use tercet_amqp::field::{ArrayBuf, Table, TableBuf, Value};
 
-use crate::message::{Message, PropertyEncoding, Qos};
 use crate::named_queue::dead_letter::DeathReason;
-
-/// The exchange of messages that came by MQTT.
-const TOPIC_EXCHANGE: &str = "amq.topic";
 
 /// The properties of a dead letter.
 pub(in crate::named_queue) struct Written {
@@ -22,29 +18,41 @@ pub(in crate::named_queue) struct Written {
     pub excluded: SmallVec<[Box<str>; 2]>,
 }
 
-/// Writes down that a message has died in `queue`. With `rerouted` it gets another routing key, so that the keys it had
-/// beside its own (`CC`) lead nowhere any more.
-pub(in crate::named_queue) fn record(
-    message: &Message,
-    queue: &str,
-    reason: DeathReason,
-    rerouted: bool,
-    now_ms: u64,
-) -> Written {
-    let properties = match message.encoding {
-        PropertyEncoding::Amqp => Properties::from_bytes(&message.properties).unwrap_or_default(),
-        PropertyEncoding::Mqtt5 | PropertyEncoding::None => Properties::default(),
-    };
-    let headers = properties.headers().ok().flatten().unwrap_or_default();
+/// A message that cannot stay where it is.
+#[derive(Clone, Copy)]
+pub(in crate::named_queue) struct Dying<'a> {
+    /// Its properties in AMQP's encoding.
+    pub properties: Properties<'a>,
+    /// The exchange it was published to.
+    pub exchange: &'a str,
+    /// The routing key it was published with.
+    pub key: &'a str,
+    /// Whether the broker has dead-lettered it before.
+    pub dead_lettered: bool,
+    /// The queue it cannot stay in.
+    pub queue: &'a str,
+    /// Why.
+    pub reason: DeathReason,
+    /// Whether it gets another routing key, so that the keys it had beside its own (`CC`) lead nowhere any more.
+    pub rerouted: bool,
+    /// The time, UTC milliseconds.
+    pub now_ms: u64,
+}
+
+/// Writes down that a message has died.
+pub(in crate::named_queue) fn record(dying: &Dying<'_>) -> Written {
+    let headers = dying.properties.headers().ok().flatten().unwrap_or_default();
     let before: SmallVec<[Table<'_>; 4]> = match headers.get("x-death") {
-        Some(Value::Array(array)) if message.dead_lettered => array.iter().filter_map(table).collect(),
+        Some(Value::Array(array)) if dying.dead_lettered => array.iter().filter_map(table).collect(),
         _ => SmallVec::new(),
     };
-    let excluded = circle(&before, queue, reason);
-    let written = write(message, properties, headers, &before, queue, reason, rerouted, now_ms);
     // What cannot be written down any more, for it would be too long, is passed on as it was.
-    let properties = written.unwrap_or_else(|_| message.properties.to_vec());
-    Written { properties, excluded }
+    let properties = write(dying, headers, &before).unwrap_or_else(|_| {
+        let mut unchanged = Vec::new();
+        dying.properties.write(&mut unchanged);
+        unchanged
+    });
+    Written { properties, excluded: circle(&before, dying.queue, dying.reason) }
 }
 
 fn table(value: Value<'_>) -> Option<Table<'_>> {
@@ -72,44 +80,32 @@ fn circle(before: &[Table<'_>], queue: &str, reason: DeathReason) -> SmallVec<[B
     std::iter::once(queue).chain(earlier.filter_map(|death| text(death, "queue"))).map(Box::from).collect()
 }
 
-#[expect(clippy::too_many_arguments)]
-fn write(
-    message: &Message,
-    properties: Properties<'_>,
-    headers: Table<'_>,
-    before: &[Table<'_>],
-    queue: &str,
-    reason: DeathReason,
-    rerouted: bool,
-    now_ms: u64,
-) -> Result<Vec<u8>, EncodeError> {
-    let exchange = message.exchange.as_deref().unwrap_or(TOPIC_EXCHANGE);
+fn write(dying: &Dying<'_>, headers: Table<'_>, before: &[Table<'_>]) -> Result<Vec<u8>, EncodeError> {
+    let &Dying { exchange, queue, reason, .. } = dying;
     let mut deaths = ArrayBuf::new();
     let same = before
         .iter()
         .find(|death| text(death, "queue") == Some(queue) && text(death, "reason") == Some(reason.name()));
     match same {
         Some(same) => deaths.push(again(same)?.as_table())?,
-        None => {
-            deaths.push(first(message, properties, headers, queue, reason, exchange, now_ms)?.as_table())?
-        }
+        None => deaths.push(first(dying, headers)?.as_table())?,
     };
     for death in before.iter().filter(|death| same.is_none_or(|same| same != *death)) {
         deaths.push(*death)?;
     }
     let mut fields: Vec<(&[u8], Value<'_>)> =
-        headers.iter().filter(|(name, _)| keeps(name, rerouted)).collect();
+        headers.iter().filter(|(name, _)| keeps(name, dying.rerouted)).collect();
     fields.push((b"x-death", deaths.as_array().into()));
-    let names: [[&str; 3]; 2] = [
-        ["x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"],
-        ["x-last-death-exchange", "x-last-death-queue", "x-last-death-reason"],
+    let summary = [
+        ("x-first-death-exchange", "x-last-death-exchange", exchange),
+        ("x-first-death-queue", "x-last-death-queue", queue),
+        ("x-first-death-reason", "x-last-death-reason", reason.name()),
     ];
-    let now = [exchange, queue, reason.name()];
-    for (name, value) in names[0].iter().zip(now) {
-        let earlier = headers.get(name).filter(|_| !before.is_empty());
-        fields.push((name.as_bytes(), earlier.unwrap_or_else(|| value.into())));
+    for (first, last, now) in summary {
+        let earlier = headers.get(first).filter(|_| !before.is_empty());
+        fields.push((first.as_bytes(), earlier.unwrap_or_else(|| now.into())));
+        fields.push((last.as_bytes(), now.into()));
     }
-    fields.extend(names[1].iter().zip(now).map(|(name, value)| (name.as_bytes(), value.into())));
     // As RabbitMQ does whenever it adds headers; of several with one name the first counts.
     fields.sort_by_key(|(name, _)| *name);
     fields.dedup_by_key(|(name, _)| *name);
@@ -117,7 +113,7 @@ fn write(
     for (name, value) in fields {
         table.put(name, value)?;
     }
-    encode(message, properties, table.as_table())
+    encode(dying.properties, table.as_table())
 }
 
 /// Whether a header stays as it was.
@@ -137,26 +133,18 @@ fn again(same: &Table<'_>) -> Result<TableBuf, EncodeError> {
 }
 
 /// The entry of the first death in this queue for this reason.
-fn first(
-    message: &Message,
-    properties: Properties<'_>,
-    headers: Table<'_>,
-    queue: &str,
-    reason: DeathReason,
-    exchange: &str,
-    now_ms: u64,
-) -> Result<TableBuf, EncodeError> {
+fn first(dying: &Dying<'_>, headers: Table<'_>) -> Result<TableBuf, EncodeError> {
     let mut death = TableBuf::new();
-    if let Ok(Some(expiration)) = properties.expiration() {
+    if let Ok(Some(expiration)) = dying.properties.expiration() {
         death.put("original-expiration", expiration)?;
     }
     death.put("count", Value::I64(1))?;
-    death.put("reason", reason.name())?;
-    death.put("queue", queue)?;
-    death.put("time", Value::Timestamp(now_ms / 1000))?;
-    death.put("exchange", exchange)?;
+    death.put("reason", dying.reason.name())?;
+    death.put("queue", dying.queue)?;
+    death.put("time", Value::Timestamp(dying.now_ms / 1000))?;
+    death.put("exchange", dying.exchange)?;
     let mut keys = ArrayBuf::new();
-    keys.push(&*message.topic)?;
+    keys.push(dying.key)?;
     if let Some(Value::Array(others)) = headers.get("CC") {
         for key in others.iter().filter(|key| matches!(key, Value::LongStr(_))) {
             keys.push(key)?;
@@ -167,17 +155,10 @@ fn first(
 }
 
 /// The properties with these headers and without expiration.
-fn encode(message: &Message, properties: Properties<'_>, headers: Table<'_>) -> Result<Vec<u8>, EncodeError> {
-    let (mut with_headers, mut list) = (Vec::new(), Vec::new());
-    let mut bytes = Vec::new();
-    if message.encoding != PropertyEncoding::Amqp {
-        let delivery_mode = (message.qos > Qos::AtMostOnce).then_some(2);
-        let fresh = BasicProperties { delivery_mode, headers: Some(headers), ..BasicProperties::default() };
-        fresh.encode(&mut list)?.write(&mut bytes);
-        return Ok(bytes);
-    }
-    let changed =
-        properties.with(Property::Headers, Some(PropertyValue::Table(headers)), &mut with_headers)?;
+fn encode(properties: Properties<'_>, headers: Table<'_>) -> Result<Vec<u8>, EncodeError> {
+    let (mut with_headers, mut list, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let headers = Some(PropertyValue::Table(headers));
+    let changed = properties.with(Property::Headers, headers, &mut with_headers)?;
     changed.with(Property::Expiration, None, &mut list)?.write(&mut bytes);
     Ok(bytes)
 }

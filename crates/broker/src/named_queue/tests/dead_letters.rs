@@ -8,6 +8,7 @@ use tercet_amqp::content::{BasicProperties, Properties};
 use tercet_amqp::field::{ArrayBuf, Table, TableBuf, Value};
 
 use super::{World, settings};
+use crate::crossing::address::TopicMapping;
 use crate::message::{Message, Payload, PropertyEncoding, Qos};
 use crate::named_queue::dead_letter::{DeathReason, deaths};
 use crate::named_queue::{Outcome, QueueKind, QueueOverflow, QueueSettings};
@@ -37,6 +38,20 @@ fn message(
         shared: false,
         stored: Mutex::new(None),
     }
+}
+
+/// Writes down that a message has died.
+fn died(message: &Message, queue: &str, reason: DeathReason, rerouted: bool, now_ms: u64) -> deaths::Written {
+    deaths::record(&deaths::Dying {
+        properties: Properties::from_bytes(&message.properties).unwrap(),
+        exchange: message.exchange.as_deref().unwrap(),
+        key: &message.topic,
+        dead_lettered: message.dead_lettered,
+        queue,
+        reason,
+        rerouted,
+        now_ms,
+    })
 }
 
 /// One death as text, in the order of its fields.
@@ -86,14 +101,14 @@ fn each_death_is_written_down() {
         ..BasicProperties::default()
     };
     let first = message(Some("x"), "key", asked, false);
-    let died = deaths::record(&first, "a", DeathReason::Expired, false, 5_999);
+    let death = died(&first, "a", DeathReason::Expired, false, 5_999);
     assert_eq!(
-        deaths_of(&died.properties),
+        deaths_of(&death.properties),
         [
             "original-expiration=50 count=I64(1) reason=expired queue=a time=Timestamp(5) exchange=x routing-keys=key+more"
         ]
     );
-    let changed = Properties::from_bytes(&died.properties).unwrap().decode(10).unwrap();
+    let changed = Properties::from_bytes(&death.properties).unwrap().decode(10).unwrap();
     assert_eq!(
         (changed.content_type, changed.expiration, changed.delivery_mode),
         (Some("text/plain"), None, Some(2))
@@ -114,58 +129,79 @@ fn each_death_is_written_down() {
             "z"
         ]
     );
-    assert_eq!(died.excluded.iter().map(|name| &**name).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(death.excluded.iter().map(|name| &**name).collect::<Vec<_>>(), ["a"]);
 
     let again = |before: &[u8], exchange: &str, key: &str| {
         let mut next = message(Some(exchange), key, BasicProperties::default(), true);
         next.properties = Bytes::copy_from_slice(before);
         next
     };
-    let second = again(&died.properties, "dlx", "other");
-    let died = deaths::record(&second, "b", DeathReason::Rejected, true, 7_000);
+    let second = again(&death.properties, "dlx", "other");
+    let death = died(&second, "b", DeathReason::Rejected, true, 7_000);
     assert_eq!(
-        deaths_of(&died.properties)[0],
+        deaths_of(&death.properties)[0],
         "count=I64(1) reason=rejected queue=b time=Timestamp(7) exchange=dlx routing-keys=other+more"
     );
-    assert_eq!(deaths_of(&died.properties).len(), 2);
-    assert!(died.excluded.is_empty(), "somebody has rejected it");
-    let changed = Properties::from_bytes(&died.properties).unwrap().headers().unwrap().unwrap();
+    assert_eq!(deaths_of(&death.properties).len(), 2);
+    assert!(death.excluded.is_empty(), "somebody has rejected it");
+    let changed = Properties::from_bytes(&death.properties).unwrap().headers().unwrap().unwrap();
     assert_eq!(changed.get("CC"), None, "with another key the others lead nowhere");
     let first_and_last = ["first", "last"].map(|which| {
         ["queue", "reason", "exchange"]
-            .map(|what| header(&died.properties, &format!("x-{which}-death-{what}")).unwrap())
+            .map(|what| header(&death.properties, &format!("x-{which}-death-{what}")).unwrap())
     });
     assert_eq!(first_and_last, [["a", "expired", "x"], ["b", "rejected", "dlx"]]);
 
     // Back in the first queue: its entry comes to the front, counts on, and is otherwise as it was.
-    let third = again(&died.properties, "elsewhere", "third");
-    let died = deaths::record(&third, "a", DeathReason::Expired, false, 9_000);
-    let deaths = deaths_of(&died.properties);
+    let third = again(&death.properties, "elsewhere", "third");
+    let death = died(&third, "a", DeathReason::Expired, false, 9_000);
+    let deaths = deaths_of(&death.properties);
     assert_eq!(
         deaths[0],
         "original-expiration=50 count=I64(2) reason=expired queue=a time=Timestamp(5) exchange=x routing-keys=key+more"
     );
     assert!(deaths[1].contains("reason=rejected queue=b") && deaths.len() == 2);
     assert_eq!(
-        died.excluded.iter().map(|name| &**name).collect::<Vec<_>>(),
+        death.excluded.iter().map(|name| &**name).collect::<Vec<_>>(),
         ["a"],
         "behind it, it was rejected"
     );
-    let died = deaths::record(&third, "c", DeathReason::MaxLength, false, 9_000);
-    assert_eq!(deaths_of(&died.properties).len(), 3);
+    let death = died(&third, "c", DeathReason::MaxLength, false, 9_000);
+    assert_eq!(deaths_of(&death.properties).len(), 3);
 }
 
 #[test]
-fn a_message_of_another_protocol_gets_properties() {
-    let mut origin = message(None, "a/b", BasicProperties::default(), false);
-    origin.properties = Bytes::from_static(b"\x01\x01");
-    origin.encoding = PropertyEncoding::Mqtt5;
-    let died = deaths::record(&origin, "q", DeathReason::DeliveryLimit, false, 1_000);
+fn a_message_of_another_protocol_is_one_of_the_topic_exchange() {
+    let mut world = World::default();
+    let queue = world.transient(settings(|settings| {
+        settings.dead_letter_exchange = Some("dlx".into());
+        settings.max_length = Some(0);
+    }));
+    let publication = crate::message::Publication {
+        topic: "a/b.c",
+        payload: b"21.5",
+        properties: crate::message::Properties::NONE,
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        expiry: Some(60),
+        publisher: SessionId(7),
+    };
+    let topic: Arc<str> = "a/b.c".into();
+    let mut incoming = crate::named_queue::Incoming::from_topic(&publication, &topic);
+    world.with_context(|cx| queue.enqueue(&mut incoming, cx));
+    let letter = world.effects.dead_letters.pop().unwrap().write(1_000, TopicMapping::Exact).unwrap().message;
     assert_eq!(
-        deaths_of(&died.properties),
-        ["count=I64(1) reason=delivery_limit queue=q time=Timestamp(1) exchange=amq.topic routing-keys=a/b"]
+        (&*letter.topic, letter.exchange.as_deref(), letter.expires_at_ms),
+        ("a.b%2Ec", Some("dlx"), None)
     );
-    assert_eq!(Properties::from_bytes(&died.properties).unwrap().delivery_mode(), Ok(Some(2)));
+    assert_eq!(
+        deaths_of(&letter.properties),
+        [
+            "original-expiration=60000 count=I64(1) reason=maxlen queue=q1 time=Timestamp(1) exchange=amq.topic \
+             routing-keys=a.b%2Ec"
+        ]
+    );
+    assert_eq!(Properties::from_bytes(&letter.properties).unwrap().delivery_mode(), Ok(Some(2)));
 }
 
 fn with_dlx(settings: &mut QueueSettings) {
@@ -177,7 +213,7 @@ fn with_dlx(settings: &mut QueueSettings) {
 fn letters(world: &mut World) -> Vec<(String, String)> {
     let dead = std::mem::take(&mut world.effects.dead_letters);
     let letters = dead.iter().map(|dead| {
-        let letter = dead.write(world.now.utc_ms).expect("there is somewhere to go");
+        let letter = dead.write(world.now.utc_ms, TopicMapping::Exact).expect("there is somewhere to go");
         let message = &letter.message;
         assert_eq!((message.exchange.as_deref(), &*message.topic), (Some("dlx"), "dead"));
         let reason = header(&message.properties, "x-last-death-reason").unwrap();
@@ -217,7 +253,8 @@ fn what_a_queue_cannot_keep_is_dead_lettered_with_its_reason() {
         assert_eq!(queue.stats().unacked, 0);
         let dead = world.effects.dead_letters.pop().unwrap();
         assert_eq!(
-            header(&dead.write(0).unwrap().message.properties, "x-last-death-reason").unwrap(),
+            header(&dead.write(0, TopicMapping::Exact).unwrap().message.properties, "x-last-death-reason")
+                .unwrap(),
             reason
         );
         world.vhost.bury(&dead, world.now, &mut world.effects);
