@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{data, talk};
-use crate::{backup, config, log, manual, passwd, pubsub, serve};
+use crate::{backup, config, control, log, manual, passwd, pubsub, serve};
 
 /// What a bare `tercet` prints.
 const WELCOME: &str = concat!(
@@ -19,12 +19,14 @@ const WELCOME: &str = concat!(
   serve         run the broker (no configuration needed)
   pub, sub      publish, subscribe
   req, reply    ask and answer (MQTT 5 request/response)
+  status, amqp  see a running broker and its queues
+  user, vhost, permission, policy
+                manage a running broker
   config        init, check or show the configuration
-  passwd        create, change and delete users
-  backup        copy the data of a running broker; restore brings it back
-  log           check, show or repair the log of a stopped one
-  completions   for your shell
-  man           write the manual pages
+  passwd        create, change and delete users in a password file
+  backup, log   copy the data of a running broker; check, repair its log
+  completions, man
+                for your shell; manual pages
   help COMMAND  everything about a command
 
 Try:
@@ -43,6 +45,7 @@ pub(crate) fn command() -> Command {
         .infer_long_args(false)
         .subcommand(serve::command())
         .subcommands(pubsub::commands())
+        .subcommands(control::commands())
         .subcommand(config::command())
         .subcommand(passwd::command())
         .subcommands(backup::commands())
@@ -64,7 +67,8 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command().try_get_matches_from(args) {
         Ok(matches) => {
             let by_pubsub = matches.subcommand().and_then(|(name, matches)| pubsub::run(name, matches));
-            by_pubsub.unwrap_or_else(|| report(dispatch(&matches)).into())
+            let by_control = || matches.subcommand().and_then(|(name, matches)| control::run(name, matches));
+            by_pubsub.unwrap_or_else(|| report(by_control().unwrap_or_else(|| dispatch(&matches))).into())
         }
         Err(error) => usage(&error).into(),
     }
@@ -124,10 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn the_welcome_has_seventeen_lines_and_ends_in_three_commands() {
+    fn the_welcome_has_nineteen_lines_and_ends_in_three_commands() {
         let lines: Vec<_> = WELCOME.lines().collect();
-        assert_eq!(lines.len(), 17);
-        assert!(lines[14..].iter().all(|line| line.starts_with("  tercet ")));
+        assert_eq!(lines.len(), 19);
+        assert!(lines[16..].iter().all(|line| line.starts_with("  tercet ")));
         assert!(lines.iter().all(|line| line.len() <= 80));
     }
 }

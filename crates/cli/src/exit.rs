@@ -14,6 +14,12 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
+    /// The broker took too long.
+    TimedOut = 27,
+    /// The broker cannot be reached (EX_UNAVAILABLE of sysexits).
+    Unreachable = 69,
+    /// The broker does not know the user, or does not allow it that (EX_NOPERM of sysexits).
+    Refused = 77,
     /// The configuration is wrong (EX_CONFIG of sysexits).
     BadConfiguration = 78,
     /// A signal ended it before its work was done.

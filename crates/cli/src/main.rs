@@ -8,6 +8,7 @@
 mod backup;
 mod commands;
 mod config;
+mod control;
 mod exit;
 mod log;
 mod manual;

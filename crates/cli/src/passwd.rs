@@ -115,7 +115,8 @@ fn delete(path: &Path, user: &str) -> Result<(), Failure> {
 }
 
 /// Asks twice on a terminal; otherwise reads the first line of stdin.
-fn ask(user: &str) -> Result<Secret, Failure> {
+/// Asks for a new password: twice on a terminal, else the first line of stdin.
+pub(crate) fn ask(user: &str) -> Result<Secret, Failure> {
     let cannot = |error: std::io::Error| Failure::failed(format!("cannot read the password: {error}"));
     if !std::io::stdin().is_terminal() {
         let mut line = Vec::new();

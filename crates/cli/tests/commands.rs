@@ -38,7 +38,7 @@ fn dir() -> tempfile::TempDir {
 #[test]
 fn alone_it_welcomes_on_one_screen() {
     let ran = tercet(dir().path(), &[]);
-    assert_eq!((ran.code, ran.stdout.lines().count(), ran.stderr.as_str()), (0, 17, ""));
+    assert_eq!((ran.code, ran.stdout.lines().count(), ran.stderr.as_str()), (0, 19, ""));
     assert!(ran.stdout.ends_with("  tercet pub demo/hi hello\n"));
 }
 
@@ -92,7 +92,10 @@ fn config_init_writes_once_and_check_accepts_it() {
     assert_eq!(tercet(dir.path(), &["config", "init", "--force"]).code, 0);
     let checked = tercet(dir.path(), &["config", "check"]);
     assert_eq!(checked.code, 0);
-    assert_eq!(checked.stdout, "ok: tercet.toml: mqtt 127.0.0.1:1883, http 127.0.0.1:15672\n");
+    assert_eq!(
+        checked.stdout,
+        "ok: tercet.toml: mqtt 127.0.0.1:1883, amqp 127.0.0.1:5672, http 127.0.0.1:15672\n"
+    );
     let shown = tercet(dir.path(), &["config", "init", "-"]);
     assert_eq!(shown.stdout, std::fs::read_to_string(dir.path().join("tercet.toml")).unwrap());
 }

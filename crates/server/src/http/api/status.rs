@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::call::{Call, Reply};
+use super::call::{Call, Reply, all_vhosts};
 use super::problem::Problem;
 use crate::metrics::snapshot::Snapshot;
 
@@ -20,6 +20,15 @@ fn show(call: &Call<'_>) -> Value {
     let listeners: Vec<_> = call.shared.listeners.iter().map(|(name, open)| {
         json!({ "name": name, "connections": open.load(std::sync::atomic::Ordering::Relaxed) })
     }).collect();
+    let (mut queues, mut messages, mut consumers) = (0, 0, 0);
+    for (_, host) in all_vhosts(&call.shared) {
+        for info in host.queues() {
+            let stats = info.queue.stats();
+            queues += 1;
+            messages += stats.ready + stats.unacked + stats.delayed;
+            consumers += u64::from(stats.consumers);
+        }
+    }
     json!({
         "product": "tercet",
         "version": env!("CARGO_PKG_VERSION"),
@@ -34,7 +43,11 @@ fn show(call: &Call<'_>) -> Value {
         "sessions": snapshot.census.sessions,
         "subscriptions": snapshot.subscriptions,
         "retained": snapshot.retained,
-        "queued": snapshot.census.queued,
+        "session_messages": snapshot.census.queued,
+        "amqp_connections": call.shared.amqp.connections.len(),
+        "queues": queues,
+        "queue_messages": messages,
+        "consumers": consumers,
         "totals": {
             "mqtt_publishes_received": snapshot.totals.publish_received,
             "mqtt_publishes_sent": snapshot.totals.publish_sent,
