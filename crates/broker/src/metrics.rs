@@ -100,6 +100,10 @@ counters! {
     protocol_errors,
     /// Connections closed by the keep-alive timer.
     keep_alive_timeouts,
+    /// Messages that have no form in another protocol, for nobody is known there by such an address.
+    not_crossed,
+    /// Properties that could not be carried to another protocol.
+    properties_not_carried,
     /// Route cache misses.
     route_misses,
 }

@@ -73,7 +73,10 @@ impl Vhost {
         form.translate(properties, payload, self.topology.mapping());
         let (mut matched, mut position) = (false, Position::NONE);
         for cached in &reached.topics {
-            let Some(route) = &cached.route else { continue };
+            let Some(route) = &cached.route else {
+                cx.effects.counters.not_crossed += 1;
+                continue;
+            };
             if route.is_empty() && !form.retain() {
                 continue;
             }
@@ -85,6 +88,9 @@ impl Vhost {
             {
                 position = position.max(at);
             }
+        }
+        if matched || form.retain() {
+            cx.effects.counters.properties_not_carried += form.not_carried().0;
         }
         (matched, position)
     }

@@ -12,6 +12,7 @@ use tercet_broker::named_queue::{GetOutcome, Got};
 use crate::amqp::channel::Channel;
 use crate::amqp::content::{Added, Content};
 use crate::amqp::fault::Fault;
+use crate::amqp::foreign::{Foreign, TOPIC_SPACE};
 use crate::amqp::outbox::Held;
 use crate::amqp::parent::Parent;
 use crate::amqp::reply_to;
@@ -66,16 +67,18 @@ impl Channel {
     fn hand_over(&self, got: &Got, no_ack: bool, parent: &Parent, effects: &mut Effects) {
         let held = (!no_ack).then(|| Held::Got(Arc::clone(&got.queue), got.sequence));
         let message = &got.message;
+        let foreign = parent.outbox.foreign(message, effects);
+        let foreign = foreign.as_ref();
         let content = |tag| Content {
             method: basic::GetOk {
                 delivery_tag: tag,
                 redelivered: got.redelivered,
-                exchange: message.exchange.as_deref().unwrap_or_default(),
-                routing_key: &message.topic,
+                exchange: message.exchange.as_deref().unwrap_or(TOPIC_SPACE),
+                routing_key: foreign.map_or(&message.topic, |foreign| &foreign.key),
                 message_count: got.remaining,
             }
             .into(),
-            properties: message.properties(),
+            properties: foreign.map_or(message.properties(), Foreign::properties),
             payload: &message.payload,
             shared: message.payload.shared(),
             added: Added { delivery_count: got.delivery_count, stream_offset: None },

@@ -19,6 +19,7 @@ mod consuming;
 mod content;
 mod declaring;
 mod fault;
+mod foreign;
 mod getting;
 mod handshake;
 pub mod listing;

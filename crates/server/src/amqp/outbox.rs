@@ -15,11 +15,14 @@ use tercet_amqp::delivery::Unacked;
 use tercet_amqp::method::basic;
 use tercet_amqp::{Error, MethodId};
 use tercet_broker::consumer::{ConsumerOutbox, QueueDelivery};
+use tercet_broker::crossing::address::TopicMapping;
 use tercet_broker::effects::Effects;
+use tercet_broker::message::Message;
 use tercet_broker::named_queue::{Consumption, NamedQueue};
 use tercet_broker::outbox::{ConnectionRef, Drained, Pushed};
 
 use crate::amqp::content::{self, Content};
+use crate::amqp::foreign::{Foreign, TOPIC_SPACE};
 
 /// Output above which consumers have to wait, in bytes; a delivery that is larger by itself still goes out alone.
 const ROOM: usize = 1024 * 1024;
@@ -31,6 +34,8 @@ pub(super) struct AmqpOutbox {
     frame_max: u32,
     /// Whether the client wants to hear of consumers that end.
     tells_cancel: bool,
+    /// How topics of MQTT become routing keys.
+    mapping: TopicMapping,
     output: Mutex<Output>,
 }
 
@@ -112,8 +117,21 @@ impl Output {
 
 impl AmqpOutbox {
     /// The outbox of a connection that is being opened.
-    pub(super) fn new(connection: ConnectionRef, frame_max: u32, tells_cancel: bool) -> Self {
-        Self { connection, frame_max, tells_cancel, output: Mutex::default() }
+    pub(super) fn new(
+        connection: ConnectionRef,
+        frame_max: u32,
+        tells_cancel: bool,
+        mapping: TopicMapping,
+    ) -> Self {
+        Self { connection, frame_max, tells_cancel, mapping, output: Mutex::default() }
+    }
+
+    /// What AMQP shows of a message that came by another protocol; `None` for all others.
+    pub(super) fn foreign(&self, message: &Message, effects: &mut Effects) -> Option<Foreign> {
+        match message.exchange {
+            Some(_) => None,
+            None => Some(Foreign::translate(message, self.mapping, self.frame_max, effects)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Output> {
@@ -303,14 +321,22 @@ impl ConsumerOutbox for AmqpOutbox {
             ledger.unacked.deliver(Held::Consumed(Arc::clone(consumption), delivery.sequence))
         };
         output.prepare(effects);
+        let foreign = match (delivery.exchange, delivery.message) {
+            (None, Some(message)) => self.foreign(message, effects),
+            _ => None,
+        };
         let method = basic::Deliver {
             consumer_tag: &consumption.tag,
             delivery_tag: tag,
             redelivered: delivery.redelivered,
-            exchange: delivery.exchange.map_or("", |exchange| exchange),
-            routing_key: delivery.routing_key,
+            exchange: delivery.exchange.map_or(TOPIC_SPACE, |exchange| exchange),
+            routing_key: foreign.as_ref().map_or(delivery.routing_key, |foreign| &foreign.key),
         };
-        output.put(channel, &Content::of_delivery(method, delivery), self.frame_max);
+        let mut content = Content::of_delivery(method, delivery);
+        if let Some(foreign) = &foreign {
+            content.properties = foreign.properties();
+        }
+        output.put(channel, &content, self.frame_max);
         output.schedule(self.connection, effects);
         effects.counters.publish_sent += 1;
         effects.counters.publish_bytes_sent += delivery.payload.len() as u64;

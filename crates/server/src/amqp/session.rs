@@ -63,8 +63,12 @@ impl Session {
         };
         let permit = access.admit(&user, &name)?;
         let id = ConnectionId(shared.amqp.next_connection.fetch_add(1, Relaxed));
-        let outbox =
-            Arc::new(AmqpOutbox::new(cx.connection, tuning.frame_max, capabilities.consumer_cancel_notify));
+        let outbox = Arc::new(AmqpOutbox::new(
+            cx.connection,
+            tuning.frame_max,
+            capabilities.consumer_cancel_notify,
+            found.topic_mapping(),
+        ));
         let listing = Arc::new(Listing {
             id,
             connection: cx.connection,

@@ -162,6 +162,10 @@ metrics! {
             actions.map(|(action, count)| (action.to_owned(), Value::Whole(count))).into()
         };
     Counter "tercet_wills_published_total" "Wills published." = total!(wills);
+    Counter "tercet_crossing_addresses_without_form_total" "Messages to amq.topic whose routing key is no MQTT topic, so that only bindings were looked at." =
+        total!(not_crossed);
+    Counter "tercet_crossing_properties_not_carried_total" "Properties and headers that could not be carried from MQTT to AMQP or back." =
+        total!(properties_not_carried);
     Counter "tercet_route_misses_total" "Publications whose route was not in the publisher's cache." =
         total!(route_misses);
 
