@@ -94,7 +94,7 @@ pub enum ErrorKind {
     #[error("bytes follow the last field")]
     TrailingBytes,
     /// A short string is not well-formed UTF-8.
-    #[error("a short string is not well-formed UTF-8")]
+    #[error("Malformed UTF-8 in shortstr")]
     InvalidUtf8,
     /// A field's type is none of AMQP's or RabbitMQ's.
     #[error("unknown field type {0}")]
@@ -120,13 +120,13 @@ pub enum ErrorKind {
     #[error("content header with weight {0}")]
     HeaderWeight(u16),
     /// A frame other than a content header after a method with content.
-    #[error("expected content header, got {0} frame instead")]
+    #[error("expected content header for class 60, got non content header frame instead")]
     ExpectedHeader(FrameType),
     /// A frame other than a body before the content is complete.
-    #[error("expected content body, got {0} frame instead")]
+    #[error("expected content body, got non content body frame instead")]
     ExpectedBody(FrameType),
     /// A header or body without a method before it.
-    #[error("expected method frame, got {0} frame instead")]
+    #[error("expected method frame, got non method frame instead")]
     ExpectedMethod(FrameType),
     /// More body than the header announced.
     #[error("content body exceeds the announced size of {announced} bytes by {excess}")]
@@ -157,14 +157,17 @@ pub enum ErrorKind {
     #[error("{0} frame before the connection is open")]
     ConnectionNotOpen(FrameType),
     /// A method that this side does not take, not now or not on this channel.
-    #[error("{0} is not allowed here")]
+    #[error("unimplemented method")]
     MethodNotAllowed(MethodId),
+    /// A method that does not belong on channel 0, or not while the connection is in this state.
+    #[error("unexpected method in connection state {0}")]
+    UnexpectedMethod(&'static str),
     /// An answer that nobody asked for.
     #[error("unexpected answer {0}")]
     UnexpectedAnswer(MethodId),
     /// The peer's parameters of connection.tune-ok are outside what was offered.
     #[error("negotiated {what} = {value}{} is {} than the {} allowed value ({limit})",
-        if *.value == 0 { " (no limit)" } else { "" },
+        if *.value == 0 && *.what == "channel_max" { " (no limit)" } else { "" },
         if *.above { "higher" } else { "lower" },
         if *.above { "maximum" } else { "minimum" })]
     Tuning {
@@ -201,7 +204,7 @@ impl ErrorKind {
             | Self::BodyTooLarge { .. } => R::FrameError,
             Self::FieldType(_) | Self::TooDeep | Self::PropertyFlags(_) => R::SyntaxError,
             Self::MethodNotAllowed(_) | Self::UnexpectedAnswer(_) => R::CommandInvalid,
-            Self::ChannelNotOpen | Self::ChannelOpen => R::ChannelError,
+            Self::ChannelNotOpen | Self::ChannelOpen | Self::UnexpectedMethod(_) => R::ChannelError,
             Self::HeartbeatChannel
             | Self::ConnectionNotOpen(_)
             | Self::ContentOnChannelZero(_)

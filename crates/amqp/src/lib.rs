@@ -64,7 +64,7 @@ pub use frame::{
     FRAME_END, FRAME_HEADER, Frame, FrameHead, FrameType, Payload, decode, frame_head, write_heartbeat,
 };
 pub use heartbeat::{Beat, Heartbeat};
-pub use limits::{FRAME_FUDGE, FRAME_MIN, FRAME_OVERHEAD, Limits};
+pub use limits::{FRAME_FUDGE, FRAME_LEAST, FRAME_MIN, FRAME_OVERHEAD, Limits};
 pub use method::{Method, MethodId};
 pub use protocol_header::{Opening, PROTOCOL_HEADER};
 pub use reply_code::{ReplyCode, Scope};

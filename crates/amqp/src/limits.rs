@@ -3,6 +3,10 @@
 /// The least frame-max that may be negotiated, in bytes (§4.2.3, `frame-min-size`).
 pub const FRAME_MIN: u32 = 4096;
 
+/// The smallest frame size that a server lets a client settle on, as RabbitMQ does since 4.1: what is sent before
+/// authentication must fit.
+pub const FRAME_LEAST: u32 = 8192;
+
 /// Bytes around the payload of a frame: seven before, one after.
 pub const FRAME_OVERHEAD: u32 = 8;
 

@@ -1,7 +1,7 @@
 //! What both sides of a connection agree on (connection.tune, connection.tune-ok).
 
 use crate::error::{Error, ErrorKind};
-use crate::limits::{FRAME_MIN, Limits};
+use crate::limits::{FRAME_LEAST, FRAME_MIN, Limits};
 use crate::method::connection::{Tune, TuneOk};
 
 /// The parameters of a connection: offered, wished for, or agreed on.
@@ -33,7 +33,7 @@ impl Tuning {
     ///
     /// # Errors
     /// When the client exceeds the offer (0, no limit, exceeds every limit) or its frames are smaller than
-    /// [`FRAME_MIN`]: 530.
+    /// [`FRAME_LEAST`] (RabbitMQ since 4.1), unless those of the offer are: 530.
     pub fn accept(&self, settled: &TuneOk) -> Result<Self, Error> {
         let fail = |what, value, limit, above| {
             Err(Error::new(ErrorKind::Tuning { what, value, limit, above }, 0, Some(TuneOk::ID)))
@@ -45,8 +45,8 @@ impl Tuning {
         if exceeds(frame_max, self.frame_max) {
             return fail("frame_max", frame_max, self.frame_max, true);
         }
-        if frame_max != 0 && frame_max < FRAME_MIN {
-            return fail("frame_max", frame_max, FRAME_MIN, false);
+        if frame_max != 0 && frame_max < self.least_frame() {
+            return fail("frame_max", frame_max, self.least_frame(), false);
         }
         Ok(Self { channel_max, frame_max, heartbeat })
     }
@@ -70,6 +70,11 @@ impl Tuning {
             frame_max,
             heartbeat: short(self.heartbeat, offer.heartbeat),
         })
+    }
+
+    /// The smallest frames that a client may settle on.
+    const fn least_frame(&self) -> u32 {
+        if self.frame_max != 0 && self.frame_max < FRAME_LEAST { FRAME_MIN } else { FRAME_LEAST }
     }
 
     /// A client's answer.
@@ -112,8 +117,8 @@ mod tests {
         let offer = Tuning::default();
         let settle = |channel_max, frame_max| offer.accept(&TuneOk { channel_max, frame_max, heartbeat: 0 });
         assert_eq!(
-            settle(10, 4096),
-            Ok(Tuning { channel_max: 10, frame_max: 4096, heartbeat: 0 }),
+            settle(10, 8192),
+            Ok(Tuning { channel_max: 10, frame_max: 8192, heartbeat: 0 }),
             "the heartbeat is off when the client says so"
         );
         assert!(settle(2047, 131_072).is_ok());
@@ -131,7 +136,7 @@ mod tests {
             (
                 1,
                 0,
-                "NOT_ALLOWED - negotiated frame_max = 0 (no limit) is higher than the maximum allowed value (131072)",
+                "NOT_ALLOWED - negotiated frame_max = 0 is higher than the maximum allowed value (131072)",
             ),
             (
                 1,
@@ -140,13 +145,15 @@ mod tests {
             ),
             (
                 1,
-                4095,
-                "NOT_ALLOWED - negotiated frame_max = 4095 is lower than the minimum allowed value (4096)",
+                8191,
+                "NOT_ALLOWED - negotiated frame_max = 8191 is lower than the minimum allowed value (8192)",
             ),
         ] {
             let error = settle(channel_max, frame_max).unwrap_err();
             assert_eq!((error.code, error.text().as_str()), (ReplyCode::NotAllowed, text));
         }
+        let small = Tuning { frame_max: 4096, ..offer };
+        assert!(small.accept(&small.tune_ok()).is_ok(), "what is offered may be taken");
         let open = Tuning { channel_max: 0, frame_max: 0, heartbeat: 0 };
         assert!(open.accept(&TuneOk { channel_max: 0, frame_max: 0, heartbeat: 0 }).is_ok());
     }

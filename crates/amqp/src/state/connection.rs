@@ -26,6 +26,21 @@ pub enum Phase {
     Closed,
 }
 
+impl Phase {
+    /// What a server calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "starting",
+            Self::Authentication => "securing",
+            Self::Tune => "tuning",
+            Self::Open => "opening",
+            Self::Running => "running",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// The state of channel 0.
 ///
 /// Pass every frame of channel 0 to [`receive`](Self::receive), every method that is written to it to
@@ -115,6 +130,9 @@ impl Connection {
                 if !self.answers.received(info.id) {
                     return Err(Error::new(ErrorKind::UnexpectedAnswer(info.id), 0, Some(info.id)));
                 }
+            }
+            (Role::Server, phase, _) => {
+                return Err(Error::new(ErrorKind::UnexpectedMethod(phase.name()), 0, Some(info.id)));
             }
             _ => return Err(Error::new(ErrorKind::MethodNotAllowed(info.id), 0, Some(info.id))),
         }

@@ -1,7 +1,7 @@
 //! What a client did wrong, or was refused, and which close answers it.
 
-use tercet_amqp::method::{channel, connection};
-use tercet_amqp::{Error, MethodId, ReplyCode, Scope};
+use tercet_amqp::method::{basic, channel, connection};
+use tercet_amqp::{Error, ErrorKind, MethodId, ReplyCode, Scope};
 use tercet_broker::refusal::Refusal;
 
 /// A channel or connection is to be closed by us.
@@ -77,7 +77,14 @@ impl Fault {
 impl From<Error> for Fault {
     #[cold]
     fn from(error: Error) -> Self {
-        Self { code: error.code, text: error.text(), channel: error.channel, method: error.method }
+        let method = match error.kind {
+            // Nothing else that a client sends has a body.
+            ErrorKind::BodyTooLarge { .. } => Some(basic::Publish::ID),
+            // What cannot be decoded is nobody's.
+            ErrorKind::InvalidUtf8 => None,
+            _ => error.method,
+        };
+        Self { code: error.code, text: error.text(), channel: error.channel, method }
     }
 }
 

@@ -6,10 +6,12 @@ use tercet_amqp::content::{Properties as WireProperties, Property, PropertyValue
 use tercet_amqp::delivery::{Answer, Publishes};
 use tercet_amqp::method::basic;
 use tercet_amqp::{Method, ReplyCode};
+use tercet_broker::actor::Right;
 use tercet_broker::effects::Effects;
 use tercet_broker::exchange_publication::{ExchangePublication, Published};
 use tercet_broker::journal::Position;
 use tercet_broker::message::{Properties, PropertyEncoding};
+use tercet_broker::refusal::Refusal;
 
 use crate::amqp::channel::{Channel, Mode};
 use crate::amqp::content::{Added, Content, put};
@@ -200,6 +202,8 @@ impl Channel {
             }
         }
         if let Mode::Tx(transaction) = &mut self.mode {
+            check(publish, parent)
+                .map_err(|refusal| Fault::refused(&refusal, self.state.number(), basic::Publish::ID))?;
             let fits = transaction.publish(publish, properties, body);
             return match fits {
                 true => Ok(()),
@@ -299,6 +303,23 @@ impl Channel {
         {
             parent.outbox.write(effects, |out| confirming.flush(number, out));
         }
+    }
+}
+
+/// What can be said about a publish before its transaction is committed: whether the exchange is there, and the right to
+/// write to it.
+fn check(publish: &basic::Publish<'_>, parent: &Parent) -> Result<(), Refusal> {
+    parent.actor.check(Right::Write, "exchange", publish.exchange)?;
+    match parent.vhost.find_exchange(publish.exchange) {
+        None => Err(Refusal::not_found(format!(
+            "no exchange '{}' in vhost '{}'",
+            publish.exchange, parent.actor.vhost
+        ))),
+        Some(found) if found.internal => Err(Refusal::access_refused(format!(
+            "cannot publish to internal exchange '{}' in vhost '{}'",
+            publish.exchange, parent.actor.vhost
+        ))),
+        Some(_) => Ok(()),
     }
 }
 

@@ -117,6 +117,13 @@ impl Session {
         let mut state = ChannelState::new(number, Role::Server);
         // Anything but channel.open is an error.
         state.receive(payload)?;
+        let most = self.parent.listing.tuning.channel_max;
+        if most > 0 && self.channels.len() >= usize::from(most) {
+            let open = self.channels.len();
+            let text =
+                format!("number of channels opened ({open}) has reached the negotiated channel_max ({most})");
+            return Err(Fault::of_connection(ReplyCode::NotAllowed, text).into());
+        }
         self.parent.listing.tuning.check_channel(number)?;
         let limits = self.parent.access.user_limits(&self.parent.actor.user);
         if let Some(Err(refusal)) = self.parent.permit.as_mut().map(|permit| permit.open_channel(limits)) {
