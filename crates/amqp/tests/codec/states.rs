@@ -94,14 +94,14 @@ fn methods_out_of_phase_are_invalid() {
         let mut server = Connection::new(Role::Server);
         before.iter().for_each(|payload| assert_eq!(server.receive(payload), Ok(TAKE)));
         let error = server.receive(wrong).unwrap_err();
-        assert_eq!((error.code.number(), error.ends_connection()), (503, true), "{wrong:?}");
+        assert_eq!((error.code.number(), error.ends_connection()), (504, true), "{wrong:?}");
     }
     let mut server = Connection::new(Role::Server);
     server.receive(&start_ok).unwrap();
     server.sent(&connection::Tune::default().into());
     server.receive(&tune_ok).unwrap();
     server.receive(&open).unwrap();
-    assert_eq!(server.receive(&open).unwrap_err().code.number(), 503, "opened once only");
+    assert_eq!(server.receive(&open).unwrap_err().code.number(), 504, "opened once only");
     let body = Payload::Body(b"x");
     assert_eq!(server.receive(&body).unwrap_err().code.number(), 505);
 }
