@@ -359,3 +359,6 @@ impl Hosts {
         relocation::relocate(&self.all(), journal, extents, patience)
     }
 }
+
+#[cfg(test)]
+mod tests;

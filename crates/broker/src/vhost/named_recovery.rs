@@ -27,7 +27,8 @@ impl Recovery<'_> {
         match record {
             NamedQueueRecord::Declared(declaration) => {
                 self.vhost.note_queue_id(id.0);
-                if known.is_none() {
+                // One that was there before the image of the queues and is not in it had ended by then.
+                if known.is_none() && place >= self.topology {
                     self.insert_queue(id, declaration, Place::default());
                 }
             }

@@ -28,7 +28,7 @@ use crate::exchange::tables::{Changes, TOPIC_SPACE, Tables};
 use crate::exchange::target::Target;
 use crate::journal::{Journal, Position};
 use crate::policy::Policies;
-use crate::record::{BindingKey, ExchangeRecord, Record};
+use crate::record::{BindingKey, DuplicateScope, ExchangeRecord, Record};
 use crate::refusal::{Refusal, ReplyCode};
 use crate::route::Subscription;
 use crate::vhost::Vhost;
@@ -170,6 +170,7 @@ impl Vhost {
         let mut position = Position::NONE;
         for (index, exchange) in changes.exchanges.iter().enumerate() {
             self.topology.generations.changed(Dependency::Exchange(exchange.name()));
+            self.duplicates().end(&DuplicateScope::Exchange(exchange.name().clone()));
             // What was asked for is recorded by who was asked.
             if index >= declared && exchange.is_recorded() {
                 let record = ExchangeRecord::Deleted { name: exchange.name().clone() };

@@ -16,6 +16,7 @@ use crate::exchange::tables::Changes;
 use crate::journal::Position;
 use crate::named_queue::{Condition, NamedQueue, NotDeleted, QueueDescription, QueueId, QueueKind};
 use crate::policy::queue_arguments;
+use crate::record::DuplicateScope;
 use crate::refusal::{Refusal, ReplyCode};
 use crate::session::Context;
 use crate::vhost::Vhost;
@@ -190,6 +191,7 @@ impl Vhost {
                 let mut changes = Changes::default();
                 tables.remove_queue(queue.name(), &mut changes);
                 self.topology.generations.changed(Dependency::Queue(queue.name()));
+                self.duplicates().end(&DuplicateScope::Queue(queue.id()));
                 Ok((ready, self.follow(&mut tables, changes).max(position)))
             })
         });
