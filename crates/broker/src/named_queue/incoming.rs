@@ -25,8 +25,10 @@ pub struct Incoming<'a> {
     /// As the publisher asks; queues cut it down to what they know.
     priority: u8,
     publisher: SessionId,
-    /// Whether more than one queue may come to keep it.
+    /// Whether more than one queue may come to record it.
     shared: bool,
+    /// Whether more than one queue may come to keep it.
+    kept_again: bool,
     message: Option<Arc<Message>>,
 }
 
@@ -55,6 +57,7 @@ impl<'a> Incoming<'a> {
             priority: asked.priority,
             publisher: SessionId::BROKER,
             shared: false,
+            kept_again: false,
             message: None,
         }
     }
@@ -71,6 +74,7 @@ impl<'a> Incoming<'a> {
             priority: 0,
             publisher: publication.publisher,
             shared: false,
+            kept_again: false,
             message: None,
         }
     }
@@ -88,15 +92,18 @@ impl<'a> Incoming<'a> {
             expiration_ms: message.expires_at_ms.map(left),
             priority: Asked::of(properties).priority,
             publisher: message.publisher,
-            shared: true,
+            shared: message.shared,
+            kept_again: true,
             message: Some(Arc::clone(message)),
         }
     }
 
-    /// The same, to be put into more than one queue. To be said before the first one.
+    /// The same, to be kept by more than one queue, of which more than one may record it or not. To be said before the
+    /// first one.
     #[must_use]
-    pub fn for_several(mut self) -> Self {
-        self.shared = true;
+    pub fn for_several(mut self, recorded: bool) -> Self {
+        self.kept_again = true;
+        self.shared |= recorded;
         self
     }
 
@@ -167,7 +174,7 @@ impl<'a> Incoming<'a> {
 
     /// The owned message for one who keeps it. The last one gets it without another count, if nobody else can come.
     pub(super) fn take_message(&mut self, now: Now) -> Arc<Message> {
-        match (self.shared, self.message.take()) {
+        match (self.kept_again, self.message.take()) {
             (false, Some(message)) => message,
             (false, None) => Arc::new(self.build(now)),
             (true, message) => {
@@ -178,12 +185,11 @@ impl<'a> Incoming<'a> {
     }
 
     fn build(&self, now: Now) -> Message {
-        let bytes = self.properties.bytes;
         Message {
             topic: Arc::clone(self.address.key),
             exchange: self.address.exchange.cloned(),
             payload: Payload::copy_from(self.payload),
-            properties: if bytes.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(bytes) },
+            properties: kept(self.properties.bytes),
             encoding: self.properties.encoding,
             qos: if self.persistent { Qos::AtLeastOnce } else { Qos::AtMostOnce },
             retain: false,
@@ -195,6 +201,15 @@ impl<'a> Incoming<'a> {
             shared: self.shared,
             stored: Mutex::new(None),
         }
+    }
+}
+
+/// Properties to be kept. Those that most messages have, none or the delivery mode alone, need no memory.
+fn kept(bytes: &[u8]) -> Bytes {
+    const COMMON: [&[u8]; 4] = [b"", b"\x00\x00", b"\x10\x00\x01", b"\x10\x00\x02"];
+    match COMMON.into_iter().find(|common| *common == bytes) {
+        Some(common) => Bytes::from_static(common),
+        None => Bytes::copy_from_slice(bytes),
     }
 }
 

@@ -120,7 +120,7 @@ impl Vhost {
         };
         let incoming = Incoming::from_topic(routing.publication, routing.topic);
         let several = queues.iter().filter(|queue| queue.is_recorded()).nth(1).is_some();
-        let mut incoming = if several { incoming.for_several() } else { incoming };
+        let mut incoming = if several || queues.len() > 1 { incoming.for_several(several) } else { incoming };
         for queue in queues {
             *position = queue.enqueue(&mut incoming, cx).position.max(*position);
         }

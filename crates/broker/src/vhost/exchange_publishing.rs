@@ -255,7 +255,8 @@ impl Vhost {
             return Published { refused: true, routed: true, position: Position::NONE };
         }
         let several = recording > 1 || !reached.histories.is_empty();
-        let mut incoming = if several { incoming.for_several() } else { incoming };
+        let more = several || reached.queues.len() > 1;
+        let mut incoming = if more { incoming.for_several(several) } else { incoming };
         self.together_if(durable > 1, || {
             let mut published = Published { routed: !reached.queues.is_empty(), ..Published::default() };
             for queue in &reached.queues {

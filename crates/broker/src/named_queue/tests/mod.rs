@@ -10,6 +10,7 @@ mod limiting;
 mod model;
 mod returning;
 mod streaming;
+mod threads;
 mod world;
 
 use self::world::{Line, World, settings};
