@@ -54,10 +54,19 @@ fn run(shared: &Shared, stopped: &Receiver<()>) {
     let mut effects = Effects::default();
     let mut sys_topics = SysTopics::default();
     let mut limit_log = LimitLog::default();
+    let access = shared.authenticator.access();
+    let mut rights = access.generation();
     while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         shared.memory.measure();
         while shared.hosts.tick(Now::read(), &mut effects) {}
         sys_topics.tick(**shared.sys_interval.load(), shared, Now::read(), &mut effects);
+        // Whoever may not read any more must not go on consuming (CVE-2026-57218).
+        if access.generation() != rights {
+            rights = access.generation();
+            for host in shared.hosts.all() {
+                host.end_unpermitted_consumers(Now::read(), &mut effects);
+            }
+        }
         carry_out(shared, &mut effects);
         limit_log.look(&shared.vhost.metrics().totals());
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tercet_amqp::field::Table;
 
+use crate::actor::{Actor, Right, Rights};
 use crate::consumer::ConsumerOutbox;
 use crate::named_queue::NamedQueue;
 use crate::named_queue::stream::reader::Reader;
@@ -71,6 +72,8 @@ pub struct Consumption {
     pub(super) blocked: AtomicBool,
     /// The client knows of the consumer, so that it may get something. Changed under the queue's lock.
     pub(super) started: AtomicBool,
+    /// What whoever consumes may do; unset for consumers that nobody asked about.
+    rights: OnceLock<Arc<dyn Rights>>,
     /// It was too slow with something.
     timed_out: AtomicBool,
     /// Deliveries that were taken away from it, which it may still try to settle.
@@ -101,9 +104,22 @@ impl Consumption {
             unacked: AtomicU32::new(0),
             blocked: AtomicBool::new(false),
             started: AtomicBool::new(false),
+            rights: OnceLock::new(),
             timed_out: AtomicBool::new(false),
             lost: Mutex::default(),
         }
+    }
+
+    /// Remembers who consumes, so that it can be asked again whether they may.
+    pub(crate) fn is_for(&self, actor: &Actor) {
+        // Set once, before anybody else knows of the consumer.
+        let _ = self.rights.set(Arc::clone(&actor.rights));
+    }
+
+    /// Whether whoever consumes may still read from the queue.
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        self.rights.get().is_none_or(|rights| rights.allows(Right::Read, self.queue.name()))
     }
 
     /// Deliveries that were not acknowledged yet.

@@ -38,7 +38,27 @@ impl Vhost {
     ) -> Result<Arc<Consumption>, Refusal> {
         actor.check(Right::Read, "queue", request.queue)?;
         let queue = self.find_usable_queue(actor, request.queue)?;
-        self.with_context(now, effects, |cx| queue.add_consumer(request, &actor.vhost, cx))
+        let consumption =
+            self.with_context(now, effects, |cx| queue.add_consumer(request, &actor.vhost, cx))?;
+        consumption.is_for(actor);
+        Ok(consumption)
+    }
+
+    /// Ends the consumers whose right to read their queue is gone, tells their clients, and says how many there were. To
+    /// be called after rights have changed.
+    pub fn end_unpermitted_consumers(&self, now: Now, effects: &mut Effects) -> usize {
+        let mut ended = 0;
+        for info in self.queues() {
+            for consumer in info.queue.consumers() {
+                let consumption = consumer.consumption;
+                if !consumption.may_read() {
+                    self.cancel(&consumption, now, effects);
+                    consumption.outbox.cancelled(&consumption, effects);
+                    ended += 1;
+                }
+            }
+        }
+        ended
     }
 
     /// Delivers what is ready. To be called once the client has been told that it consumes.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod api;
+mod api_messages;
 mod api_topology;
 mod client;
 mod metrics;
