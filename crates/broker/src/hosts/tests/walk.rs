@@ -172,7 +172,7 @@ impl Walk {
         let (exchange, key) = (Arc::from("amq.fanout"), Arc::from("key"));
         let mut incoming = Incoming::published(&exchange, &key, properties, payload.as_bytes());
         if queues.len() > 1 {
-            incoming = incoming.for_several();
+            incoming = incoming.for_several(true);
         }
         host.with_context(self.world.now, &mut self.world.effects, |cx| {
             queues.iter().for_each(|queue| drop(queue.enqueue(&mut incoming, cx)));
