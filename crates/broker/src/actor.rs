@@ -89,7 +89,7 @@ impl Actor {
             Right::Read => "read",
         };
         Err(Refusal::access_refused(format!(
-            "{right} access to {kind} '{resource}' in vhost '{}' refused for user '{}'",
+            "{right} access to {kind} '{asked}' in vhost '{}' refused for user '{}'",
             self.vhost, self.user
         )))
     }

@@ -167,7 +167,7 @@ fn unacceptable(value: &Value<'_>) -> String {
 }
 
 fn integer(value: &Value<'_>) -> Result<i64, String> {
-    value.as_i64().ok_or_else(|| unacceptable(value))
+    value.as_i64().ok_or_else(|| format!("\"expected integer, got {}\"", type_name(value)))
 }
 
 fn text<'a>(value: &Value<'a>) -> Result<&'a str, String> {
@@ -299,7 +299,7 @@ mod tests {
         for (fields, why) in [
             (vec![("x-expires", int(0))], "'x-expires' for W: {value_zero,0}"),
             (vec![("x-expires", int(-1))], "'x-expires' for W: {value_negative,-1}"),
-            (vec![("x-expires", Value::from("5"))], "'x-expires' for W: {unacceptable_type,longstr}"),
+            (vec![("x-expires", Value::from("5"))], "'x-expires' for W: \"expected integer, got longstr\""),
             (vec![("x-message-ttl", int(-1))], "'x-message-ttl' for W: {value_negative,-1}"),
             (
                 vec![("x-message-ttl", Value::I64(LONGEST_MS + 1))],
@@ -318,7 +318,10 @@ mod tests {
                 "'x-dead-letter-routing-key' for W: {unacceptable_type,bool}",
             ),
             (vec![("x-max-length", int(-3))], "'x-max-length' for W: {value_negative,-3}"),
-            (vec![("x-max-length", Value::F64(1.0))], "'x-max-length' for W: {unacceptable_type,double}"),
+            (
+                vec![("x-max-length", Value::F64(1.0))],
+                "'x-max-length' for W: \"expected integer, got double\"",
+            ),
             (vec![("x-max-priority", int(256))], "'x-max-priority' for W: {max_value_exceeded,256}"),
             (vec![("x-overflow", Value::from("x"))], "'x-overflow' for W: invalid_overflow"),
             (vec![("x-queue-mode", Value::from("x"))], "'x-queue-mode' for W: invalid_queue_mode"),

@@ -59,6 +59,49 @@ impl Vhost {
         published
     }
 
+    /// Judges a publication that will be made later, as part of a transaction, by everything that is looked at before it
+    /// is routed.
+    ///
+    /// # Errors
+    /// Those of [`Vhost::publish_to_exchange`].
+    pub fn check_publication(
+        &self,
+        actor: &Actor,
+        routes: &mut ExchangeRoutes,
+        publication: &ExchangePublication<'_>,
+    ) -> Result<(), Refusal> {
+        let asked = Asked::of(publication.properties).unwrap_or_default();
+        let permissions = self.permissions();
+        self.examine(actor, routes, publication, &asked, &permissions).map(drop)
+    }
+
+    /// Judges a publication in the order in which RabbitMQ does, and finds its exchange and what further keys it has.
+    fn examine<'a>(
+        &self,
+        actor: &Actor,
+        routes: &mut ExchangeRoutes,
+        publication: &ExchangePublication<'_>,
+        asked: &Asked<'a>,
+        permissions: &Permissions,
+    ) -> Result<(Arc<Exchange>, Copies<'a>), Refusal> {
+        let key = publication.routing_key;
+        let in_force = self.in_force(actor, permissions);
+        let known = routes.find(publication.exchange, key, in_force).map(|route| Arc::clone(&route.exchange));
+        let exchange = match known {
+            Some(exchange) => exchange,
+            None => self.admit(actor, publication.exchange)?.0,
+        };
+        asked.check_expiration()?;
+        let copies = asked.copies()?;
+        if is_topic(&exchange) {
+            for key in [key].into_iter().chain(copies.keys.iter().copied()) {
+                check_topic(actor, Right::Write, exchange.name(), key)?;
+            }
+        }
+        asked.check_user(actor)?;
+        Ok((exchange, copies))
+    }
+
     /// A publication of which nothing but exchange and routing key says where it goes.
     fn publish_plain(
         &self,
@@ -106,20 +149,7 @@ impl Vhost {
         cx: &mut Context<'_>,
     ) -> Result<Published, Refusal> {
         let key = publication.routing_key;
-        let in_force = self.in_force(actor, cx.permissions);
-        let known = routes.find(publication.exchange, key, in_force).map(|route| Arc::clone(&route.exchange));
-        let exchange = match known {
-            Some(exchange) => exchange,
-            None => self.admit(actor, publication.exchange)?.0,
-        };
-        asked.check_expiration()?;
-        let copies = asked.copies()?;
-        if is_topic(&exchange) {
-            for key in [key].into_iter().chain(copies.keys.iter().copied()) {
-                check_topic(actor, Right::Write, exchange.name(), key)?;
-            }
-        }
-        asked.check_user(actor)?;
+        let (exchange, copies) = self.examine(actor, routes, publication, asked, cx.permissions)?;
         if copies.keys.is_empty() && !copies.blind {
             return self.publish_plain(actor, routes, publication, cx);
         }
@@ -326,6 +356,7 @@ fn keeps_history(properties: Properties<'_>) -> bool {
 }
 
 /// Properties that say something about routing, or have to be true.
+#[derive(Default)]
 struct Asked<'a> {
     properties: content::Properties<'a>,
 }

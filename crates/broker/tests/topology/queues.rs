@@ -58,6 +58,7 @@ fn an_exclusive_queue_is_locked_for_others_whatever_they_do() {
     world.try_queue(&exclusive).unwrap();
     assert!(world.try_queue(&exclusive).is_ok());
     assert_eq!(refused(world.try_queue(&plain())), LOCKED, "the owner, without saying so");
+    world.bind("amq.direct", "q", "bound");
     world.as_connection(2, |world| {
         let other_arguments = DeclareQueue { auto_delete: true, ..plain() };
         for request in [exclusive, plain(), other_arguments, DeclareQueue { passive: true, ..plain() }] {
@@ -66,6 +67,10 @@ fn an_exclusive_queue_is_locked_for_others_whatever_they_do() {
         let bound =
             world.try_bind("amq.direct", Destination::Queue("q"), "k", tercet_amqp::field::Table::default());
         assert_eq!(refused(bound), LOCKED);
+        let unbound =
+            |world: &mut World, key: &str| world.try_unbind("amq.direct", Destination::Queue("q"), key);
+        assert_eq!(unbound(world, "never bound"), Ok(()), "there is nothing to touch");
+        assert_eq!(refused(unbound(world, "bound")), LOCKED);
         let (actor, now, effects) = (&world.actor, world.now, &mut world.effects);
         assert_eq!(refused(world.vhost.purge_queue(actor, "q", now, effects)), LOCKED);
         assert_eq!(refused(world.vhost.delete_queue(actor, "q", false, false, now, effects)), LOCKED);

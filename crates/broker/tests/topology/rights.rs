@@ -87,7 +87,7 @@ fn to_bind_a_topic_needs_the_right_to_read_it() {
     };
     assert_eq!(
         refused(bind(&mut world, "amq.topic")),
-        "ACCESS_REFUSED - read access to topic 'secret.#' in exchange topic 'amq.topic' in vhost '/' refused for user 'guest'"
+        "ACCESS_REFUSED - read access to topic 'secret.#' in exchange 'amq.topic' in vhost '/' refused for user 'guest'"
     );
     assert_eq!(bind(&mut world, "d"), Ok(()));
 }

@@ -117,6 +117,7 @@ impl Vhost {
     ) -> Result<(Position, Option<(Target, Vec<Arc<crate::message::Message>>)>), Refusal> {
         let mut tables = self.topology.tables.write();
         let binding = Arc::new(resolve(&tables, actor, names, arguments)?);
+        check_owner(&tables, actor, &binding)?;
         let Some(entry) = tables.exchanges.get(&binding.source) else {
             return Err(no_exchange(&names.source, &actor.vhost));
         };
@@ -156,6 +157,8 @@ impl Vhost {
         if !tables.is_bound(&binding) {
             return Ok(if recorded { self.staged_position() } else { Position::NONE });
         }
+        // Whose queue it is matters only to what is bound.
+        check_owner(&tables, actor, &binding)?;
         let position = match recorded {
             true => self.stage_change(&Record::Binding(&BindingRecord::Unbound(binding.clone()))),
             false => Position::NONE,
@@ -185,7 +188,7 @@ pub(in crate::vhost) fn check_topic(
         Right::Read => "read",
     };
     Err(Refusal::access_refused(format!(
-        "{right} access to topic '{key}' in exchange topic '{exchange}' in vhost '{}' refused for user '{}'",
+        "{right} access to topic '{key}' in exchange '{exchange}' in vhost '{}' refused for user '{}'",
         actor.vhost, actor.user
     )))
 }
@@ -207,10 +210,19 @@ fn resolve(
     } else {
         let queue = tables.queues.get(&*names.destination);
         let queue = queue.ok_or_else(|| no_queue(&names.destination, &actor.vhost))?;
-        queue.check_owner(actor)?;
         BindingDestination::Queue(Arc::clone(queue.name()))
     };
     Ok(BindingKey { source, destination, key: names.key.into(), arguments: sorted(arguments) })
+}
+
+/// Nobody touches what is bound to a queue of another connection.
+fn check_owner(tables: &Tables, actor: &Actor, binding: &BindingKey) -> Result<(), Refusal> {
+    match &binding.destination {
+        BindingDestination::Queue(name) => {
+            tables.queues.get(name).map_or(Ok(()), |queue| queue.check_owner(actor))
+        }
+        BindingDestination::Exchange(_) => Ok(()),
+    }
 }
 
 /// Arguments in the order of their names: in which order they were written makes no difference.
