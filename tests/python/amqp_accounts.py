@@ -1,5 +1,12 @@
 """The virtual hosts, users and permissions that the AMQP tests expect of a broker."""
 
+import base64
+import json
+import urllib.parse
+import urllib.request
+
+from broker import PATIENCE
+
 VHOST = "other"
 # name, password, tags
 USERS = [
@@ -33,3 +40,23 @@ def definitions():
             {"user": user, "vhost": vhost, "exchange": exchange, "write": write, "read": read}
             for user, vhost, exchange, write, read in TOPIC_PERMISSIONS],
     }
+
+
+def make(url):
+    """Makes them through Tercet's control API, as the built-in guest."""
+    def put(path, **body):
+        request = urllib.request.Request(f"{url}/api/v1/{path}", method="PUT", data=json.dumps(body).encode(), headers={
+            "Authorization": "Basic " + base64.b64encode(b"guest:guest").decode(), "Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=PATIENCE).close()
+
+    def escaped(name):
+        return urllib.parse.quote(name, safe="")
+
+    put(f"vhosts/{VHOST}")
+    # Guest first: it stops being built in as soon as there are others.
+    for name, password, tags in USERS:
+        put(f"users/{name}", password=password, tags=[tags] if tags else [])
+    for user, vhost, configure, write, read in PERMISSIONS:
+        put(f"permissions/{escaped(vhost)}/{user}", configure=configure, write=write, read=read)
+    for user, vhost, exchange, write, read in TOPIC_PERMISSIONS:
+        put(f"topic-permissions/{escaped(vhost)}/{user}", exchange=exchange, write=write, read=read)

@@ -5,6 +5,7 @@ import os
 import pytest
 from pika import spec
 
+import amqp_accounts
 from amqp_wire import Publish, Wire
 from broker import Process
 
@@ -25,9 +26,10 @@ class Tercet(Process):
 
     def __init__(self, directory, arguments=("--memory",)):
         self.directory = directory
-        super().__init__(directory, [*arguments, "--amqp", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--http", "off"])
+        super().__init__(directory, [*arguments, "--amqp", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         self.amqp_port = self.port("amqp")
         require_messages(self.amqp_port)
+        amqp_accounts.make(f"http://127.0.0.1:{self.port('http')}")
 
 
 class Running:

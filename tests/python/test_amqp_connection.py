@@ -105,7 +105,7 @@ def test_nothing_before_authentication_may_be_large(wire):
     ({"frame_max": 0}, "NOT_ALLOWED - negotiated frame_max = 0 is higher than the maximum allowed value (131072)"),
     ({"frame_max": 131073}, "NOT_ALLOWED - negotiated frame_max = 131073 is higher than the maximum allowed value "
                             "(131072)"),
-    ({"frame_max": 1000}, "NOT_ALLOWED - negotiated frame_max = 1000 is lower than the minimum allowed value (8192)"),
+    ({"frame_max": 1000}, "NOT_ALLOWED - negotiated frame_max = 1000 is lower than the minimum allowed value (4096)"),
 ], ids=str)
 def test_limits_beyond_the_brokers_are_refused(wire, asked, text, on_rabbitmq):
     wire.start()
