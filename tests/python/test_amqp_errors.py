@@ -1,7 +1,8 @@
 """Every way to be told off: code, text and the ids of the method, for a channel or for the connection.
 
 Each row provokes one error on a new connection; `{q}` and `{x}` stand for names of the test. A text that ends in … is a
-beginning. `old` is what RabbitMQ 3.10 answers where that differs from what version 4 and Tercet answer.
+beginning: what breaks the protocol itself is told in words of our own. `old` is what RabbitMQ 3.10 answers where that differs
+from what version 4 and Tercet answer.
 """
 
 import copy
@@ -188,18 +189,20 @@ ROWS = [
     hard("a frame without its end", 501, "FRAME_ERROR - …", (0, 0), Raw(raw_frame(1, 1, b"\0\x3c\0\x0a\0\0\0\0\0\0\0", end=0))),
     hard("a frame beyond the limit", 501, "FRAME_ERROR - …", (0, 0), PUBLISH,
          header(200_000), raw_frame(3, 1, b"", size=131_073)),
-    hard("more body than announced", 501, "FRAME_ERROR - …", (60, 40), PUBLISH, header(2), raw_frame(3, 1, b"abc"),
-         skip_old="3.10 waits for more"),
-    hard("a body of half the universe", 501, "FRAME_ERROR - …", (60, 40), PUBLISH, header(1 << 63),
+    hard("more body than announced", 501, "FRAME_ERROR - …", (60, 40),
+         PUBLISH, header(2), raw_frame(3, 1, b"abc"), skip_old="3.10 waits for more"),
+    hard("a body of half the universe", 501,
+         "FRAME_ERROR - …", (60, 40), PUBLISH,
+         header(1 << 63),
          skip_old="3.10 waits for it"),
-    hard("a frame of no known type", 501, "FRAME_ERROR - type 5, all octets = <<>>: unknown_frame", (0, 0),
+    hard("a frame of no known type", 501, "FRAME_ERROR - …", (0, 0),
          raw_frame(5, 1, b"")),
-    hard("a name that is no text", 501, "FRAME_ERROR - Malformed UTF-8 in shortstr", (0, 0),
+    hard("a name that is no text", 501, "FRAME_ERROR - …", (0, 0),
          method_bytes(50, 10, b"\0\0\x02\xff\xfe\0\0\0\0\0")),
-    hard("a field that ends early", 501, "FRAME_ERROR - cannot decode <<0,0,255,113,113,113…", (50, 10),
+    hard("a field that ends early", 501, "FRAME_ERROR - …", (50, 10),
          method_bytes(50, 10, b"\0\0\xff" + b"q" * 10)),
     # 503
-    hard("what only a broker says", 503, "COMMAND_INVALID - unimplemented method", (50, 11),
+    hard("what only a broker says", 503, "COMMAND_INVALID - …", (50, 11),
          Q.DeclareOk(queue="q", message_count=0, consumer_count=0)),
     # 504
     hard("use a channel that is not open", 504, "CHANNEL_ERROR - expected 'channel.open'", (60, 10),
@@ -208,15 +211,13 @@ ROWS = [
          Raw(frame.Method(0, B.Qos()).marshal())),
     hard("open a channel twice", 504, "CHANNEL_ERROR - second 'channel.open' seen", (20, 10), C.Open()),
     # 505
-    hard("a method amid content", 505, "UNEXPECTED_FRAME - expected content header for class 60, got non content header frame "
-                                       "instead", (60, 40), PUBLISH, B.Qos()),
-    hard("a body without a header", 505, "UNEXPECTED_FRAME - expected content header for class 60, got non content header frame "
-                                         "instead", (60, 40), PUBLISH, raw_frame(3, 1, b"abc")),
-    hard("a header amid bodies", 505, "UNEXPECTED_FRAME - expected content body, got non content body frame instead", (60, 40),
+    hard("a method amid content", 505, "UNEXPECTED_FRAME - expected content header…", (60, 40), PUBLISH, B.Qos()),
+    hard("a body without a header", 505, "UNEXPECTED_FRAME - expected content header…", (60, 40), PUBLISH, raw_frame(3, 1, b"abc")),
+    hard("a header amid bodies", 505, "UNEXPECTED_FRAME - expected content body…", (60, 40),
          PUBLISH, header(5), header(5)),
-    hard("a header of another class", 505, "UNEXPECTED_FRAME - expected content header for class 60, got one for class 50 instead",
+    hard("a header of another class", 505, "UNEXPECTED_FRAME - …",
          (60, 40), PUBLISH, header(5, class_id=50)),
-    hard("a header from nowhere", 505, "UNEXPECTED_FRAME - expected method frame, got non method frame instead", (0, 0), header(5)),
+    hard("a header from nowhere", 505, "UNEXPECTED_FRAME - expected method frame…", (0, 0), header(5)),
     hard("a heartbeat on a channel", 505, "UNEXPECTED_FRAME - …", (0, 0), raw_frame(8, 1, b"")),
     # 530
     hard("use a consumer tag twice", 530, "NOT_ALLOWED - attempt to reuse consumer tag 't'", (60, 20), queue(),
@@ -291,7 +292,7 @@ def test_error(row, amqp, on_rabbitmq):
         assert isinstance(closed, scope), closed
         assert (closed.reply_code, (closed.class_id, closed.method_id)) == (code, ids), closed
         said = closed.reply_text
-        assert said.startswith(text[:-1]) if text.endswith("…") else said == text
+        assert said.startswith(text[:-1]) if text.endswith("…") else said == text, said
         # What was closed can be left in order, and a channel be opened again.
         if scope is CHANNEL:
             wire.send(1, C.CloseOk())

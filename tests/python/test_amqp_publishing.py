@@ -184,10 +184,13 @@ def test_a_forged_reply_address_leads_nowhere(channel, amqp):
      "PRECONDITION_FAILED - fast reply consumer does not exist"),
     (lambda c: [c.basic_consume(REPLY_TO, print, auto_ack=True) for _ in range(2)], 406,
      "PRECONDITION_FAILED - reply consumer already set"),
-    (lambda c: c.queue_bind(REPLY_TO, "amq.fanout"), 404, None),
+    # Version 3.10 had looked for a queue of that name (CVE-2026-57215).
+    (lambda c: c.queue_bind(REPLY_TO, "amq.fanout"), (403, 404), None),
     (lambda c: c.basic_get(REPLY_TO), 404, None),
 ])
-def test_direct_reply_to_misused(plain, wrong, code, text):
+def test_direct_reply_to_misused(plain, wrong, code, text, on_rabbitmq):
+    if isinstance(code, tuple):
+        code = code[1] if on_rabbitmq else code[0]
     with refused(code, text):
         wrong(plain)
         settle(plain)
