@@ -77,6 +77,13 @@ def test_a_mandatory_message_that_routes_nowhere_comes_back(channel, amqp):
     assert returned.properties.expiration == "100"
 
 
+def test_a_returned_message_hides_its_blind_copies(channel, amqp):
+    with pytest.raises(UnroutableError) as caught:
+        publish(channel, "amq.direct", amqp.name("missing"), "m", mandatory=True,
+                headers={"BCC": [amqp.name("blind")], "CC": [amqp.name("seen")], "a": 1})
+    assert caught.value.messages[0].properties.headers == {"CC": [amqp.name("seen")], "a": 1}
+
+
 def test_the_return_comes_before_the_confirm(wire, amqp):
     wire.call(1, spec.Confirm.Select())
     wire.send(1, Publish("", amqp.name("missing"), b"m", mandatory=True))
@@ -268,6 +275,17 @@ def test_a_publish_in_a_transaction_is_checked_at_once(plain, amqp):
     with refused(404):
         publish(plain, amqp.name("missing"), "k", "m")
         settle(plain)
+
+
+def test_a_transaction_that_a_queue_rejects_in_part(plain, channel):
+    full = declare(channel, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    roomy = declare(channel)
+    plain.tx_select()
+    publish(plain, "", full, "a", "b")
+    publish(plain, "", roomy, "c")
+    with refused(406, "PRECONDITION_FAILED - partial tx completion"):
+        plain.tx_commit()
+    assert (drain(channel, full), drain(channel, roomy)) == ([b"a"], [b"c"])
 
 
 def test_several_publishers_and_consumers_share_a_queue(channel, amqp):
