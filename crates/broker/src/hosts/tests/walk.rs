@@ -175,7 +175,9 @@ impl Walk {
             incoming = incoming.for_several(true);
         }
         host.with_context(self.world.now, &mut self.world.effects, |cx| {
-            queues.iter().for_each(|queue| drop(queue.enqueue(&mut incoming, cx)));
+            queues.iter().for_each(|queue| {
+                queue.enqueue(&mut incoming, cx);
+            });
         });
         host.work_off(self.world.now, &mut self.world.effects);
         let names: Vec<_> = queues.iter().map(|queue| queue.name()).collect();

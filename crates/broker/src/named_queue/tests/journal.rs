@@ -16,6 +16,9 @@ use crate::record::{OwnedRecord, Record};
 pub(super) struct MemoryJournal {
     records: Mutex<Vec<OwnedRecord>>,
     messages: Mutex<HashMap<Place, (Arc<Message>, usize)>>,
+    /// For each record the operation it was staged in, if it was staged in one.
+    operations: Mutex<Vec<Option<u64>>>,
+    operation: Mutex<(u64, u32)>,
     durable: AtomicU64,
     held: AtomicBool,
 }
@@ -33,6 +36,14 @@ impl MemoryJournal {
 
     pub(super) fn sync(&self) {
         self.durable.store(self.records.lock().len() as u64, SeqCst);
+    }
+
+    /// How many operations the records behind the first `from` belong to, all of which must belong to one.
+    pub(super) fn together_since(&self, from: usize) -> usize {
+        let operations = self.operations.lock();
+        let mut all: Vec<_> = operations[from..].iter().map(|operation| operation.expect("alone")).collect();
+        all.dedup();
+        all.len()
     }
 
     /// Messages that somebody holds.
@@ -61,7 +72,19 @@ impl Journal for MemoryJournal {
             }
         }
         records.push(record.to_owned());
+        let (number, depth) = *self.operation.lock();
+        self.operations.lock().push((depth > 0).then_some(number));
         batch
+    }
+
+    fn together(&self, operation: &mut dyn FnMut()) {
+        {
+            let mut current = self.operation.lock();
+            current.0 += u64::from(current.1 == 0);
+            current.1 += 1;
+        }
+        operation();
+        self.operation.lock().1 -= 1;
     }
 
     fn release(&self, stored: &Stored) {

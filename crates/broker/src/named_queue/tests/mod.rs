@@ -11,6 +11,7 @@ mod model;
 mod returning;
 mod streaming;
 mod threads;
+mod through_exchanges;
 mod world;
 
 use self::world::{Line, World, settings};

@@ -313,7 +313,10 @@ impl World {
         match self.try_get(queue, &line, false) {
             GetOutcome::Got(got) => Some(got),
             GetOutcome::Empty => None,
-            GetOutcome::Wait => panic!("nothing is in the way"),
+            GetOutcome::Wait => {
+                assert!(line.again() > 0, "it was read back meanwhile");
+                self.get(queue)
+            }
         }
     }
 
