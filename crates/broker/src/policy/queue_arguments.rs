@@ -13,57 +13,58 @@ use crate::refusal::Refusal;
 /// Ten years in milliseconds: the longest time to live.
 pub(crate) const LONGEST_MS: i64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
-/// Arguments that count when a queue is declared again.
-const EVERY: [&str; 14] = [
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-overflow",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-delayed-retry-type",
-    "x-delayed-retry-min",
-    "x-delayed-retry-max",
-    "x-consumer-timeout",
-    "x-queue-leader-locator",
-];
-
-const CLASSIC: [&str; 4] = ["x-max-priority", "x-queue-mode", "x-queue-version", "x-queue-master-locator"];
-
-const QUORUM: [&str; 5] = [
-    "x-quorum-initial-group-size",
-    "x-quorum-target-group-size",
-    "x-max-in-memory-length",
-    "x-max-in-memory-bytes",
-    "x-dead-letter-strategy",
-];
-
-const STREAM: [&str; 7] = [
-    "x-max-length-bytes",
-    "x-max-age",
-    "x-stream-max-segment-size-bytes",
-    "x-stream-filter-size-bytes",
-    "x-initial-cluster-size",
-    "x-queue-leader-locator",
-    "x-consumer-timeout",
-];
-
-/// Whether an argument means something to queues of a kind.
-fn is_known(kind: QueueKind, name: &str) -> bool {
-    match kind {
-        QueueKind::Classic => EVERY.contains(&name) || CLASSIC.contains(&name),
-        QueueKind::Quorum => EVERY.contains(&name) || QUORUM.contains(&name),
-        QueueKind::Stream => STREAM.contains(&name),
-    }
+/// To which kinds of queues an argument means something.
+#[derive(Clone, Copy)]
+enum For {
+    /// Classic and quorum queues.
+    Messages,
+    Classic,
+    Quorum,
+    Stream,
+    All,
 }
 
-/// Every argument that means something to queues of some kind.
-fn all_known() -> impl Iterator<Item = &'static str> {
-    let further = STREAM.into_iter().filter(|name| !EVERY.contains(name));
-    EVERY.into_iter().chain(CLASSIC).chain(QUORUM).chain(further)
+/// Every argument that means something to queues of some kind, in the order in which RabbitMQ compares them.
+const KNOWN: [(&str, For); 27] = [
+    ("x-expires", For::Messages),
+    ("x-message-ttl", For::Messages),
+    ("x-dead-letter-exchange", For::Messages),
+    ("x-dead-letter-routing-key", For::Messages),
+    ("x-max-length", For::Messages),
+    ("x-max-length-bytes", For::All),
+    ("x-max-in-memory-length", For::Quorum),
+    ("x-max-in-memory-bytes", For::Quorum),
+    ("x-max-priority", For::Classic),
+    ("x-overflow", For::Messages),
+    ("x-queue-mode", For::Classic),
+    ("x-queue-version", For::Classic),
+    ("x-single-active-consumer", For::Messages),
+    ("x-delivery-limit", For::Messages),
+    ("x-delayed-retry-type", For::Messages),
+    ("x-delayed-retry-min", For::Messages),
+    ("x-delayed-retry-max", For::Messages),
+    ("x-consumer-timeout", For::All),
+    ("x-dead-letter-strategy", For::Quorum),
+    ("x-quorum-initial-group-size", For::Quorum),
+    ("x-quorum-target-group-size", For::Quorum),
+    ("x-max-age", For::Stream),
+    ("x-stream-max-segment-size-bytes", For::Stream),
+    ("x-stream-filter-size-bytes", For::Stream),
+    ("x-initial-cluster-size", For::Stream),
+    ("x-queue-leader-locator", For::All),
+    ("x-queue-master-locator", For::Classic),
+];
+
+/// Whether an argument for these queues means something to one of this kind.
+fn concerns(whom: For, kind: QueueKind) -> bool {
+    match (whom, kind) {
+        (For::All, _)
+        | (For::Classic, QueueKind::Classic)
+        | (For::Quorum, QueueKind::Quorum)
+        | (For::Stream, QueueKind::Stream) => true,
+        (For::Messages, kind) => kind != QueueKind::Stream,
+        _ => false,
+    }
 }
 
 /// The name of a kind in `x-queue-type`.
@@ -105,11 +106,12 @@ pub(crate) fn check(what: &str, arguments: &Table<'_>) -> Result<QueueKind, Refu
         Refusal::precondition_failed(format!("invalid arg '{name}' for {what}: {why}"))
     };
     let kind = parse_kind(arguments).map_err(|why| invalid("x-queue-type", why))?;
-    for name in all_known() {
+    for (name, _) in KNOWN {
         let Some(value) = arguments.get(name) else { continue };
         check_value(name, &value, arguments).map_err(|why| invalid(name, why))?;
     }
-    if let Some(name) = all_known().find(|name| arguments.get(name).is_some() && !is_known(kind, name)) {
+    let is_foreign = |(name, whom): &(&str, For)| !concerns(*whom, kind) && arguments.get(name).is_some();
+    if let Some((name, _)) = KNOWN.into_iter().find(is_foreign) {
         return Err(Refusal::precondition_failed(format!(
             "invalid arg '{name}' for {what} of queue type rabbit_{}_queue",
             kind_name(kind)
@@ -155,7 +157,7 @@ pub(crate) fn compare(
         Ok(kind) => kind_name(kind).to_owned(),
         Err(_) => arguments.get("x-queue-type").map(|value| shown(&value)).unwrap_or_default(),
     });
-    for name in all_known().filter(|name| is_known(kind, name)) {
+    for (name, _) in KNOWN.into_iter().filter(|(_, whom)| concerns(*whom, kind)) {
         equivalence::argument(name, what, received, current)?;
     }
     let [received, current] = kinds;
