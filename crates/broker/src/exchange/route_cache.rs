@@ -35,6 +35,8 @@ pub(crate) struct ExchangeRoute {
 pub(crate) struct Reached {
     /// The queues, each once.
     pub queues: Vec<Arc<NamedQueue>>,
+    /// How many of them survive a restart.
+    pub recorded: usize,
     /// Exchanges on the way that keep a history.
     pub histories: Vec<Arc<Exchange>>,
     /// What it reaches in the topic space besides queues, by topic: one for each routing key that has one.
@@ -108,8 +110,8 @@ impl InForce<'_> {
 }
 
 impl ExchangeRoutes {
-    /// Routes kept per channel; when there are more, the cache starts over.
-    const KEPT: usize = 256;
+    /// Routes kept per channel; when there are more, some are forgotten.
+    const KEPT: usize = 1024;
 
     /// The route of a routing key, if it is known and holds.
     #[inline]
@@ -137,7 +139,13 @@ impl ExchangeRoutes {
         if let Some(previous) = self.last.take().filter(|previous| key(previous) != key(&route)) {
             let others = self.others.get_or_insert_default();
             if others.len() >= Self::KEPT {
-                others.clear();
+                // Any quarter: whoever goes through more keys than fit, in turn, still finds most of those that do.
+                let mut countdown = Self::KEPT / 4;
+                others.retain(|_, _| {
+                    let goes = countdown > 0;
+                    countdown = countdown.saturating_sub(1);
+                    !goes
+                });
             }
             others.insert(key(&previous), previous);
         }

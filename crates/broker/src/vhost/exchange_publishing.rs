@@ -223,7 +223,8 @@ impl Vhost {
             anybody
         });
         drop(tables);
-        let reached = Reached { queues: found.queues, histories: found.histories, topics };
+        let recorded = found.queues.iter().filter(|queue| queue.is_recorded()).count();
+        let reached = Reached { queues: found.queues, recorded, histories: found.histories, topics };
         (reached, Dependencies { stamp: found.stamp, varies: found.varies })
     }
 
@@ -276,7 +277,10 @@ impl Vhost {
         cx: &mut Context<'_>,
     ) -> Published {
         let persistent = incoming.is_persistent();
-        let recording = reached.queues.iter().filter(|queue| queue.records(persistent)).count();
+        let recording = match reached.recorded {
+            0 => 0,
+            _ => reached.queues.iter().filter(|queue| queue.records(persistent)).count(),
+        };
         let subscribers = reached.topics.iter().filter_map(|topic| topic.route.as_ref());
         let durable = recording
             + subscribers.map(|route| 2 * usize::from(persistent) * route.durable.min(1)).sum::<usize>();

@@ -305,6 +305,9 @@ impl Vhost {
         if origin == Origin::Topic && !route.bound.is_empty() {
             matched |= self.hand_to_queues(route, &routing, &mut position, cx);
         }
+        if origin == Origin::Topic && route.uncrossed {
+            cx.effects.counters.not_crossed += 1;
+        }
         if !matched && origin == Origin::Topic {
             cx.effects.counters.unrouted += 1;
         }
