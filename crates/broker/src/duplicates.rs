@@ -81,6 +81,14 @@ impl Duplicates {
         true
     }
 
+    /// Whether a message with this key is remembered.
+    #[must_use]
+    pub fn is_known(&self, scope: &DuplicateScope, key: &str, now_ms: u64) -> bool {
+        let scopes = self.scopes.lock();
+        let found = scopes.get(scope).and_then(|known| known.keys.get(key));
+        found.is_some_and(|found| !found.is_expired(now_ms))
+    }
+
     /// The message with this key has left: the next one is no duplicate.
     pub fn forget(&self, scope: &DuplicateScope, key: &str, journal: Option<&dyn Journal>) {
         let mut scopes = self.scopes.lock();

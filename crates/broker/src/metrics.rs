@@ -102,6 +102,8 @@ counters! {
     keep_alive_timeouts,
     /// Messages that have no form in another protocol, for nobody is known there by such an address.
     not_crossed,
+    /// Messages that an exchange dropped because it had let the same one through before.
+    duplicates,
     /// Properties that could not be carried to another protocol.
     properties_not_carried,
     /// Route cache misses.

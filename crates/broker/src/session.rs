@@ -17,6 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::body_budget::BodyBudget;
 use crate::clock::Now;
+use crate::duplicates::Duplicates;
 use crate::effects::{Effects, GroupWork};
 use crate::filter::SubscriptionOptions;
 use crate::journal::{Journal, Position};
@@ -86,6 +87,7 @@ pub(crate) struct Context<'a> {
     pub journal: Option<&'a dyn Journal>,
     pub budget: &'a Arc<BodyBudget>,
     pub schedule: &'a Schedule,
+    pub duplicates: &'a Duplicates,
 }
 
 /// The state behind a session's lock.

@@ -17,6 +17,7 @@
 mod bridging;
 pub mod checkpoint;
 pub mod connection;
+mod deduplicating;
 pub mod exchange_publishing;
 pub(crate) mod hosts_recovery;
 pub mod log_recovery;
@@ -346,6 +347,7 @@ impl Vhost {
             journal: self.journal.as_deref(),
             budget: &self.budget,
             schedule: &self.schedule,
+            duplicates: &self.duplicates,
         });
         effects.policy = Some(policy);
         if self.id != VhostId::DEFAULT {

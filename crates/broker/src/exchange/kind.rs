@@ -2,6 +2,7 @@
 
 use tercet_amqp::field::{Table, Value};
 
+use crate::exchange::deduplication::{DEDUPLICATION, Deduplication};
 use crate::exchange::hashing::HashOn;
 use crate::refusal::Refusal;
 
@@ -76,19 +77,25 @@ pub struct ExchangeType {
     pub kind: ExchangeKind,
     /// Whether it was declared as `x-delayed-message`, with the kind as `x-delayed-type`.
     pub delayed: bool,
+    /// Whether it was declared as `x-message-deduplication`, which is a fanout.
+    pub deduplicating: bool,
 }
 
 impl ExchangeType {
     /// A type of this kind that delays nothing.
     #[must_use]
     pub const fn of(kind: ExchangeKind) -> Self {
-        Self { kind, delayed: false }
+        Self { kind, delayed: false, deduplicating: false }
     }
 
     /// The name it is declared by.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        if self.delayed { DELAYED } else { self.kind.name() }
+        match (self.delayed, self.deduplicating) {
+            (true, _) => DELAYED,
+            (false, true) => DEDUPLICATION,
+            (false, false) => self.kind.name(),
+        }
     }
 
     /// The type of this name.
@@ -103,7 +110,10 @@ impl ExchangeType {
                     "Invalid argument, 'x-delayed-type' must be an existing exchange type",
                 )
             })?;
-            return Ok(Self { kind, delayed: true });
+            return Ok(Self { delayed: true, ..Self::of(kind) });
+        }
+        if name == DEDUPLICATION {
+            return Ok(Self { deduplicating: true, ..Self::of(ExchangeKind::Fanout) });
         }
         let kind = ExchangeKind::from_name(name)
             .ok_or_else(|| Refusal::precondition_failed(format!("unknown exchange type '{name}'")))?;
@@ -115,6 +125,7 @@ impl ExchangeType {
     /// # Errors
     /// 406 in RabbitMQ's words.
     pub fn check(self, arguments: &Table<'_>) -> Result<(), Refusal> {
+        Deduplication::parse(self.deduplicating, arguments)?;
         match self.kind {
             ExchangeKind::ConsistentHash => HashOn::parse(arguments).map(drop),
             ExchangeKind::RecentHistory => history_length(arguments).map(drop),

@@ -4,9 +4,11 @@
 //! - [`kind`]: the types of exchanges; [`equivalence`]: whether what is declared again is what is there.
 //! - [`tables`]: exchanges, queues and bindings; [`router`]: the bindings of one exchange, arranged for its type, with
 //!   [`headers`], [`hashing`], [`recent_history`].
+//! - [`deduplication`]: exchanges that let a message through once.
 //! - [`search`]: from an exchange to queues; [`routable`]: what of a message counts there.
 //! - [`route_cache`]: what spares most publications the search; [`generations`]: how long it holds.
 
+pub(crate) mod deduplication;
 pub(crate) mod equivalence;
 pub(crate) mod generations;
 pub(crate) mod hashing;

@@ -108,7 +108,7 @@ impl<'t> Search<'t> {
     /// From the default exchange: to the queue of that name.
     fn reach_by_name(&mut self, name: &str) {
         self.generations.note(&mut self.found.stamp, Dependency::Queue(name));
-        if let Some(queue) = self.tables.queues.get(name)
+        if let Some(queue) = self.tables.queues.get(name).filter(|queue| !queue.delays())
             && self.queues.insert(queue.id())
         {
             self.found.queues.push(Arc::clone(queue));

@@ -13,6 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use tercet_amqp::field::Table;
 
 use crate::actor::ConnectionId;
+use crate::exchange::deduplication::Deduplication;
 use crate::exchange::kind::{ExchangeKind, ExchangeType, history_length};
 use crate::exchange::recent_history::History;
 use crate::exchange::router::{Bound, Router};
@@ -44,13 +45,17 @@ pub(crate) struct Exchange {
     pub predeclared: bool,
     /// The latest messages, if it keeps them.
     pub history: Option<History>,
+    /// Whether it lets a message through once.
+    pub deduplication: Option<Deduplication>,
 }
 
 impl Exchange {
     pub(crate) fn new(declaration: ExchangeDeclaration, kind: ExchangeType, durable: bool) -> Self {
         let length = history_length(&table(&declaration.arguments)).unwrap_or(1);
         let history = (kind.kind == ExchangeKind::RecentHistory).then(|| History::new(length));
-        Self { declaration, kind, durable, predeclared: false, history }
+        let deduplication =
+            Deduplication::parse(kind.deduplicating, &table(&declaration.arguments)).unwrap_or_default();
+        Self { declaration, kind, durable, predeclared: false, history, deduplication }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {

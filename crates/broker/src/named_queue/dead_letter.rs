@@ -19,6 +19,7 @@ use crate::crossing::address::TopicMapping;
 use crate::crossing::to_amqp;
 use crate::message::{Message, PropertyEncoding};
 use crate::named_queue::NamedQueue;
+use crate::named_queue::delaying;
 use crate::named_queue::dead_letter::deaths::Dying;
 use crate::named_queue::state::QueueState;
 use crate::read_back::Fetch;
@@ -39,6 +40,8 @@ pub(crate) enum DeathReason {
     MaxLength,
     /// It came back too often.
     DeliveryLimit,
+    /// It has waited for as long as it was to wait: no death, but the same way out.
+    Due,
 }
 
 impl DeathReason {
@@ -49,6 +52,7 @@ impl DeathReason {
             Self::Expired => "expired",
             Self::MaxLength => "maxlen",
             Self::DeliveryLimit => "delivery_limit",
+            Self::Due => "due",
         }
     }
 
@@ -59,6 +63,7 @@ impl DeathReason {
             Self::Expired => SettleReason::Expired,
             Self::MaxLength => SettleReason::Overflow,
             Self::DeliveryLimit => SettleReason::DeliveryLimit,
+            Self::Due => SettleReason::Moved,
         }
     }
 }
@@ -96,7 +101,7 @@ pub(crate) struct Letter {
 }
 
 impl DeadLetter {
-    fn entry(queue: &Arc<NamedQueue>, sequence: u64, reason: DeathReason) -> Self {
+    pub(super) fn entry(queue: &Arc<NamedQueue>, sequence: u64, reason: DeathReason) -> Self {
         Self { queue: Arc::clone(queue), reason, what: What::Entry(sequence) }
     }
 
@@ -116,6 +121,11 @@ impl DeadLetter {
     /// Makes the message that is to be published; `None` if the queue has nowhere to send it any more, or does not have
     /// it.
     pub(crate) fn write(&self, now_ms: u64, mapping: TopicMapping) -> Option<Letter> {
+        if self.reason == DeathReason::Due {
+            let message = self.queue.message_of(self.sequence()?)?;
+            let message = Arc::new(delaying::due(&message, now_ms));
+            return Some(Letter { message, excluded: SmallVec::new() });
+        }
         let Source { message, exchange, key } = self.queue.dead_letter_source(&self.what)?;
         let own_key = to_amqp::amqp_key(&message, mapping);
         let mut properties = Vec::new();
@@ -212,6 +222,11 @@ impl NamedQueue {
             What::Entry(sequence) => state.queue.entry(*sequence)?.0.body.message().cloned()?,
         };
         Some(Source { message, exchange, key: state.settings.dead_letter_key.clone() })
+    }
+
+    /// The message of an entry, if it is in memory.
+    fn message_of(&self, sequence: u64) -> Option<Arc<Message>> {
+        self.state.lock().queue.entry(sequence)?.0.body.message().cloned()
     }
 
     /// An entry that was on its way out is gone.

@@ -87,6 +87,9 @@ impl NamedQueue {
 
     /// Drops everything that is ready, as of now. Returns how much that was.
     pub(crate) fn purge(self: &Arc<Self>, cx: &mut Context<'_>) -> (u32, Position) {
+        if self.delays() {
+            return self.cancel_delayed(cx);
+        }
         let end = self.state.lock().queue.next_sequence();
         let (mut purged, mut position) = (0_u32, Position::NONE);
         loop {

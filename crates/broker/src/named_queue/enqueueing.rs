@@ -9,6 +9,7 @@ use crate::consumer::QueueDelivery;
 use crate::filter::SubscriptionIds;
 use crate::journal::Position;
 use crate::message::Qos;
+use crate::named_queue::deduplicating::Duplicate;
 use crate::named_queue::state::QueueState;
 use crate::named_queue::{Enqueued, Incoming, NamedQueue, QueueOverflow};
 use crate::outbox::Pushed;
@@ -25,6 +26,10 @@ impl NamedQueue {
         if state.deleted {
             return Enqueued::default();
         }
+        if self.delays() {
+            // Only what says how long it is to wait gets in, by another way.
+            return Enqueued { refused: true, ..Enqueued::default() };
+        }
         state.totals.published += 1;
         if self.is_stream() {
             return self.append(state, incoming, cx);
@@ -40,10 +45,21 @@ impl NamedQueue {
         {
             return self.refuse(state, incoming, cx);
         }
+        let mark = match self.recognise(incoming, cx) {
+            Ok(mark) => mark,
+            // The first one may still be on its way to the disk.
+            Err(Duplicate) => return Enqueued { position: state.staged_position(cx), refused: false },
+        };
+        if let Some(mark) = mark.as_ref().filter(|_| !recorded) {
+            self.remember(mark, false, cx);
+        }
         if !recorded && state.queue.ready() == 0 && self.hand_over(state, incoming, cx) {
             return Enqueued::default();
         }
         let (sequence, position) = self.keep(state, incoming, recorded, deadline_ms, cx);
+        if let Some(mark) = mark.as_ref().filter(|_| recorded) {
+            self.remember(mark, true, cx);
+        }
         self.dispatch(state, Some(sequence), cx);
         if limited {
             self.drop_excess(state, cx);

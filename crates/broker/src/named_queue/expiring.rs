@@ -61,7 +61,12 @@ impl NamedQueue {
             return Visited::default();
         }
         state.armed_ms = u64::MAX;
-        while let Some(sequence) = state.extras.pop_due(cx.now.utc_ms) {
+        if self.delays() {
+            self.release_due(state, cx);
+        }
+        while !self.delays()
+            && let Some(sequence) = state.extras.pop_due(cx.now.utc_ms)
+        {
             state.extras.change(sequence, |extra| extra.not_before_ms = None);
             state.make_ready(sequence);
         }

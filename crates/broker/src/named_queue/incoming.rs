@@ -62,6 +62,12 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    /// Whether a publisher's properties ask for a message to survive a restart.
+    #[must_use]
+    pub fn asks_to_persist(properties: Properties<'_>) -> bool {
+        Asked::of(properties).persistent
+    }
+
     /// A message published to an MQTT topic.
     #[must_use]
     pub fn from_topic(publication: &Publication<'a>, topic: &'a Arc<str>) -> Self {

@@ -17,7 +17,8 @@
 //! - [`enqueueing`], [`dispatching`], [`consumers`]: from the publisher to the consumer.
 //! - [`settling`], [`returning`], [`limiting`], [`expiring`], [`dead_letter`]: what becomes of entries.
 //! - [`getting`], [`consuming`], [`browsing`], [`emptying`]: what else clients and operators do.
-//! - [`stream`]: a queue that keeps what was read.
+//! - [`deduplicating`]: messages that are taken once.
+//! - [`delaying`]: messages that are to be routed later; [`stream`]: a queue that keeps what was read.
 //! - [`restoring`]: a queue from its records.
 
 mod browsing;
@@ -25,6 +26,8 @@ mod consumers;
 mod consuming;
 mod consumption;
 mod dead_letter;
+mod deduplicating;
+mod delaying;
 mod dispatching;
 mod emptying;
 mod enqueueing;
@@ -52,6 +55,7 @@ use parking_lot::Mutex;
 use tercet_amqp::field::Table;
 
 use crate::actor::{Actor, ConnectionId};
+use crate::exchange::deduplication::Deduplication;
 use crate::refusal::Refusal;
 
 use self::state::QueueState;
@@ -67,6 +71,7 @@ pub use self::settlement::{Outcome, Settlement};
 pub use self::state::QueueTotals;
 
 pub(crate) use self::dead_letter::DeadLetter;
+pub(crate) use self::delaying::{delay_of, waiting_room_name};
 
 /// Identifies a queue in its virtual host; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,6 +110,10 @@ pub struct QueueDescription {
 pub struct NamedQueue {
     id: QueueId,
     description: QueueDescription,
+    /// Whether messages wait here for their time.
+    delays: bool,
+    /// Whether it takes a message once.
+    deduplication: Option<Box<Deduplication>>,
     state: Mutex<QueueState>,
 }
 
@@ -113,8 +122,12 @@ impl NamedQueue {
     #[must_use]
     pub fn new(id: QueueId, description: QueueDescription, settings: Arc<QueueSettings>) -> Arc<Self> {
         let recorded = description.durable && description.exclusive.is_none();
-        let state = Mutex::new(QueueState::new(settings.shared(), recorded));
-        Arc::new(Self { id, description, state })
+        let delays = delaying::is_waiting_room(&description.name);
+        let state = Mutex::new(QueueState::new(settings.shared(), recorded, delays));
+        // Arguments were judged when they came.
+        let arguments = Table::parse(&description.arguments, u8::MAX).unwrap_or_default();
+        let deduplication = Deduplication::parse(false, &arguments).ok().flatten().map(Box::new);
+        Arc::new(Self { id, description, delays, deduplication, state })
     }
 
     /// The queue's identity.

@@ -79,7 +79,7 @@ impl QueueState {
     }
 
     /// What has to be waited for so that everything that was recorded is durable.
-    fn staged_position(&self, cx: &Context<'_>) -> Position {
+    pub(super) fn staged_position(&self, cx: &Context<'_>) -> Position {
         match cx.journal {
             Some(journal) if self.recorded => journal.staged(),
             _ => Position::NONE,

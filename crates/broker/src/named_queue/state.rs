@@ -49,6 +49,8 @@ pub(crate) struct QueueState {
     /// It is gone: nothing may be added any more.
     pub(super) deleted: bool,
     pub(super) recorded: bool,
+    /// Entries wait for their time, and nobody gets them.
+    pub(super) delays: bool,
     pub(super) totals: QueueTotals,
 }
 
@@ -78,7 +80,7 @@ impl NamedQueue {
 }
 
 impl QueueState {
-    pub(super) fn new(settings: Arc<QueueSettings>, recorded: bool) -> Self {
+    pub(super) fn new(settings: Arc<QueueSettings>, recorded: bool, delays: bool) -> Self {
         let mut queue = Queue::default();
         queue.set_recorded(recorded);
         let order = settings.max_priority.map(|_| Box::default());
@@ -101,6 +103,7 @@ impl QueueState {
             paused: false,
             deleted: false,
             recorded,
+            delays,
             totals: QueueTotals::default(),
         }
     }
@@ -115,7 +118,7 @@ impl QueueState {
                 None
             }
             NamedQueueRecord::Enqueued { sequence, entry, deadline_ms, priority } => {
-                let extra = EntryExtras { deadline_ms, priority, ..EntryExtras::default() };
+                let extra = self.extras_of_record(deadline_ms, priority);
                 self.put(sequence, entry, extra);
                 None
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tercet_amqp::field::{Table, Value};
 
+use crate::exchange::deduplication::Deduplication;
 use crate::exchange::equivalence::{self, shown};
 use crate::exchange::kind::type_name;
 use crate::named_queue::{QueueKind, QueueOverflow};
@@ -106,6 +107,7 @@ pub(crate) fn check(what: &str, arguments: &Table<'_>) -> Result<QueueKind, Refu
         Refusal::precondition_failed(format!("invalid arg '{name}' for {what}: {why}"))
     };
     let kind = parse_kind(arguments).map_err(|why| invalid("x-queue-type", why))?;
+    Deduplication::parse(false, arguments)?;
     for (name, _) in KNOWN {
         let Some(value) = arguments.get(name) else { continue };
         check_value(name, &value, arguments).map_err(|why| invalid(name, why))?;

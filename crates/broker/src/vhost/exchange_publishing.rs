@@ -24,7 +24,7 @@ use crate::exchange::target::Target;
 use crate::exchange_publication::{ExchangePublication, Published};
 use crate::journal::Position;
 use crate::message::{Message, Properties, PropertyEncoding};
-use crate::named_queue::{Incoming, NamedQueue};
+use crate::named_queue::{Incoming, NamedQueue, delay_of};
 use crate::permission::Permissions;
 use crate::policy::queue_arguments::LONGEST_MS;
 use crate::refusal::Refusal;
@@ -148,8 +148,28 @@ impl Vhost {
         asked: &Asked<'_>,
         cx: &mut Context<'_>,
     ) -> Result<Published, Refusal> {
-        let key = publication.routing_key;
         let (exchange, copies) = self.examine(actor, routes, publication, asked, cx.permissions)?;
+        let examined = Examined { exchange: Arc::clone(&exchange), asked, copies };
+        self.publish_once_only(&exchange, publication.properties, cx, |cx| {
+            self.route_examined(actor, routes, publication, examined, cx)
+        })
+    }
+
+    fn route_examined(
+        &self,
+        actor: &Actor,
+        routes: &mut ExchangeRoutes,
+        publication: &ExchangePublication<'_>,
+        examined: Examined<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<Published, Refusal> {
+        let Examined { exchange, asked, copies } = examined;
+        let key = publication.routing_key;
+        if exchange.kind.delayed
+            && let Some(delay) = delay_of(publication.properties)
+        {
+            return Ok(self.delay(&exchange, publication, delay, cx));
+        }
         if copies.keys.is_empty() && !copies.blind {
             return self.publish_plain(actor, routes, publication, cx);
         }
@@ -328,15 +348,21 @@ impl Vhost {
         let asked = Asked::of(letter.properties());
         let copies = asked.as_ref().and_then(|asked| asked.copies().ok()).unwrap_or_default();
         let message = Routable::new(&letter.topic, letter.properties()).and_keys(copies.keys.iter().copied());
+        // One that comes late has them still.
+        let mut scratch = Vec::new();
+        let blind = copies.blind && asked.as_ref().is_some_and(|asked| asked.without_blind_copies(&mut scratch));
+        let shown =
+            blind.then(|| Arc::new(Message { properties: scratch.into(), ..letter.copied() }));
+        let shown = shown.as_ref().unwrap_or(letter);
         self.with_context(now, effects, |cx| {
             let (reached, _) = self.follow_from(&exchange, &message, cx.permissions);
-            let mut incoming = Incoming::owned(letter, now);
+            let mut incoming = Incoming::owned(shown, now);
             let mut position = Position::NONE;
             for queue in reached.queues.iter().filter(|queue| accept(queue)) {
                 position = position.max(queue.enqueue(&mut incoming, cx).position);
             }
             let mut form = MqttForm::default();
-            let (properties, payload) = (letter.properties(), &letter.payload);
+            let (properties, payload) = (shown.properties(), &shown.payload);
             let (_, at) = self.hand_to_subscribers(&reached, &mut form, properties, payload, cx);
             position.max(at)
         })
@@ -357,6 +383,13 @@ fn is_topic(exchange: &Exchange) -> bool {
 fn keeps_history(properties: Properties<'_>) -> bool {
     let no_store = Routable::new("", properties).headers().get("x-recent-history-no-store");
     no_store != Some(Value::Bool(true))
+}
+
+/// A publication whose properties were found to be right.
+struct Examined<'a> {
+    exchange: Arc<Exchange>,
+    asked: &'a Asked<'a>,
+    copies: Copies<'a>,
 }
 
 /// Properties that say something about routing, or have to be true.

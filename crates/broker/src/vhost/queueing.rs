@@ -20,6 +20,7 @@ use crate::record::SettleReason;
 use crate::refusal::{Refusal, ReplyCode};
 use crate::schedule::{Due, Schedule};
 use crate::vhost::Vhost;
+use crate::vhost::topology::check_not_waiting_room;
 
 /// Messages moved between two looks at the queue.
 const MOVED_AT_ONCE: usize = 256;
@@ -38,6 +39,7 @@ impl Vhost {
     ) -> Result<Arc<Consumption>, Refusal> {
         actor.check(Right::Read, "queue", request.queue)?;
         let queue = self.find_usable_queue(actor, request.queue)?;
+        check_not_waiting_room(&queue, &actor.vhost)?;
         let consumption =
             self.with_context(now, effects, |cx| queue.add_consumer(request, &actor.vhost, cx))?;
         consumption.is_for(actor);
@@ -105,6 +107,7 @@ impl Vhost {
     ) -> Result<GetOutcome, Refusal> {
         actor.check(Right::Read, "queue", queue)?;
         let queue = self.find_usable_queue(actor, queue)?;
+        check_not_waiting_room(&queue, &actor.vhost)?;
         let resource = || format!("queue '{}' in vhost '{}'", queue.name(), actor.vhost);
         match queue.kind() {
             QueueKind::Stream => {

@@ -1,6 +1,7 @@
 //! Exchanges, queues and bindings: what clients and operators do with them, and what follows from it.
 //!
 //! - [`exchanges`], [`queues`], [`bindings`]: declare, delete, bind, unbind.
+//! - [`delaying`]: exchanges that route later.
 //! - [`policies`]: what operators wish, put in force.
 //! - [`looking`]: what there is.
 //! - [`restoring`]: what there is, from the log and into checkpoints.
@@ -11,6 +12,7 @@
 //! - Lock order: tables, then topic tree, then named queue. Nobody asks for the tables with one of the others locked.
 
 pub(super) mod bindings;
+pub(super) mod delaying;
 mod exchanges;
 mod looking;
 mod policies;
@@ -27,10 +29,12 @@ use crate::exchange::generations::{Dependency, ExchangeGenerations};
 use crate::exchange::tables::{Changes, TOPIC_SPACE, Tables};
 use crate::exchange::target::Target;
 use crate::journal::{Journal, Position};
+use crate::named_queue::NamedQueue;
 use crate::policy::Policies;
 use crate::record::{BindingKey, DuplicateScope, ExchangeRecord, Record};
 use crate::refusal::{Refusal, ReplyCode};
 use crate::route::Subscription;
+use crate::session::Context;
 use crate::vhost::Vhost;
 
 /// Exchanges, queues and bindings of a virtual host, and what holds for them.
@@ -87,6 +91,17 @@ fn check_not_default(name: &str) -> Result<(), Refusal> {
     match name {
         "" => Err(Refusal::access_refused("operation not permitted on the default exchange")),
         _ => Ok(()),
+    }
+}
+
+/// What waits in a queue for its time is nobody's but its exchange's.
+pub(super) fn check_not_waiting_room(queue: &NamedQueue, vhost: &str) -> Result<(), Refusal> {
+    match queue.delays() {
+        true => Err(Refusal::access_refused(format!(
+            "operation not permitted on {}, where delayed messages wait",
+            queue_text(queue.name(), vhost)
+        ))),
+        false => Ok(()),
     }
 }
 
@@ -161,7 +176,7 @@ impl Vhost {
     }
 
     /// Sees to what follows from removals: exchanges that go with their last binding, the topic tree, routes.
-    fn follow(&self, tables: &mut Tables, mut changes: Changes) -> Position {
+    fn follow(&self, tables: &mut Tables, mut changes: Changes, cx: &mut Context<'_>) -> Position {
         let declared = changes.exchanges.len();
         tables.remove_unbound(&mut changes);
         for (binding, target) in &changes.unbound {
@@ -171,6 +186,7 @@ impl Vhost {
         for (index, exchange) in changes.exchanges.iter().enumerate() {
             self.topology.generations.changed(Dependency::Exchange(exchange.name()));
             self.duplicates().end(&DuplicateScope::Exchange(exchange.name().clone()));
+            self.cancel_delayed(tables, exchange, cx);
             // What was asked for is recorded by who was asked.
             if index >= declared && exchange.is_recorded() {
                 let record = ExchangeRecord::Deleted { name: exchange.name().clone() };

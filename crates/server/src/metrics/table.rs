@@ -166,6 +166,8 @@ metrics! {
         total!(not_crossed);
     Counter "tercet_crossing_properties_not_carried_total" "Properties and headers that could not be carried from MQTT to AMQP or back." =
         total!(properties_not_carried);
+    Counter "tercet_duplicates_dropped_total" "Messages that an exchange dropped because it had let the same one through before." =
+        total!(duplicates);
     Counter "tercet_route_misses_total" "Publications whose route was not in the publisher's cache." =
         total!(route_misses);
 

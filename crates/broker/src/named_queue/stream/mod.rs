@@ -268,7 +268,7 @@ impl QueueState {
             Start::First => front,
             Start::Last => end.saturating_sub(1).max(front),
             Start::Next => end,
-            Start::Offset(offset) => offset.clamp(front, end),
+            Start::Offset(offset) => offset.max(front),
             // Nothing before that mark came as late; what of the rest did not is passed over.
             Start::Time(ms) => self
                 .extras

@@ -18,8 +18,9 @@ use crate::journal::Position;
 use crate::named_queue::Incoming;
 use crate::record::{BindingDestination, BindingKey, BindingRecord, Record};
 use crate::refusal::Refusal;
+use crate::session::Context;
 use crate::vhost::Vhost;
-use crate::vhost::topology::{check_not_default, no_exchange, no_queue, stripped};
+use crate::vhost::topology::{check_not_default, check_not_waiting_room, no_exchange, no_queue, stripped};
 
 /// A request with its names as they count.
 struct Names<'a> {
@@ -84,12 +85,14 @@ impl Vhost {
         &self,
         actor: &Actor,
         request: &Bind<'_>,
-        _now: Now,
-        _effects: &mut Effects,
+        now: Now,
+        effects: &mut Effects,
     ) -> Result<Position, Refusal> {
         let names = Names::of(request);
         self.check_binding_rights(actor, &names)?;
-        self.together(|| self.remove_binding(actor, &names, &request.arguments))
+        self.together(|| {
+            self.with_context(now, effects, |cx| self.remove_binding(actor, &names, &request.arguments, cx))
+        })
     }
 
     fn check_binding_rights(&self, actor: &Actor, names: &Names<'_>) -> Result<(), Refusal> {
@@ -143,6 +146,7 @@ impl Vhost {
         actor: &Actor,
         names: &Names<'_>,
         arguments: &Table<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<Position, Refusal> {
         let mut tables = self.topology.tables.write();
         let binding = match resolve(&tables, actor, names, arguments) {
@@ -165,7 +169,7 @@ impl Vhost {
         };
         let mut changes = Changes::default();
         tables.remove_binding(&binding, &mut changes);
-        Ok(self.follow(&mut tables, changes).max(position))
+        Ok(self.follow(&mut tables, changes, cx).max(position))
     }
 }
 
@@ -210,6 +214,7 @@ fn resolve(
     } else {
         let queue = tables.queues.get(&*names.destination);
         let queue = queue.ok_or_else(|| no_queue(&names.destination, &actor.vhost))?;
+        check_not_waiting_room(queue, &actor.vhost)?;
         BindingDestination::Queue(Arc::clone(queue.name()))
     };
     Ok(BindingKey { source, destination, key: names.key.into(), arguments: sorted(arguments) })

@@ -16,6 +16,7 @@ use crate::exchange::tables::{Changes, Exchange, Tables};
 use crate::journal::Position;
 use crate::record::{ExchangeDeclaration, ExchangeRecord, Record};
 use crate::refusal::Refusal;
+use crate::session::Context;
 use crate::vhost::Vhost;
 use crate::vhost::topology::{check_not_default, check_not_reserved, exchange_text, no_exchange, stripped};
 
@@ -131,8 +132,8 @@ impl Vhost {
         actor: &Actor,
         name: &str,
         if_unused: bool,
-        _now: Now,
-        _effects: &mut Effects,
+        now: Now,
+        effects: &mut Effects,
     ) -> Result<Position, Refusal> {
         let name = stripped(name);
         check_not_default(&name)?;
@@ -141,10 +142,18 @@ impl Vhost {
             return Err(Refusal::access_refused(format!("deletion of system {what} not allowed")));
         }
         actor.check(Right::Configure, "exchange", &name)?;
-        self.together(|| self.remove_exchange(actor, &name, if_unused))
+        self.together(|| {
+            self.with_context(now, effects, |cx| self.remove_exchange(actor, &name, if_unused, cx))
+        })
     }
 
-    fn remove_exchange(&self, actor: &Actor, name: &str, if_unused: bool) -> Result<Position, Refusal> {
+    fn remove_exchange(
+        &self,
+        actor: &Actor,
+        name: &str,
+        if_unused: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<Position, Refusal> {
         let mut tables = self.topology.tables.write();
         let Some(entry) = tables.exchanges.get(name) else {
             // Its end may still be on its way.
@@ -163,7 +172,7 @@ impl Vhost {
         };
         let mut changes = Changes::default();
         tables.remove_exchange(name, &mut changes);
-        Ok(self.follow(&mut tables, changes).max(position))
+        Ok(self.follow(&mut tables, changes, cx).max(position))
     }
 
     /// Whether there is room for another queue.

@@ -21,7 +21,7 @@ use crate::refusal::{Refusal, ReplyCode};
 use crate::session::Context;
 use crate::vhost::Vhost;
 use crate::vhost::topology::exchanges::check_any_right;
-use crate::vhost::topology::{check_not_reserved, queue_text, stripped};
+use crate::vhost::topology::{check_not_waiting_room, check_not_reserved, queue_text, stripped};
 
 const DEAD_LETTER: &str = "x-dead-letter-exchange";
 
@@ -167,6 +167,7 @@ impl Vhost {
         actor.check(Right::Configure, "queue", &name)?;
         let Some(queue) = self.find_queue(&name) else { return Ok((0, self.staged_position())) };
         queue.check_owner(actor)?;
+        check_not_waiting_room(&queue, &actor.vhost)?;
         let condition = Condition { if_unused, if_empty, if_expired: false };
         let what = || queue_text(&name, &actor.vhost);
         match self.remove_queue(&queue, condition, now, effects) {
@@ -192,7 +193,7 @@ impl Vhost {
                 tables.remove_queue(queue.name(), &mut changes);
                 self.topology.generations.changed(Dependency::Queue(queue.name()));
                 self.duplicates().end(&DuplicateScope::Queue(queue.id()));
-                Ok((ready, self.follow(&mut tables, changes).max(position)))
+                Ok((ready, self.follow(&mut tables, changes, cx).max(position)))
             })
         });
         if effects.has_work() {
