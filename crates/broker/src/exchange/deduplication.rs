@@ -110,7 +110,10 @@ mod tests {
         let on = (DEDUPLICATION, Value::Bool(true));
         assert_eq!(parse(false, &[]), Ok(None));
         assert_eq!(parse(false, &[(SIZE, Value::I32(-1))]), Ok(None), "it means nothing there");
-        assert_eq!(parse(true, &[]), Ok(Some(Deduplication { most: USUAL_SIZE, ttl_ms: None, header: KEY.into() })));
+        assert_eq!(
+            parse(true, &[]),
+            Ok(Some(Deduplication { most: USUAL_SIZE, ttl_ms: None, header: KEY.into() }))
+        );
         let both = [on, (SIZE, Value::I64(i64::MAX)), (TTL, Value::I32(5)), (KEY, "order".into())];
         let header = "order".into();
         assert_eq!(parse(false, &both), Ok(Some(Deduplication { most: 1_000_000, ttl_ms: Some(5), header })));
@@ -126,13 +129,17 @@ mod tests {
         let key = |fields: &[(&str, Value<'_>)]| {
             let headers = table(fields);
             let (mut list, mut bytes) = (Vec::new(), Vec::new());
-            let properties = BasicProperties { headers: Some(headers.as_table()), ..BasicProperties::default() };
+            let properties =
+                BasicProperties { headers: Some(headers.as_table()), ..BasicProperties::default() };
             properties.encode(&mut list).expect("fits").write(&mut bytes);
             rules.key(Properties { encoding: PropertyEncoding::Amqp, bytes: &bytes }, 100)
         };
         let until = NonZeroU64::new;
         assert_eq!(key(&[(KEY, "a".into())]), Some(("a".to_owned(), until(110))));
-        assert_eq!(key(&[(KEY, Value::I16(-7)), (TTL, Value::I32(500))]), Some(("-7".to_owned(), until(600))));
+        assert_eq!(
+            key(&[(KEY, Value::I16(-7)), (TTL, Value::I32(500))]),
+            Some(("-7".to_owned(), until(600)))
+        );
         let long = "x".repeat(LONGEST_KEY + 1);
         for none in [&[][..], &[(KEY, Value::Void)], &[(KEY, long.as_str().into())]] {
             assert_eq!(key(none), None, "{none:?}");

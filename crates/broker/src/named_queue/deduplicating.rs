@@ -20,9 +20,15 @@ pub(super) struct Mark {
 impl NamedQueue {
     /// What is to be remembered of a message, if anything; `Err` if one like it was taken before. Under the queue's lock.
     #[inline]
-    pub(super) fn recognise(&self, incoming: &Incoming<'_>, cx: &mut Context<'_>) -> Result<Option<Mark>, Duplicate> {
+    pub(super) fn recognise(
+        &self,
+        incoming: &Incoming<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Mark>, Duplicate> {
         let Some(rules) = &self.deduplication else { return Ok(None) };
-        let Some((key, expires_ms)) = rules.key(incoming.properties(), cx.now.utc_ms) else { return Ok(None) };
+        let Some((key, expires_ms)) = rules.key(incoming.properties(), cx.now.utc_ms) else {
+            return Ok(None);
+        };
         if cx.duplicates.is_known(&DuplicateScope::Queue(self.id()), &key, cx.now.utc_ms) {
             cx.effects.counters.duplicates += 1;
             return Err(Duplicate);

@@ -350,9 +350,9 @@ impl Vhost {
         let message = Routable::new(&letter.topic, letter.properties()).and_keys(copies.keys.iter().copied());
         // One that comes late has them still.
         let mut scratch = Vec::new();
-        let blind = copies.blind && asked.as_ref().is_some_and(|asked| asked.without_blind_copies(&mut scratch));
-        let shown =
-            blind.then(|| Arc::new(Message { properties: scratch.into(), ..letter.copied() }));
+        let blind =
+            copies.blind && asked.as_ref().is_some_and(|asked| asked.without_blind_copies(&mut scratch));
+        let shown = blind.then(|| Arc::new(Message { properties: scratch.into(), ..letter.copied() }));
         let shown = shown.as_ref().unwrap_or(letter);
         self.with_context(now, effects, |cx| {
             let (reached, _) = self.follow_from(&exchange, &message, cx.permissions);

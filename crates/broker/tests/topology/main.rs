@@ -8,6 +8,8 @@ mod world;
 mod bindings;
 mod crossing;
 mod cycles;
+mod deduplicating;
+mod delaying;
 mod exchanges;
 mod policies;
 mod publishing;

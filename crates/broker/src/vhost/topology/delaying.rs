@@ -25,7 +25,8 @@ impl Vhost {
         cx: &mut Context<'_>,
     ) -> Published {
         let key: Arc<str> = publication.routing_key.into();
-        let incoming = Incoming::published(exchange.name(), &key, publication.properties, publication.payload);
+        let incoming =
+            Incoming::published(exchange.name(), &key, publication.properties, publication.payload);
         if exchange.durable && incoming.is_persistent() && self.log_refuses() {
             cx.effects.counters.refused_by_log += 1;
             return Published { refused: true, routed: true, position: Position::NONE };

@@ -21,7 +21,7 @@ use crate::refusal::{Refusal, ReplyCode};
 use crate::session::Context;
 use crate::vhost::Vhost;
 use crate::vhost::topology::exchanges::check_any_right;
-use crate::vhost::topology::{check_not_waiting_room, check_not_reserved, queue_text, stripped};
+use crate::vhost::topology::{check_not_reserved, check_not_waiting_room, queue_text, stripped};
 
 const DEAD_LETTER: &str = "x-dead-letter-exchange";
 
