@@ -12,6 +12,10 @@
 //! - [`TopicPattern`]: topic filters with `%c` and `%u`, and the relations between two filters.
 //! - [`acl_file`]: reads Mosquitto's ACL format into a rule list.
 //!
+//! # Accounts
+//! Users that are managed at run time have permissions of their own ([`crate::access`]). What those say about `amq.topic`
+//! restricts what the rule list allows ([`Permissions::with_accounts`]).
+//!
 //! # Topics that begin with `$`
 //! They are reached only through a rule whose first level is spelled out (`$SYS/#`), never through a leading
 //! wildcard or placeholder.
@@ -34,8 +38,12 @@ mod topic_pattern;
 pub use store::PermissionStore;
 pub use topic_pattern::{PatternError, TopicPattern, filters_overlap, pattern_covers};
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use rule_index::{Hit, RuleIndex};
+
+use crate::access::TopicRights;
 
 /// What a client wants to do with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,7 +166,9 @@ pub struct Subject<'a> {
 #[derive(Debug)]
 pub struct Permissions {
     generation: u64,
-    rules: Option<Compiled>,
+    rules: Option<Arc<Compiled>>,
+    /// What accounts may do; they restrict what the rules allow.
+    accounts: Option<Arc<TopicRights>>,
 }
 
 #[derive(Debug, Default)]
@@ -172,7 +182,7 @@ struct Compiled {
 impl Permissions {
     /// No rules are configured: everybody may do everything.
     pub const fn allow_all() -> Self {
-        Self { generation: 0, rules: None }
+        Self { generation: 0, rules: None, accounts: None }
     }
 
     /// Compiles a rule list. What no rule mentions is denied.
@@ -187,7 +197,13 @@ impl Permissions {
             let ResourcePattern::Topic(pattern) = &rule.resource;
             index.insert(pattern, rule.actions, Hit { rank, effect: rule.effect });
         }
-        Self { generation: 0, rules: Some(compiled) }
+        Self { generation: 0, rules: Some(Arc::new(compiled)), accounts: None }
+    }
+
+    /// The same rules together with what accounts may do: both have to allow something.
+    #[must_use]
+    pub fn with_accounts(&self, accounts: Option<Arc<TopicRights>>) -> Self {
+        Self { generation: 0, rules: self.rules.clone(), accounts }
     }
 
     /// Number of this rule list within its [`PermissionStore`]; a cached answer is good while it stays the same.
@@ -197,13 +213,16 @@ impl Permissions {
 
     /// True when no rules are configured, so that callers may skip asking at all.
     pub const fn is_unrestricted(&self) -> bool {
-        self.rules.is_none()
+        self.rules.is_none() && self.accounts.is_none()
     }
 
     /// May `subject` do `action` on `topic`? For [`Action::Subscribe`] `topic` is a topic filter.
     ///
     /// The work is bounded by the number of rules, whatever the topic looks like.
     pub fn check(&self, subject: &Subject<'_>, action: Action, topic: &str) -> Effect {
+        if self.accounts.as_ref().is_some_and(|accounts| !accounts.allows(subject, action, topic)) {
+            return Effect::Deny;
+        }
         let Some(rules) = &self.rules else { return Effect::Allow };
         let own = match subject.user {
             Some(name) => rules.users.get(name),

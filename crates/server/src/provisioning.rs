@@ -1,11 +1,16 @@
 //! What was defined at run time, put in force again when the server starts: policies and limits of virtual hosts.
 //!
-//! Users and their permissions need nothing done: whoever asks for them looks at the table's contents.
+//! Users and their permissions need nothing done, but for topics: there they are put together with the rules of the ACL
+//! file ([`TopicRules`]).
 
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 use tercet_broker::access::AccessStore;
 use tercet_broker::clock::Now;
 use tercet_broker::definitions::{OPERATOR_POLICIES, POLICIES, key_in};
 use tercet_broker::effects::Effects;
+use tercet_broker::permission::Permissions;
 use tercet_broker::policy::{Policy, PolicyKind};
 use tercet_broker::vhost::Vhost;
 
@@ -18,6 +23,41 @@ pub(crate) const fn policy_class(kind: PolicyKind) -> u8 {
     match kind {
         PolicyKind::User => POLICIES,
         PolicyKind::Operator => OPERATOR_POLICIES,
+    }
+}
+
+/// What may be done in the topic space: the rules of the ACL file and what the accounts may do, put in force together
+/// whenever either changes.
+pub(crate) struct TopicRules {
+    /// Those of the file. Locked while both are put together, so that neither change is lost.
+    rules: Mutex<Permissions>,
+    vhost: Arc<Vhost>,
+    /// Not the owner: the accounts call this when they change.
+    accounts: Weak<AccessStore>,
+}
+
+impl TopicRules {
+    /// Puts these rules in force, and follows the accounts from now on.
+    pub(crate) fn follow(rules: Permissions, vhost: &Arc<Vhost>, accounts: &Arc<AccessStore>) -> Arc<Self> {
+        let rules = Mutex::new(rules);
+        let this = Arc::new(Self { rules, vhost: Arc::clone(vhost), accounts: Arc::downgrade(accounts) });
+        let following = Arc::clone(&this);
+        accounts.on_change(move |_| following.put_in_force(&following.rules.lock()));
+        this.put_in_force(&this.rules.lock());
+        this
+    }
+
+    /// Replaces the rules of the file.
+    pub(crate) fn replace(&self, rules: Permissions) {
+        let mut current = self.rules.lock();
+        *current = rules;
+        self.put_in_force(&current);
+    }
+
+    fn put_in_force(&self, rules: &Permissions) {
+        let rights =
+            self.accounts.upgrade().and_then(|accounts| accounts.topic_rights(self.vhost.topic_mapping()));
+        self.vhost.set_permissions(rules.with_accounts(rights));
     }
 }
 

@@ -14,6 +14,7 @@ use tercet_broker::hosts::Hosts;
 use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
 use tercet_broker::metrics::Metrics;
 use tercet_broker::outbox::CloseReason;
+use tercet_broker::permission::Permissions;
 use tercet_net::ListenError;
 use tercet_net::tls::TlsConfigError;
 
@@ -28,7 +29,7 @@ use crate::listeners::{self, BoundListener, Doors, SettingsByName};
 use crate::memory::Memory;
 use crate::metrics::snapshot::CensusTaker;
 use crate::mqtt::settings::ListenerSettings;
-use crate::provisioning;
+use crate::provisioning::{self, TopicRules};
 use crate::reactor::acceptor::Acceptor;
 use crate::reactor::event_loop::Reactor;
 use crate::reactor::inbox::{Command, Inbox};
@@ -72,6 +73,7 @@ pub enum StartError {
 /// A server that runs. Dropping it stops it at once; [`RunningServer::drain`] lets clients know first.
 pub struct RunningServer {
     shared: Arc<Shared>,
+    topic_rules: Arc<TopicRules>,
     listeners: Vec<BoundListener>,
     settings: SettingsByName,
     threads: Vec<JoinHandle<()>>,
@@ -90,7 +92,8 @@ impl Server {
         let storage = Storage::open(&config)?;
         let journal = storage.as_ref().map(Storage::journal);
         let limits = core_limits(&config);
-        let hosts = Arc::new(Hosts::new(limits, loaded.permissions, journal, Arc::new(EventLog), metrics));
+        let hosts =
+            Arc::new(Hosts::new(limits, Permissions::allow_all(), journal, Arc::new(EventLog), metrics));
         let vhost = Arc::clone(hosts.default_host());
         let mut effects = Effects::default();
         let recovery = storage.as_ref().map(|storage| storage.recover(&hosts, &mut effects)).transpose()?;
@@ -123,6 +126,8 @@ impl Server {
             storage: storage.as_ref().map(|storage| storage.view().clone()),
         });
         provisioning::put_in_force(&shared);
+        let accounts = shared.authenticator.access();
+        let topic_rules = TopicRules::follow(loaded.permissions, &shared.vhost, &accounts);
         housekeeping::catch_up(&shared, effects);
         let max_connections =
             config.limits.max_connections.get().map_or(usize::MAX, |most| most.get() as usize);
@@ -151,6 +156,7 @@ impl Server {
         let (listeners, settings) = (doors.listeners, doors.settings);
         Ok(RunningServer {
             shared,
+            topic_rules,
             listeners,
             settings,
             threads,
@@ -201,7 +207,7 @@ impl RunningServer {
         self.shared.sys_interval.store(Arc::new(config.server.sys_interval.get()));
         self.shared.hosts.set_limits(&core_limits(&config));
         // Rights first: a user who is new must not act under rules that do not know them yet.
-        self.shared.vhost.set_permissions(loaded.permissions);
+        self.topic_rules.replace(loaded.permissions);
         self.shared.authenticator.set_users(loaded.users, &config.auth.administrators);
         self.shared.authenticator.set_anonymous_user(config.auth.amqp_anonymous_user.as_deref());
         Ok(())

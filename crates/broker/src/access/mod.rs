@@ -17,7 +17,7 @@
 //! # Rooms
 //! - [`account`]: one user; [`tag`]: what it may manage; [`permission`]: what it may do; [`pattern`]: regular expressions.
 //! - [`store`]: all accounts and every change of them; [`definition_table`]: where they are kept.
-//! - [`live_rights`]: the answer to "may this user do that here".
+//! - [`live_rights`]: the answer to "may this user do that here"; [`topic_rights`]: the same for topics.
 //! - [`limits`], [`admission`]: how many connections, channels and queues there may be.
 
 pub mod account;
@@ -31,6 +31,7 @@ pub mod permission;
 mod state;
 pub mod store;
 pub mod tag;
+pub mod topic_rights;
 
 pub use account::{Account, Credential, TopicKey};
 pub use admission::ConnectionPermit;
@@ -40,6 +41,7 @@ pub use pattern::{Pattern, PatternError};
 pub use permission::{Permission, TopicPermission};
 pub use store::{AccessError, AccessStore, Outside};
 pub use tag::{Tag, Tags};
+pub use topic_rights::TopicRights;
 
 /// The virtual host that always exists at first.
 pub const DEFAULT_VHOST: &str = "/";

@@ -91,6 +91,12 @@ impl State {
         }
     }
 
+    /// Users that were removed.
+    pub(super) fn gone(&self) -> impl Iterator<Item = &str> {
+        let known = self.removed.iter().map(AsRef::as_ref).chain(self.accounts.keys().map(AsRef::as_ref));
+        known.filter(|name| matches!(self.find(name), Found::Gone))
+    }
+
     /// Every user that is known here, in order.
     pub(super) fn names(&self) -> BTreeSet<&str> {
         let accounts = self.accounts.keys().map(AsRef::as_ref);

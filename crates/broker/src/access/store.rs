@@ -16,8 +16,10 @@ use super::live_rights::LiveRights;
 use super::permission::{Permission, TopicPermission};
 use super::state::{Found, State};
 use super::tag::Tags;
+use super::topic_rights::TopicRights;
 use super::{DEFAULT_VHOST, GUEST};
 use crate::actor::Rights;
+use crate::crossing::address::TopicMapping;
 use crate::journal::Position;
 use crate::refusal::Refusal;
 
@@ -112,6 +114,12 @@ impl AccessStore {
     ) -> Option<Arc<dyn Rights>> {
         let rights = LiveRights::new(&self.shared, user, vhost, client_id);
         rights.has_access().then(|| Arc::new(rights) as Arc<dyn Rights>)
+    }
+
+    /// What users may do in the topic space, for a protocol that has topics; `None`: nobody is restricted.
+    #[must_use]
+    pub fn topic_rights(&self, mapping: TopicMapping) -> Option<Arc<TopicRights>> {
+        TopicRights::of(&self.shared.state.load(), mapping)
     }
 
     /// What a user may manage.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
+use tercet_broker::access::{ConnectionPermit, DEFAULT_VHOST};
 use tercet_broker::filter::is_own_topic;
 use tercet_broker::journal::Admission;
 use tercet_broker::message::PropertyEncoding;
@@ -15,7 +16,7 @@ use tercet_mqtt::{
 };
 
 use crate::auth::{
-    AuthRequest, CertifiedUser, Denial, EnhancedAuth, EnhancedRefusal, PeerOrigin, Secret,
+    AuthRequest, CertifiedUser, Denial, EnhancedAuth, EnhancedRefusal, Identity, PeerOrigin, Secret,
     Step as ExchangeStep, Verdict,
 };
 use crate::config::CertificateUser as NamePart;
@@ -208,6 +209,10 @@ impl MqttConnection {
             Verdict::Denied(denial) => return self.refuse(pending.version, refusal_code(denial), out, cx),
             Verdict::Busy => return self.refuse(pending.version, ReasonCode::ServerBusy, out, cx),
         };
+        let permit = match permit(&identity, cx) {
+            Ok(permit) => permit,
+            Err(reason) => return self.refuse(pending.version, reason, out, cx),
+        };
         let outbox = MqttOutbox::new(
             cx.connection,
             pending.version,
@@ -248,6 +253,7 @@ impl MqttConnection {
             version: pending.version,
             attachment: connected.attachment,
             identity,
+            permit,
             silence: (keep_alive > 0).then(|| Duration::from_millis(u64::from(keep_alive) * 1500)),
             session_expiry: pending.session_expiry,
             inflow: Inflow::new(unreleased, &self.settings, cx.now.monotonic),
@@ -508,6 +514,17 @@ fn certificate_user(cx: &FaceContext<'_>, settings: &ListenerSettings) -> Certif
     }
     let identity = cx.transport.tls_info().and_then(|info| info.identity);
     CertifiedUser::choose(settings.certificate_user, identity.as_ref())
+}
+
+/// Counts the connection of a user with a name against its limits and those of the virtual host, if it may be there.
+fn permit(identity: &Identity, cx: &FaceContext<'_>) -> Result<Option<Box<ConnectionPermit>>, ReasonCode> {
+    let Some(user) = identity.name() else { return Ok(None) };
+    let access = cx.shared.authenticator.access();
+    if access.rights(user, DEFAULT_VHOST).is_none() {
+        return Err(ReasonCode::NotAuthorized);
+    }
+    let permit = access.admit(user, cx.shared.vhost.name());
+    permit.map(|permit| Some(Box::new(permit))).map_err(|_| ReasonCode::QuotaExceeded)
 }
 
 fn refusal_code(denial: Denial) -> ReasonCode {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
+use tercet_broker::access::ConnectionPermit;
 use tercet_broker::acknowledgement::Acknowledgement;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
@@ -67,6 +68,9 @@ pub(super) struct Client {
     pub version: Version,
     pub attachment: Attachment,
     pub identity: Identity,
+    /// Counts the connection against the limits of a user with a name.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub permit: Option<Box<ConnectionPermit>>,
     /// 1.5 times the keep alive.
     pub silence: Option<Duration>,
     /// Session expiry as agreed at CONNECT.

@@ -7,6 +7,7 @@ mod api_messages;
 mod api_topology;
 mod client;
 mod metrics;
+mod mqtt_rights;
 mod pages;
 mod sys_topics;
 mod websocket;
