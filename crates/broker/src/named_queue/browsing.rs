@@ -146,11 +146,11 @@ impl NamedQueue {
 
     /// The next entries that are ready, taken out of everybody's reach to be moved elsewhere. They leave by
     /// [`NamedQueue::left`], or come back by [`NamedQueue::stay`].
-    pub(crate) fn take_for_moving(&self, below: u64, most: usize, now: Now) -> Vec<Taken> {
+    pub(crate) fn take_for_moving(&self, most: usize, now: Now) -> Vec<Taken> {
         let mut state = self.state.lock();
         let mut taken = Vec::new();
         while taken.len() < most
-            && let Some(sequence) = state.first_ready().filter(|sequence| *sequence < below)
+            && let Some(sequence) = state.first_ready()
         {
             let Some((entry, _, redelivered)) = state.queue.entry(sequence) else { break };
             let body = entry.body.to_body();
@@ -172,10 +172,5 @@ impl NamedQueue {
         state.leaving = state.leaving.saturating_sub(1);
         state.queue.set_redelivered(sequence, redelivered);
         state.make_ready(sequence);
-    }
-
-    /// The sequence behind everything that is in the queue now.
-    pub(crate) fn end_sequence(&self) -> u64 {
-        self.state.lock().queue.next_sequence()
     }
 }

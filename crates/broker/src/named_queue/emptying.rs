@@ -31,7 +31,7 @@ pub enum NotDeleted {
 }
 
 /// Entries purged under one lock.
-const PURGED_AT_ONCE: u64 = 8192;
+const PURGED_AT_ONCE: usize = 8192;
 
 impl NamedQueue {
     /// Records that the queue was declared.
@@ -85,23 +85,24 @@ impl NamedQueue {
         Ok((ready, position))
     }
 
-    /// Drops everything that is ready, as of now. Returns how much that was.
+    /// Drops as much as is ready now, from the head. Returns how much that was.
     pub(crate) fn purge(self: &Arc<Self>, cx: &mut Context<'_>) -> (u32, Position) {
         if self.delays() {
             return self.cancel_delayed(cx);
         }
-        let end = self.state.lock().queue.next_sequence();
+        let mut left = self.state.lock().queue.ready();
         let (mut purged, mut position) = (0_u32, Position::NONE);
         loop {
             let mut state = self.state.lock();
             let mut run = Run::new(self.id(), SettleReason::Purged);
             let mut some = 0;
-            while some < PURGED_AT_ONCE
-                && let Some(sequence) = state.first_ready().filter(|sequence| *sequence < end)
+            while some < left.min(PURGED_AT_ONCE)
+                && let Some(sequence) = state.first_ready()
             {
                 state.settle_in(&mut run, sequence, cx);
                 some += 1;
             }
+            left -= some;
             position = position.max(run.finish(state.recorded, cx));
             state.account(cx);
             purged = purged.saturating_add(some as u32);

@@ -215,11 +215,12 @@ impl Vhost {
             let text = format!("cannot move messages from queue '{from}' to queue '{to}'");
             return Err(Refusal::precondition_failed(text));
         }
-        let end = source.end_sequence();
+        // What comes meanwhile is for the next time.
+        let most = most.min(source.stats().ready);
         let (mut moved, mut position) = (0, Position::NONE);
         while moved < most {
             let wanted = usize::try_from(most - moved).unwrap_or(usize::MAX).min(MOVED_AT_ONCE);
-            let taken = source.take_for_moving(end, wanted, now);
+            let taken = source.take_for_moving(wanted, now);
             let some = taken.len();
             let done = self.move_taken(&source, &target, taken, bodies, now, effects);
             self.finish_work(now, effects);

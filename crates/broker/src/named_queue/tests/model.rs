@@ -161,7 +161,7 @@ impl Walk {
                     .into_iter()
                     .flatten()
                     .min();
-                let sequence = self.queue.end_sequence();
+                let sequence = self.queue.with_queue(|queue| queue.next_sequence());
                 self.world.publish_with(&self.queue, &body, properties);
                 self.model.entries.push(Entry {
                     sequence,
