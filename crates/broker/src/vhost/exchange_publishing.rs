@@ -23,7 +23,7 @@ use crate::exchange::tables::Exchange;
 use crate::exchange::target::Target;
 use crate::exchange_publication::{ExchangePublication, Published};
 use crate::journal::Position;
-use crate::message::{Message, Properties, PropertyEncoding};
+use crate::message::{Message, Properties, PropertyEncoding, SHARE_ABOVE};
 use crate::named_queue::{Incoming, NamedQueue, delay_of};
 use crate::permission::Permissions;
 use crate::policy::queue_arguments::LONGEST_MS;
@@ -311,6 +311,10 @@ impl Vhost {
         let several = recording > 1 || !reached.histories.is_empty();
         let more = several || reached.queues.len() > 1;
         let mut incoming = if more { incoming.for_several(several) } else { incoming };
+        if more && payload.len() > SHARE_ABOVE {
+            // Cheaper to share than to copy into each output.
+            incoming.message(cx.now);
+        }
         self.together_if(durable > 1, || {
             let mut published = Published { routed: !reached.queues.is_empty(), ..Published::default() };
             for queue in &reached.queues {
