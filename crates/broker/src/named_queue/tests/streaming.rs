@@ -74,8 +74,7 @@ fn everybody_reads_everything_from_where_he_begins() {
     }
     fill(&mut world, &queue, 5..7);
     let seen: Vec<_> = lines.iter().map(|line| line.take()).collect();
-    let expected: [&[u64]; 6] =
-        [&[0, 1, 2, 3, 4, 5, 6], &[4, 5, 6], &[5, 6], &[3, 4, 5, 6], &[], &[5, 6]];
+    let expected: [&[u64]; 6] = [&[0, 1, 2, 3, 4, 5, 6], &[4, 5, 6], &[5, 6], &[3, 4, 5, 6], &[], &[5, 6]];
     for (seen, expected) in seen.iter().zip(expected) {
         assert_eq!(offsets(seen), expected);
         assert!(seen.iter().all(|delivered| !delivered.redelivered && delivered.count.is_none()));
