@@ -7,7 +7,7 @@ import urllib.request
 
 from broker import PATIENCE
 
-VHOST = "other"
+VHOST, SMALL_VHOST = "other", "small"
 # name, password, tags
 USERS = [
     ("guest", "guest", "administrator"),
@@ -15,6 +15,7 @@ USERS = [
     ("limited", "limited-secret", ""),
     ("topical", "topical-secret", ""),
     ("nobody", "nobody-secret", ""),
+    ("few", "few-secret", ""),
 ]
 # user, vhost, configure, write, read
 PERMISSIONS = [
@@ -23,16 +24,23 @@ PERMISSIONS = [
     ("alice", "/", ".*", ".*", ".*"),
     ("limited", "/", "^own-", "^(own|shared)-", "^own-"),
     ("topical", "/", ".*", ".*", ".*"),
+    ("guest", SMALL_VHOST, ".*", ".*", ".*"),
+    ("few", "/", ".*", ".*", ".*"),
 ]
 # user, vhost, exchange, write, read
 TOPIC_PERMISSIONS = [("topical", "/", "amq.topic", "^ok\\.", "^ok\\.")]
+USER_LIMITS = {"few": {"max-connections": 1, "max-channels": 2}}
+VHOST_LIMITS = {SMALL_VHOST: {"max-connections": 2, "max-queues": 2}}
 
 
 def definitions():
     """The same as RabbitMQ's definitions file."""
     return {
-        "vhosts": [{"name": "/"}, {"name": VHOST}],
-        "users": [{"name": name, "password": password, "tags": tags} for name, password, tags in USERS],
+        "vhosts": [{"name": "/"}, {"name": VHOST}, {"name": SMALL_VHOST}],
+        "users": [{"name": name, "password": password, "tags": tags, "limits": USER_LIMITS.get(name, {})}
+                  for name, password, tags in USERS],
+        "parameters": [{"component": "vhost-limits", "name": "limits", "vhost": vhost, "value": limits}
+                       for vhost, limits in VHOST_LIMITS.items()],
         "permissions": [
             {"user": user, "vhost": vhost, "configure": configure, "write": write, "read": read}
             for user, vhost, configure, write, read in PERMISSIONS],
@@ -52,7 +60,8 @@ def make(url):
     def escaped(name):
         return urllib.parse.quote(name, safe="")
 
-    put(f"vhosts/{VHOST}")
+    for vhost in (VHOST, SMALL_VHOST):
+        put(f"vhosts/{vhost}")
     # Guest first: it stops being built in as soon as there are others.
     for name, password, tags in USERS:
         put(f"users/{name}", password=password, tags=[tags] if tags else [])
@@ -60,3 +69,7 @@ def make(url):
         put(f"permissions/{escaped(vhost)}/{user}", configure=configure, write=write, read=read)
     for user, vhost, exchange, write, read in TOPIC_PERMISSIONS:
         put(f"topic-permissions/{escaped(vhost)}/{user}", exchange=exchange, write=write, read=read)
+    for user, limits in USER_LIMITS.items():
+        put(f"user-limits/{user}", **limits)
+    for vhost, limits in VHOST_LIMITS.items():
+        put(f"vhost-limits/{escaped(vhost)}", **limits)

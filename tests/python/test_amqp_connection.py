@@ -105,7 +105,7 @@ def test_nothing_before_authentication_may_be_large(wire):
     ({"frame_max": 0}, "NOT_ALLOWED - negotiated frame_max = 0 is higher than the maximum allowed value (131072)"),
     ({"frame_max": 131073}, "NOT_ALLOWED - negotiated frame_max = 131073 is higher than the maximum allowed value "
                             "(131072)"),
-    ({"frame_max": 1000}, "NOT_ALLOWED - negotiated frame_max = 1000 is lower than the minimum allowed value (4096)"),
+    ({"frame_max": 1000}, "NOT_ALLOWED - negotiated frame_max = 1000 is lower than the minimum allowed value…"),
 ], ids=str)
 def test_limits_beyond_the_brokers_are_refused(wire, asked, text, on_rabbitmq):
     wire.start()
@@ -113,7 +113,8 @@ def test_limits_beyond_the_brokers_are_refused(wire, asked, text, on_rabbitmq):
     if on_rabbitmq:  # Version 4 says so; 3.10 only ends the connection.
         assert wire.ended() == []
     else:
-        assert refusal(wire) == (530, text)
+        code, said = refusal(wire)
+        assert code == 530 and (said.startswith(text[:-1]) if text.endswith("…") else said == text), said
 
 
 def test_frames_are_cut_to_the_size_that_was_agreed(amqp):

@@ -342,6 +342,18 @@ def test_recover_async_has_no_reply(amqp):
         assert (got.redelivered, wire.content()[1]) == (True, b"m")
 
 
+@pytest.mark.tercet_only("RabbitMQ looks once a minute, and closes the channel")
+def test_a_consumer_that_never_acks_is_cancelled_if_its_queue_says_so(channel):
+    queue = declare(channel, arguments={"x-consumer-timeout": 200})
+    publish(channel, "", queue, "m")
+    inbox = Inbox(another(channel), queue)
+    inbox.take()
+    inbox.wait_cancelled()
+    wait_ready(channel, queue, 1)
+    assert get(channel, queue).method.redelivered
+    settle(inbox.channel)
+
+
 def test_no_local_is_taken_and_ignored(amqp):
     with Wire(amqp.port) as wire:
         wire.open().open_channel()

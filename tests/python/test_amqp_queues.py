@@ -32,6 +32,13 @@ def test_the_broker_names_queues(channel):
     assert len(one) == len("amq.gen-") + 22
 
 
+def test_the_names_that_the_broker_gives_are_its_own(channel):
+    queue = declare(channel)
+    channel.connection.channel().queue_declare(queue, passive=True)
+    with refused(403, f"ACCESS_REFUSED - queue name '{queue}' contains reserved prefix 'amq.*'"):
+        declare(channel, queue)
+
+
 def test_declare_tells_what_is_ready_and_who_consumes(channel):
     queue = declare(channel)
     publish(channel, "", queue, "a", "b", "c")

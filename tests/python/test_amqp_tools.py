@@ -52,10 +52,12 @@ def test_consume_runs_a_program_for_each_message_and_acks(tool, queue, amqp):
     wait_ready(channel, queue, 1)
 
 
-def test_consume_requeues_what_its_program_refused(tool, queue, amqp):
+def test_consume_requeues_what_its_program_refused(tool, queue, amqp, tmp_path):
     channel = amqp.channel()
+    (tmp_path / "refuse").write_text("#!/bin/sh\ncat\nexit 1\n")
+    (tmp_path / "refuse").chmod(0o755)
     publish(channel, "", queue, "m")
-    tool("consume", "--queue", queue, "--count", "1", "false")
+    tool("consume", "--queue", queue, "--count", "1", str(tmp_path / "refuse"))
     wait_ready(channel, queue, 1)
     assert get(channel, queue).method.redelivered
 
