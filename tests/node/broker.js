@@ -66,7 +66,7 @@ export class Broker {
   static async startAmqp() {
     const broker = new Broker();
     broker.directory = mkdtempSync(join(tmpdir(), 'tercet-node-'));
-    await broker.launch(['--http', 'off', '--amqp', '127.0.0.1:0']);
+    await broker.launch(['--http', '127.0.0.1:0', '--amqp', '127.0.0.1:0']);
     return broker;
   }
 

@@ -92,8 +92,9 @@ class Amqp:
 
     def parameters(self, user="guest", password=None, vhost="/", **options):
         password = password or (user if user == "guest" else f"{user}-secret")
-        options = {"heartbeat": 0, "blocked_connection_timeout": PATIENCE, "socket_timeout": PATIENCE, **options}
-        return pika.ConnectionParameters("127.0.0.1", self.port, vhost, pika.PlainCredentials(user, password), **options)
+        options = {"heartbeat": 0, "blocked_connection_timeout": PATIENCE, "socket_timeout": PATIENCE, "port": self.port, **options}
+        return pika.ConnectionParameters("127.0.0.1", virtual_host=vhost, credentials=pika.PlainCredentials(user, password),
+                                         **options)
 
     def connect(self, *arguments, **options):
         connection = pika.BlockingConnection(self.parameters(*arguments, **options))

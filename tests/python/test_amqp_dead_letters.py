@@ -5,7 +5,7 @@ import datetime
 import pika
 import pytest
 
-from amqp_peer import Inbox, declare, drain, get, publish, ready, refused, settle, wait_ready
+from amqp_peer import Inbox, declare, drain, get, publish, ready, refused, settle, until, wait_ready
 
 
 @pytest.fixture
@@ -29,10 +29,7 @@ def mortal(channel, exchange="", key=None, name="", **arguments):
 
 def dead(channel, queue):
     """The next dead letter of a queue; its x-death without the times, which are checked to be of this minute."""
-    wait_for = Inbox(channel, queue)
-    letter = wait_for.take()
-    wait_for.ack(letter)
-    wait_for.cancel()
+    letter = until(channel.connection, lambda: get(channel, queue), "dead letter")
     deaths = letter.properties.headers["x-death"]
     for death in deaths:
         time = death.pop("time")
@@ -213,8 +210,9 @@ def test_copies_and_their_deaths(channel, amqp):
 
 def test_another_key_ends_the_copies(channel, grave):
     queue, copies = mortal(channel, key=grave), declare(channel)
-    publish(channel, "", queue, "m", headers={"CC": [copies]}, expiration="1")
+    publish(channel, "", queue, "m", headers={"CC": [copies]})
     assert get(channel, copies).body == b"m"
+    channel.basic_reject(get(channel, queue, auto_ack=False).method.delivery_tag, requeue=False)
     letter, deaths = dead(channel, grave)
     assert "CC" not in letter.properties.headers
     assert deaths[0]["routing-keys"] == [queue, copies]

@@ -50,7 +50,7 @@ def test_a_user_has_so_many_connections(amqp):
 
 
 @pytest.mark.xdist_group("small")
-def test_a_user_has_so_many_channels(amqp, on_rabbitmq):
+def test_a_user_has_so_many_channels(amqp):
     def full():
         with Wire(amqp.port) as wire:
             wire.start(user="few")
@@ -63,9 +63,10 @@ def test_a_user_has_so_many_channels(amqp, on_rabbitmq):
             return wire.expect(spec.Connection.Close)
 
     closed = until(amqp.connect(), full, "connection")
-    limit = "(2)" if on_rabbitmq else "2"
-    assert (closed.reply_code, closed.reply_text) == (
-        530, f"NOT_ALLOWED - number of channels opened for user 'few' has reached the maximum allowed user limit of {limit}")
+    assert closed.reply_code == 530
+    # The brackets went with version 4.
+    assert closed.reply_text.replace("(2)", "2") == (
+        "NOT_ALLOWED - number of channels opened for user 'few' has reached the maximum allowed user limit of 2")
 
 
 @pytest.mark.tercet_only("the greatest message is 16 MiB since version 4.0")
