@@ -62,15 +62,3 @@ export class Inbox {
 
 // The error that a channel or a connection emits.
 export const failure = (emitter) => inTime(once(emitter, 'error').then(([error]) => error), 'error');
-
-// Whether the broker takes messages.
-export async function takesMessages(broker) {
-  const connection = await connect(broker);
-  const failed = once(connection, 'error').then(() => false);
-  const channel = await connection.createChannel();
-  channel.on('error', () => {});
-  channel.sendToQueue('nowhere', Buffer.from(''));
-  const takes = await Promise.race([failed, channel.checkExchange('amq.direct').then(() => true, () => false)]);
-  await connection.close().catch(() => {});
-  return takes;
-}

@@ -31,6 +31,13 @@ PERMISSIONS = [
 TOPIC_PERMISSIONS = [("topical", "/", "amq.topic", "^ok\\.", "^ok\\.")]
 USER_LIMITS = {"few": {"max-connections": 1, "max-channels": 2}}
 VHOST_LIMITS = {SMALL_VHOST: {"max-connections": 2, "max-queues": 2}}
+# name, pattern, definition, priority; they apply to what is called so
+POLICIES = [
+    ("plain", "^policed-", {"max-length": 3, "dead-letter-exchange": "amq.fanout"}, 1),
+    ("urgent", "^policed-urgent-", {"max-length": 2}, 5),
+    ("detour", "^detoured-", {"alternate-exchange": "amq.fanout"}, 0),
+]
+OPERATOR_POLICIES = [("cap", "^policed-capped-", {"max-length": 1}, 0)]
 
 
 def definitions():
@@ -40,7 +47,12 @@ def definitions():
         "users": [{"name": name, "password": password, "tags": tags, "limits": USER_LIMITS.get(name, {})}
                   for name, password, tags in USERS],
         "parameters": [{"component": "vhost-limits", "name": "limits", "vhost": vhost, "value": limits}
-                       for vhost, limits in VHOST_LIMITS.items()],
+                       for vhost, limits in VHOST_LIMITS.items()]
+        + [{"component": "operator_policy", "name": name, "vhost": "/",
+            "value": {"pattern": pattern, "definition": definition, "priority": priority, "apply-to": "queues"}}
+           for name, pattern, definition, priority in OPERATOR_POLICIES],
+        "policies": [{"vhost": "/", "name": name, "pattern": pattern, "apply-to": "all", "definition": definition,
+                      "priority": priority} for name, pattern, definition, priority in POLICIES],
         "permissions": [
             {"user": user, "vhost": vhost, "configure": configure, "write": write, "read": read}
             for user, vhost, configure, write, read in PERMISSIONS],
@@ -73,3 +85,7 @@ def make(url):
         put(f"user-limits/{user}", **limits)
     for vhost, limits in VHOST_LIMITS.items():
         put(f"vhost-limits/{escaped(vhost)}", **limits)
+    for path, policies in [("policies", POLICIES), ("operator-policies", OPERATOR_POLICIES)]:
+        for name, pattern, definition, priority in policies:
+            put(f"{path}/{escaped('/')}/{name}", **{"pattern": pattern, "definition": definition, "priority": priority,
+                                                    "apply-to": "queues" if path != "policies" else "all"})
