@@ -119,6 +119,18 @@ impl Hosts {
         metrics: Arc<Metrics>,
     ) -> Self {
         let of_default = journal.as_ref().map(|journal| Arc::clone(journal) as Arc<dyn Journal>);
+        Self { journal, ..Self::recording_to(limits, permissions, of_default, events, metrics) }
+    }
+
+    /// The same above a journal that is not a log. Further virtual hosts record nothing.
+    #[must_use]
+    pub fn recording_to(
+        limits: Limits,
+        permissions: Permissions,
+        of_default: Option<Arc<dyn Journal>>,
+        events: Arc<dyn EventSink>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let shared = Shared {
             budget: Arc::new(BodyBudget::new(limits.message_memory)),
             fetches: Arc::default(),
@@ -134,7 +146,7 @@ impl Hosts {
         table.insert(&default);
         Self {
             shared: RwLock::new(shared),
-            journal,
+            journal: None,
             default,
             table: RwLock::new(table),
             next: AtomicU64::new(1),

@@ -23,11 +23,13 @@ const TOPIC_SPACE: &str = "amq.topic";
 /// Users and clients whose patterns are kept compiled; beyond them all are compiled anew.
 const KEPT: usize = 16_384;
 
+type UserAndClient = (Box<str>, Box<str>);
+
 /// The restricted users, at one moment.
 pub struct TopicRights {
     users: HashMap<Box<str>, UserTopics>,
     mapping: TopicMapping,
-    compiled: Mutex<HashMap<(Box<str>, Box<str>), Arc<CompiledTopics>>>,
+    compiled: Mutex<HashMap<UserAndClient, Arc<CompiledTopics>>>,
 }
 
 struct UserTopics {

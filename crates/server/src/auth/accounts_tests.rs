@@ -1,6 +1,7 @@
 //! Logging in with accounts that are managed at run time, and as AMQP does it.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use tercet_broker::access::{Credential, GUEST, Permission};
 use tercet_broker::refusal::ReplyCode;
@@ -9,8 +10,8 @@ use tercet_net::{Peer, PeerAddress, ProxiedPeer};
 use crate::auth::password_file::{Credentials, HashChoice};
 use crate::auth::password_hash::ArgonCost;
 use crate::auth::{
-    AnonymousPolicy, AuthRequest, AuthSettings, Authenticator, CertifiedUser, Denial, Identity, Mechanism,
-    PasswordFile, PeerOrigin, PoolLimits, Proof, SaslOffer, Users, Verdict,
+    AnonymousPolicy, AuthRequest, AuthSettings, Authenticator, CertifiedUser, Denial, FailureLimit, Identity,
+    Mechanism, PasswordFile, PeerOrigin, PoolLimits, Proof, SaslOffer, Users, Verdict,
 };
 
 const CHEAP: HashChoice =
@@ -188,15 +189,18 @@ fn certificates_and_anonymous_clients() {
 
 #[test]
 fn unknown_users_cost_a_hash_and_count_as_failures() {
-    let authenticator = authenticator(None);
+    let failures = FailureLimit { burst: 3, refill: Duration::from_secs(3600), addresses: 8 };
+    let pool = PoolLimits { threads: 1, ..PoolLimits::default() };
+    let settings = AuthSettings { pool, failures, ..AuthSettings::default() };
+    let authenticator = Authenticator::new(None, settings).unwrap();
     let (send, receive) = mpsc::channel();
     let asked = authenticator.begin_sasl("PLAIN", b"\0nobody\0pw", &offer(remote()), move |verdict| {
         send.send(verdict).unwrap();
     });
     assert_eq!(asked, Ok(None), "it is hashed on another thread");
     assert_eq!(receive.recv(), Ok(BAD));
-    for _ in 0..29 {
-        let _ = plain(&authenticator, "nobody", "pw", remote());
+    for _ in 0..2 {
+        assert_eq!(plain(&authenticator, "nobody", "pw", remote()), BAD);
     }
     assert_eq!(plain(&authenticator, "nobody", "pw", remote()), Verdict::Denied(Denial::Banned));
     assert_eq!(plain(&authenticator, "guest", "guest", LOCAL), granted("guest"));

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mio::Poll;
 use parking_lot::Mutex;
+use tercet_broker::hosts::Hosts;
 use tercet_broker::journal::{Admission, Journal, Position};
 use tercet_broker::limits::Limits;
 use tercet_broker::metrics::Metrics;
 use tercet_broker::permission::Permissions;
 use tercet_broker::record::{QueueRecord, Record, SessionRecord};
-use tercet_broker::vhost::Vhost;
 
 use crate::auth::{AuthSettings, Authenticator};
 use crate::config::Config;
@@ -94,11 +94,13 @@ impl Broker {
         let recorder = Arc::clone(&journal) as Arc<dyn Journal>;
         let metrics = Arc::new(Metrics::default());
         let permissions = Permissions::allow_all();
-        let vhost = Vhost::new(Limits::default(), permissions, Some(recorder), Arc::new(EventLog), metrics);
+        let events = Arc::new(EventLog);
+        let hosts = Hosts::recording_to(Limits::default(), permissions, Some(recorder), events, metrics);
         let poll = Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(&poll, Reactor::inbox_token()).unwrap());
         let shared = Arc::new(Shared {
-            vhost: Arc::new(vhost),
+            vhost: Arc::clone(hosts.default_host()),
+            hosts: Arc::new(hosts),
             amqp: crate::amqp::AmqpShared::default(),
             authenticator: Authenticator::new(None, AuthSettings::default()).unwrap(),
             reactors: vec![Arc::clone(&inbox)],
