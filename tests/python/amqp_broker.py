@@ -11,9 +11,9 @@ class Tercet(Process):
 
     product = "Tercet"
 
-    def __init__(self, directory, arguments=("--memory",)):
+    def __init__(self, directory):
         self.directory = directory
-        super().__init__(directory, [*arguments, "--amqp", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        super().__init__(directory, ["--data", directory / "data", "--amqp", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         self.amqp_port = self.port("amqp")
         amqp_accounts.make(f"http://127.0.0.1:{self.port('http')}")
 

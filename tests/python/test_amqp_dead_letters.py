@@ -197,15 +197,15 @@ def test_without_an_exchange_the_dead_are_gone(channel):
 def test_copies_and_their_deaths(channel, amqp):
     exchange = amqp.name("dlx")
     channel.exchange_declare(exchange, "direct", auto_delete=True)
-    grave, copies = declare(channel), declare(channel)
+    grave, copies, blind = declare(channel), declare(channel), declare(channel)
     queue = mortal(channel, exchange)
-    for key, target in [(queue, grave), ("cc", copies), ("bcc", copies)]:
+    for key, target in [(queue, grave), ("cc", copies), ("bcc", blind)]:
         channel.queue_bind(target, exchange, key)
     publish(channel, "", queue, "m", headers={"CC": ["cc"], "BCC": ["bcc"]}, expiration="1")
-    letter, deaths = dead(channel, grave)
-    assert deaths == [entry(queue, "expired", keys=[queue, "cc"], **{"original-expiration": "1"})]
-    assert letter.properties.headers["CC"] == ["cc"] and "BCC" not in letter.properties.headers
-    wait_ready(channel, copies, 1)
+    for where in (grave, copies, blind):
+        letter, deaths = dead(channel, where)
+        assert deaths == [entry(queue, "expired", keys=[queue, "cc"], **{"original-expiration": "1"})]
+        assert letter.properties.headers["CC"] == ["cc"] and "BCC" not in letter.properties.headers
 
 
 def test_another_key_ends_the_copies(channel, grave):
