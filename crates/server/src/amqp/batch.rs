@@ -155,7 +155,8 @@ impl Session {
         let Ok(Some((Frame { payload: Payload::Header(header), .. }, _))) = decode(behind, limits) else {
             return Ok(AtOnce::Otherwise);
         };
-        if header.class != basic::Publish::ID.class {
+        let large = header.body_size > self.parent.max_message_size;
+        if header.class != basic::Publish::ID.class || large {
             return Ok(AtOnce::Otherwise);
         }
         let properties = behind.get(PROPERTIES_AT..header_len - 1).unwrap_or_default();

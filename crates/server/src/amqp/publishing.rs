@@ -191,7 +191,7 @@ impl Channel {
             return Err(self.fault(ReplyCode::NotImplemented, "immediate=true", basic::Publish::ID));
         }
         let encoded = WireProperties::from_bytes(properties).unwrap_or_default();
-        if encoded.flags() != 0 {
+        if encoded.flags() != 0 || !encoded.list().is_empty() {
             if let Err(kind) = encoded.validate(DEPTH) {
                 return Err(Fault { channel: 0, ..self.fault(kind.code(), kind, basic::Publish::ID) });
             }
@@ -269,6 +269,17 @@ impl Channel {
             routing_key: publish.routing_key,
         };
         let method: Method<'_> = returned.into();
+        // Blind copies are nobody's business, not even that of whoever named them (as RabbitMQ has it).
+        let (mut list, mut without) = (Vec::new(), Vec::new());
+        let encoded = WireProperties::from_bytes(properties.bytes).unwrap_or_default();
+        let blind = encoded.headers().ok().flatten().is_some_and(|headers| headers.get("BCC").is_some());
+        let properties = match blind.then(|| encoded.with_header("BCC", None, &mut list)) {
+            Some(Ok(changed)) => {
+                changed.write(&mut without);
+                Properties { encoding: PropertyEncoding::Amqp, bytes: &without }
+            }
+            _ => properties,
+        };
         let content = Content { method, properties, payload: body, shared: None, added: Added::default() };
         parent.outbox.write_content(self.number(), &content, effects);
     }

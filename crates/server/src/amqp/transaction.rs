@@ -82,7 +82,7 @@ impl Channel {
         let Transaction { publishes, settled, .. } = std::mem::take(&mut **transaction);
         let vhost = Arc::clone(&parent.vhost);
         let done = vhost.together(|| {
-            let mut position = Position::NONE;
+            let (mut position, mut refused) = (Position::NONE, false);
             for publish in &publishes {
                 let method = basic::Publish {
                     exchange: &publish.exchange,
@@ -92,6 +92,7 @@ impl Channel {
                 };
                 let published = self.publish_now(&method, &publish.properties, &publish.body, parent, cx)?;
                 position = position.max(published.position);
+                refused |= published.refused;
             }
             for (held, outcome) in settled {
                 let consumed = held.iter().filter(|(_, held)| held.is_consumed()).count();
@@ -102,9 +103,13 @@ impl Channel {
             }
             position = position.max(parent.vhost.settle(&parent.settlements, cx.now, cx.effects));
             parent.settlements.clear();
-            Ok::<_, Fault>(position)
+            Ok::<_, Fault>((position, refused))
         });
-        let position = done?;
+        let (position, refused) = done?;
+        if refused {
+            let text = "partial tx completion";
+            return Err(self.fault(ReplyCode::PreconditionFailed, text, tx::Commit::ID));
+        }
         parent.resumable.extend(self.consumptions().cloned());
         parent.flush_settlements(cx.now, cx.effects);
         self.answer(position, tx::CommitOk {}, parent, cx.effects);

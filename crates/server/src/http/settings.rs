@@ -35,7 +35,12 @@ impl HttpSettings {
             OriginPolicy::Listed(listener.websocket_origins.clone())
         };
         let websocket = ServerOptions { origins, ..ServerOptions::mqtt() };
-        let amqp = ServerOptions { subprotocols: vec!["amqp".to_owned()], ..websocket.clone() };
+        // The path says what it is: there are clients that ask for no subprotocol.
+        let amqp = ServerOptions {
+            subprotocols: vec!["amqp".to_owned()],
+            require_subprotocol: false,
+            ..websocket.clone()
+        };
         let websocket_path = listener.websocket_path.clone();
         Some(Self { websocket_path, websocket, amqp_path: config.amqp.websocket_path.clone(), amqp, pages })
     }

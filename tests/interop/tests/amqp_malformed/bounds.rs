@@ -53,8 +53,8 @@ fn unfinished_messages_of_a_connection_have_a_bound() {
         for _ in 0..125 {
             wire.send(&part);
         }
-        if channel >= 9 {
-            // 8 times 16 MiB are there, and one more byte is too many.
+        if channel >= 10 {
+            // More than 8 times 16 MiB are there, which is too many.
             let end = Instant::now() + Duration::from_secs(20);
             while let Some(frame) = wire.next() {
                 assert!(Instant::now() < end);
