@@ -10,6 +10,7 @@ mod admission;
 mod checkpointing;
 mod cold;
 mod concurrency;
+mod earlier_directory;
 mod holding;
 mod housekeeping;
 mod log;
