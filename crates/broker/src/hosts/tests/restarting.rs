@@ -1,7 +1,7 @@
 //! What was there comes back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -21,9 +21,25 @@ fn assert_same(was: &[String], is: &[String], context: &str) {
     }
 }
 
+/// How much was seen of what such a test is about.
+#[derive(Default)]
+struct Seen(AtomicUsize);
+
+impl Seen {
+    fn count(&self, lines: &[String], word: &str) {
+        self.0.fetch_add(lines.iter().filter(|line| line.contains(word)).count(), Relaxed);
+    }
+
+    fn assert_more_than(&self, least: u64, what: &str) {
+        let seen = self.0.load(Relaxed);
+        assert!(seen as u64 > least, "{seen} {what}");
+    }
+}
+
 #[test]
 fn a_log_rebuilds_what_made_it_whatever_checkpoint_it_begins_with() {
-    for_each_seed(60, Duration::from_secs(20), |seed| {
+    let (entries, returns, bindings) = (Seen::default(), Seen::default(), Seen::default());
+    let seeds = for_each_seed(60, Duration::from_secs(20), |seed| {
         let mut walk = Walk::new(seed, World::open(SimDisk::new(), Now::read()), seed % 2 == 0);
         for round in 0..6 {
             for _ in 0..40 {
@@ -37,11 +53,17 @@ fn a_log_rebuilds_what_made_it_whatever_checkpoint_it_begins_with() {
             let again = walk.world.restarted();
             assert_same(&was, &again.described(), &context);
             again.assert_counted(&context);
+            entries.count(&was, "Enqueued");
+            returns.count(&was, "Returned");
+            bindings.count(&was, "Bound");
             if walk.random.one_in(2) {
                 walk.goes_on_in(again);
             }
         }
     });
+    entries.assert_more_than(5 * seeds, "entries");
+    returns.assert_more_than(seeds / 10, "counted returns");
+    bindings.assert_more_than(seeds, "bindings");
 }
 
 #[test]

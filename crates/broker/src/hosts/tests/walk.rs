@@ -166,9 +166,9 @@ impl Walk {
             expiration: expiration.as_deref(),
             ..BasicProperties::default()
         };
-        let mut list = Vec::new();
-        properties.encode(&mut list).expect("small");
-        let properties = Properties { encoding: PropertyEncoding::Amqp, bytes: &list };
+        let (mut list, mut encoded) = (Vec::new(), Vec::new());
+        properties.encode(&mut list).expect("small").write(&mut encoded);
+        let properties = Properties { encoding: PropertyEncoding::Amqp, bytes: &encoded };
         let (exchange, key) = (Arc::from("amq.fanout"), Arc::from("key"));
         let mut incoming = Incoming::published(&exchange, &key, properties, payload.as_bytes());
         if queues.len() > 1 {

@@ -54,6 +54,7 @@ pub(in crate::hosts) struct World {
     pub(in crate::hosts) journal: Arc<LogJournal>,
     pub(in crate::hosts) hosts: Arc<Hosts>,
     pub(in crate::hosts) now: Now,
+    began: Now,
     pub(in crate::hosts) effects: Effects,
     committer: Option<Committer>,
 }
@@ -87,13 +88,16 @@ impl World {
         let recovered = hosts.recover(now, &mut effects).expect("recovers");
         assert_eq!(recovered.missing, 0, "messages are missing");
         let committer = Some(commit.start(Box::new(|_| {})).expect("starts"));
-        Self { disk, log, journal, hosts, now, effects, committer }
+        Self { disk, log, journal, hosts, now, began: now, effects, committer }
     }
 
-    /// What a new process finds when everything was committed.
+    /// What a new process finds when everything was committed: at a time at which nothing has expired, as with what is not
+    /// recorded that which kept others from expiring is gone.
     pub(in crate::hosts) fn restarted(&mut self) -> Self {
         self.settle();
-        Self::open(self.disk.after_kill(), self.now)
+        let mut again = Self::open(self.disk.after_kill(), self.began);
+        again.now = self.now;
+        again
     }
 
     /// Everything staged becomes durable, and whoever waits for that goes on.
