@@ -87,7 +87,8 @@ pub struct RunningServer {
 impl Server {
     /// Rebuilds the state that the data directory holds, binds every listener and starts serving.
     pub fn start(config: Config) -> Result<RunningServer, StartError> {
-        let loaded = AuthFiles::from(&config.auth).load()?;
+        let files = AuthFiles::from(&config.auth);
+        let loaded = files.load()?;
         let metrics = Arc::new(Metrics::default());
         let storage = Storage::open(&config)?;
         let journal = storage.as_ref().map(Storage::journal);
@@ -100,7 +101,7 @@ impl Server {
         let accounts = AccessStore::open(Arc::clone(hosts.definitions()) as _, Outside::default());
         let settings = AuthSettings::from(&config.auth);
         let authenticator = Authenticator::with_accounts(None, Arc::new(accounts), settings)?;
-        authenticator.set_users(loaded.users, &config.auth.administrators);
+        authenticator.set_users(loaded.users, files.rules());
         authenticator.set_anonymous_user(config.auth.amqp_anonymous_user.as_deref());
 
         let doors = Doors::open(&config)?;
@@ -193,7 +194,8 @@ impl RunningServer {
     /// Puts another configuration in force as far as that is possible without a restart. On an error nothing
     /// has changed but certificates that could be loaded.
     pub fn reload(&self, config: Config) -> Result<(), StartError> {
-        let loaded = AuthFiles::from(&config.auth).load()?;
+        let files = AuthFiles::from(&config.auth);
+        let loaded = files.load()?;
         let mut fresh = Vec::new();
         for listener in &config.listeners {
             if let Some((current, open)) = self.settings.get(&listener.name) {
@@ -208,7 +210,7 @@ impl RunningServer {
         self.shared.hosts.set_limits(&core_limits(&config));
         // Rights first: a user who is new must not act under rules that do not know them yet.
         self.topic_rules.replace(loaded.permissions);
-        self.shared.authenticator.set_users(loaded.users, &config.auth.administrators);
+        self.shared.authenticator.set_users(loaded.users, files.rules());
         self.shared.authenticator.set_anonymous_user(config.auth.amqp_anonymous_user.as_deref());
         Ok(())
     }

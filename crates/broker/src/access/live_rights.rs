@@ -74,9 +74,9 @@ impl Compiled {
                 let values = Placeholders { username: user, vhost, client_id };
                 let topics = account.topics.iter().filter(|((in_vhost, _), _)| **in_vhost == *vhost);
                 let topics = topics.map(|((_, exchange), topic)| (exchange.clone(), topic.compile(&values)));
-                (given(&account, vhost), topics.collect())
+                (given(state, &account, vhost), topics.collect())
             }
-            Found::Elsewhere => (by_default(vhost), Vec::new()),
+            Found::Elsewhere => (by_default(state, vhost), Vec::new()),
             Found::Gone => (Given::Nothing, Vec::new()),
         };
         let impersonator = state.tags(user).may_impersonate();
@@ -84,9 +84,9 @@ impl Compiled {
     }
 }
 
-fn given(account: &Account, vhost: &str) -> Given {
+fn given(state: &State, account: &Account, vhost: &str) -> Given {
     if account.has_default_rights() {
-        return by_default(vhost);
+        return by_default(state, vhost);
     }
     match account.permissions.get(vhost) {
         Some(permission) if *permission == Permission::everything() => Given::Everything,
@@ -96,8 +96,8 @@ fn given(account: &Account, vhost: &str) -> Given {
 }
 
 /// The rights of a user from elsewhere for whom none were ever set.
-fn by_default(vhost: &str) -> Given {
-    if vhost == DEFAULT_VHOST { Given::Everything } else { Given::Nothing }
+fn by_default(state: &State, vhost: &str) -> Given {
+    if vhost == DEFAULT_VHOST && !state.outside.restricted { Given::Everything } else { Given::Nothing }
 }
 
 impl Rights for LiveRights {

@@ -62,6 +62,9 @@ pub struct Outside {
     pub administrators: HashSet<Box<str>>,
     /// Whether there is the built-in user `guest`: on servers whose users are not configured.
     pub built_in_guest: bool,
+    /// Whether other rules say what users from elsewhere may do with topics. They have no rights on exchanges and queues
+    /// then but those that are set here: every right would be a way around those rules.
+    pub restricted: bool,
 }
 
 /// What is to be called after a change, with the new generation.
@@ -114,6 +117,17 @@ impl AccessStore {
     ) -> Option<Arc<dyn Rights>> {
         let rights = LiveRights::new(&self.shared, user, vhost, client_id);
         rights.has_access().then(|| Arc::new(rights) as Arc<dyn Rights>)
+    }
+
+    /// Whether a user may be in a virtual host by a protocol with topics: unless an account says otherwise.
+    #[must_use]
+    pub fn may_enter(&self, user: &str, vhost: &str) -> bool {
+        match self.shared.state.load().find(user) {
+            Found::Account(account) if account.has_default_rights() => vhost == DEFAULT_VHOST,
+            Found::Account(account) => account.permissions.contains_key(vhost),
+            Found::Elsewhere => vhost == DEFAULT_VHOST,
+            Found::Gone => false,
+        }
     }
 
     /// What users may do in the topic space, for a protocol that has topics; `None`: nobody is restricted.

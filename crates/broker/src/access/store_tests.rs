@@ -12,6 +12,7 @@ fn outside(users: &[&str], built_in_guest: bool) -> Outside {
         users: users.iter().map(|name| Box::from(*name)).collect(),
         administrators: [Box::from("admin")].into_iter().collect(),
         built_in_guest,
+        restricted: false,
     }
 }
 
@@ -147,6 +148,22 @@ fn users_of_the_password_file_have_all_rights_until_some_are_set() {
     assert_eq!(again.user_limits("dev").max_channels, Some(3));
     again.remove_user("dev").unwrap();
     assert!(again.rights("dev", "/").is_some(), "without an account it is as at first");
+}
+
+#[test]
+fn other_rules_leave_users_of_the_password_file_without_rights_of_their_own() {
+    let (_, store) = store(&["dev"]);
+    let dev = store.rights("dev", "/").unwrap();
+    store.set_user_limits("dev", UserLimits { max_channels: Some(1), ..UserLimits::default() }).unwrap();
+    store.set_outside(Outside { restricted: true, ..outside(&["dev", "ann"], false) });
+    assert!(
+        !dev.allows(Read, "x") && store.rights("dev", "/").is_none() && store.rights("ann", "/").is_none()
+    );
+    assert!(store.may_enter("dev", "/") && store.may_enter("ann", "/") && !store.may_enter("ann", "v"));
+    store.set_permission("dev", "v", Permission::everything()).unwrap();
+    assert!(!store.may_enter("dev", "/") && store.may_enter("dev", "v"), "from then on only what is set");
+    store.set_permission("dev", "/", permission("", "", "^x")).unwrap();
+    assert!(dev.allows(Read, "x") && !dev.allows(Write, "x"));
 }
 
 #[test]

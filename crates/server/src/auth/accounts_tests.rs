@@ -11,7 +11,7 @@ use crate::auth::password_file::{Credentials, HashChoice};
 use crate::auth::password_hash::ArgonCost;
 use crate::auth::{
     AnonymousPolicy, AuthRequest, AuthSettings, Authenticator, CertifiedUser, Denial, FailureLimit, Identity,
-    Mechanism, PasswordFile, PeerOrigin, PoolLimits, Proof, SaslOffer, Users, Verdict,
+    Mechanism, OutsideRules, PasswordFile, PeerOrigin, PoolLimits, Proof, SaslOffer, Users, Verdict,
 };
 
 const CHEAP: HashChoice =
@@ -154,7 +154,9 @@ fn users_of_the_file_win_over_accounts_of_the_same_name() {
     let mut file = PasswordFile::default();
     file.set_password("ann", &"file".into(), CHEAP).unwrap();
     file.set_password("boss", &"file".into(), CHEAP).unwrap();
-    authenticator.set_users(Some(Users::new(&file)), &["boss".to_owned()]);
+    let administrators = ["boss".to_owned()];
+    let rules = OutsideRules { administrators: &administrators, restricted: false };
+    authenticator.set_users(Some(Users::new(&file)), rules);
     assert_eq!(plain(&authenticator, "ann", "file", LOCAL), granted("ann"));
     assert_eq!(plain(&authenticator, "ann", "old", LOCAL), BAD);
     let access = authenticator.access();

@@ -1,7 +1,7 @@
 //! From what a client presents to a verdict.
 
 use super::certified_user::CertifiedUser;
-use super::directory::{Directory, Stored};
+use super::directory::{Directory, OutsideRules, Stored};
 use super::enhanced::{EnhancedAuth, EnhancedRefusal};
 use super::failure_limiter::{FailureLimit, FailureLimiter};
 use super::hash_pool::{HashPool, Job, PoolLimits};
@@ -135,7 +135,7 @@ impl Authenticator {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let shared = Shared {
-            directory: ArcSwap::from_pointee(Directory::new(users, access, &[], &seed)),
+            directory: ArcSwap::from_pointee(Directory::new(users, access, OutsideRules::default(), &seed)),
             seed,
             verified,
             failures: Mutex::new(FailureLimiter::new(settings.failures)),
@@ -146,11 +146,10 @@ impl Authenticator {
         Ok(Self { shared: Arc::new(shared), pool, patience: settings.pool.patience })
     }
 
-    /// Puts other users in force, for all requests decided from now on. Connections stand. `administrators` have the
-    /// tag of that name as long as nobody has set tags for them.
-    pub fn set_users(&self, users: Option<Users>, administrators: &[String]) {
+    /// Puts other users in force, for all requests decided from now on. Connections stand.
+    pub fn set_users(&self, users: Option<Users>, rules: OutsideRules<'_>) {
         let access = self.access();
-        let directory = Directory::new(users, access, administrators, &self.shared.seed);
+        let directory = Directory::new(users, access, rules, &self.shared.seed);
         self.shared.directory.store(Arc::new(directory));
     }
 

@@ -212,12 +212,12 @@ fn changed_users_are_in_force_for_requests_that_wait_and_for_remembered_logins()
     assert_eq!(ask(&authenticator, request("ann", "pw")), (granted("ann"), false));
     let release = occupy(&authenticator);
     let waiting = enqueue(&authenticator, request("bob", "pw")).unwrap();
-    authenticator.set_users(users(&[("ann", "new")]), &[]);
+    authenticator.set_users(users(&[("ann", "new")]), OutsideRules::default());
     drop(release);
     assert_eq!(waiting.recv(), Ok(BAD));
     assert_eq!(ask(&authenticator, request("ann", "pw")), (BAD, false));
     assert_eq!(ask(&authenticator, request("ann", "new")), (granted("ann"), false));
-    authenticator.set_users(None, &[]);
+    authenticator.set_users(None, OutsideRules::default());
     assert_eq!(ask(&authenticator, request("ann", "new")), (NOT_AUTHORIZED, true));
 }
 
@@ -318,7 +318,7 @@ fn methods_that_nobody_can_use_are_not_offered() {
     for method in ["", "scram-sha-256", "SCRAM-SHA-256-PLUS", "PLAIN"] {
         assert_eq!(with_scram.start_enhanced(method, LOCAL, None).err(), bad_method, "{method}");
     }
-    with_scram.set_users(None, &[]);
+    with_scram.set_users(None, OutsideRules::default());
     assert_eq!(with_scram.start_enhanced(METHOD, LOCAL, None).err(), bad_method);
     let switched_off = AuthSettings { scram: false, ..settings() };
     let without = Authenticator::new(users(&[("ann", "pw")]), switched_off).unwrap();

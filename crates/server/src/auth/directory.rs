@@ -14,6 +14,16 @@ use super::users::Users;
 const NOBODYS_HASH: &str =
     "$argon2id$v=19$m=8192,t=2,p=1$bm9ib2R5J3Mgc2FsdCE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// What holds for users of the password file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OutsideRules<'a> {
+    /// Those who administer the server, as long as nobody has set tags for them.
+    pub administrators: &'a [String],
+    /// Whether an ACL file says what they may do: they have no rights on exchanges and queues then but those that are
+    /// set for them.
+    pub restricted: bool,
+}
+
 /// Everybody who can log in.
 pub(super) struct Directory {
     file: Option<Users>,
@@ -43,13 +53,14 @@ impl Directory {
     pub(super) fn new(
         file: Option<Users>,
         access: Arc<AccessStore>,
-        administrators: &[String],
+        rules: OutsideRules<'_>,
         seed: &[u8; 32],
     ) -> Self {
         access.set_outside(Outside {
             users: file.iter().flat_map(Users::names).map(Box::from).collect(),
-            administrators: administrators.iter().map(|name| Box::from(name.as_str())).collect(),
+            administrators: rules.administrators.iter().map(|name| Box::from(name.as_str())).collect(),
             built_in_guest: file.is_none(),
+            restricted: rules.restricted,
         });
         Self { file, access, strangers: Users::with_key(&PasswordFile::default(), *seed) }
     }

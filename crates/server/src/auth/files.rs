@@ -1,6 +1,7 @@
 //! Loading the password file and the ACL file, both or neither.
 
 use super::authenticator::Authenticator;
+use super::directory::OutsideRules;
 use super::password_file::{PasswordFile, ReadError};
 use super::users::Users;
 use std::fmt;
@@ -74,6 +75,11 @@ impl AuthFiles {
         }
     }
 
+    /// What holds for the users of the password file.
+    pub fn rules(&self) -> OutsideRules<'_> {
+        OutsideRules { administrators: &self.administrators, restricted: self.acl.is_some() }
+    }
+
     /// Loads both files again and puts them in force. Returns the new generation of the permissions.
     ///
     /// # Errors
@@ -86,7 +92,7 @@ impl AuthFiles {
         let loaded = self.load()?;
         // Rights first: a user who is new must not act under rules that do not know them yet.
         let generation = permissions.replace(loaded.permissions);
-        authenticator.set_users(loaded.users, &self.administrators);
+        authenticator.set_users(loaded.users, self.rules());
         Ok(generation)
     }
 }

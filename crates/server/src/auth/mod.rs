@@ -34,6 +34,7 @@ mod users;
 
 pub use authenticator::{AnonymousPolicy, AuthRequest, AuthSettings, Authenticator, Login};
 pub use certified_user::CertifiedUser;
+pub use directory::OutsideRules;
 pub use enhanced::{EnhancedAuth, EnhancedRefusal, Step};
 pub use failure_limiter::FailureLimit;
 pub use files::{AuthFiles, AuthLoadError, FileProblem, LoadedAuth};

@@ -520,7 +520,7 @@ fn certificate_user(cx: &FaceContext<'_>, settings: &ListenerSettings) -> Certif
 fn permit(identity: &Identity, cx: &FaceContext<'_>) -> Result<Option<Box<ConnectionPermit>>, ReasonCode> {
     let Some(user) = identity.name() else { return Ok(None) };
     let access = cx.shared.authenticator.access();
-    if access.rights(user, DEFAULT_VHOST).is_none() {
+    if !access.may_enter(user, DEFAULT_VHOST) {
         return Err(ReasonCode::NotAuthorized);
     }
     let permit = access.admit(user, cx.shared.vhost.name());

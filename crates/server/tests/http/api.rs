@@ -290,3 +290,22 @@ fn users_of_the_password_file_are_shown_and_their_passwords_left_alone() {
     assert!(refused.body.contains("access to vhost '/' refused for user 'dev'"), "{}", refused.body);
     assert!(ask_as(&server, "dev:pw", "GET", "queues", "").body.contains(r#""items":[]"#));
 }
+
+#[test]
+fn an_acl_file_is_no_reason_for_rights_on_every_exchange() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = with_users(&["admin", "dev"], directory.path());
+    let admin = |method, path, body| ask_as(&server, "admin:pw", method, path, body);
+    done(&admin("PUT", "queues/%2F/q", "{}"), 201);
+    let acl = directory.path().join("acl");
+    std::fs::write(&acl, "user dev\ntopic read a/#\n").unwrap();
+    let mut config = tercet_server::config::Config::on_free_ports();
+    config.auth.password_file = Some(directory.path().join("passwords"));
+    config.auth.acl_file = Some(acl);
+    server.reload(config).unwrap();
+    done(&admin("PUT", "queues/%2F/r", "{}"), 403);
+    assert!(admin("GET", "permissions", "").body.contains(r#""items":[]"#));
+    let everything = r#"{"configure":".*","write":".*","read":".*"}"#;
+    done(&admin("PUT", "permissions/%2F/admin", everything), 204);
+    done(&admin("PUT", "queues/%2F/r", "{}"), 201);
+}

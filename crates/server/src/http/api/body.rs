@@ -15,8 +15,8 @@ const MAX_BYTES: usize = 256 * 1024;
 /// Time that a client has to send a body.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The members of the object; none when nothing was sent.
-#[derive(Debug, Default)]
+/// The members of the object; none when nothing was sent. Not to be shown: there are passwords among them.
+#[derive(Default)]
 pub(super) struct Body {
     members: Map<String, Value>,
 }

@@ -66,6 +66,9 @@ fn rows(call: &Call<'_>) -> Vec<Row> {
     let mut rows = Vec::new();
     for (user, account) in call.access().accounts() {
         if account.has_default_rights() {
+            if call.access().rights(&user, DEFAULT_VHOST).is_none() {
+                continue;
+            }
             rows.push(Row {
                 vhost: DEFAULT_VHOST.into(),
                 user,

@@ -46,7 +46,8 @@ fn put(call: &Call<'_>, vhost: &str) -> Result<Reply, Problem> {
     let (_, created) = call.shared.hosts.create(vhost)?;
     let access = call.access();
     let user = &*call.caller.user;
-    if access.account(user).is_some_and(|account| account.has_default_rights()) {
+    let by_default = access.account(user).is_some_and(|account| account.has_default_rights());
+    if by_default && call.rights(DEFAULT_VHOST).is_some() {
         // The first permission ends the rights that nobody has set: they stay.
         access.set_permission(user, DEFAULT_VHOST, Permission::everything())?;
     }
