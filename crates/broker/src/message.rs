@@ -206,6 +206,9 @@ pub struct Message {
     /// Whether the broker has put it somewhere else because a queue could not keep it: `x-death` among its headers is the
     /// broker's own record then, not something a client has sent.
     pub dead_lettered: bool,
+    /// Routing keys it was published with besides its own that its recipients must not see (`BCC`), as an encoded array: they
+    /// count again when it is dead-lettered.
+    pub blind_copies: Option<Arc<[u8]>>,
     /// Whether several queues or retained values may come to hold it.
     pub shared: bool,
     /// Its record in the log, once it has one.
@@ -227,6 +230,7 @@ impl Message {
             publisher: publication.publisher,
             author: None,
             dead_lettered: false,
+            blind_copies: None,
             shared: publication.retain,
             stored: Mutex::new(None),
             ingress_ms: now.utc_ms,
@@ -268,6 +272,7 @@ impl Message {
             ingress_ms: self.ingress_ms,
             expires_at_ms: self.expires_at_ms,
             dead_lettered: self.dead_lettered,
+            blind_copies: self.blind_copies.clone(),
             shared: self.shared,
             stored: Mutex::new(None),
         }

@@ -35,6 +35,7 @@ fn mqtt_message(properties: &[MqttProperty<'_>]) -> Message {
         ingress_ms: 5_000,
         expires_at_ms: None,
         dead_lettered: false,
+        blind_copies: None,
         shared: false,
         stored: Mutex::new(None),
     }

@@ -136,6 +136,7 @@ impl DeadLetter {
             exchange: message.exchange.as_deref().unwrap_or(TOPIC_EXCHANGE),
             key: &own_key,
             dead_lettered: message.dead_lettered,
+            blind_copies: message.blind_copies.as_deref(),
             queue: self.queue.name(),
             reason: self.reason,
             rerouted: key.is_some(),
@@ -158,6 +159,7 @@ impl DeadLetter {
             ingress_ms: now_ms,
             expires_at_ms: None,
             dead_lettered: true,
+            blind_copies: None,
             shared: true,
             stored: Mutex::new(None),
         };

@@ -25,6 +25,8 @@ pub struct Incoming<'a> {
     /// As the publisher asks; queues cut it down to what they know.
     priority: u8,
     publisher: SessionId,
+    /// Keys that its recipients must not see, as an encoded array.
+    blind_copies: &'a [u8],
     /// Whether more than one queue may come to record it.
     shared: bool,
     /// Whether more than one queue may come to keep it.
@@ -56,6 +58,7 @@ impl<'a> Incoming<'a> {
             expiration_ms: asked.expiration_ms,
             priority: asked.priority,
             publisher: SessionId::BROKER,
+            blind_copies: &[],
             shared: false,
             kept_again: false,
             message: None,
@@ -79,6 +82,7 @@ impl<'a> Incoming<'a> {
             expiration_ms: publication.expiry.map(|seconds| u64::from(seconds) * 1000),
             priority: 0,
             publisher: publication.publisher,
+            blind_copies: &[],
             shared: false,
             kept_again: false,
             message: None,
@@ -98,10 +102,17 @@ impl<'a> Incoming<'a> {
             expiration_ms: message.expires_at_ms.map(left),
             priority: Asked::of(properties).priority,
             publisher: message.publisher,
+            blind_copies: &[],
             shared: message.shared,
             kept_again: true,
             message: Some(Arc::clone(message)),
         }
+    }
+
+    /// The same, published with further keys that its recipients must not see (`BCC`), as an encoded array.
+    #[must_use]
+    pub fn with_blind_copies(self, keys: &'a [u8]) -> Self {
+        Self { blind_copies: keys, ..self }
     }
 
     /// The same, to be kept by more than one queue, of which more than one may record it or not. To be said before the
@@ -204,6 +215,7 @@ impl<'a> Incoming<'a> {
             ingress_ms: now.utc_ms,
             expires_at_ms: self.expiration_ms.and_then(|ms| NonZeroU64::new(now.utc_ms.saturating_add(ms))),
             dead_lettered: false,
+            blind_copies: (!self.blind_copies.is_empty()).then(|| self.blind_copies.into()),
             shared: self.shared,
             stored: Mutex::new(None),
         }

@@ -32,6 +32,8 @@ const AUTHOR_USER: u8 = 1 << 5;
 const EXPIRES: u8 = 1 << 6;
 const EXCHANGE: u8 = 1 << 7;
 
+/// In the byte of the encoding: keys follow that recipients must not see.
+const BLIND_COPIES: u8 = 1 << 6;
 /// In the byte of the encoding: the broker has dead-lettered the message.
 const DEAD_LETTERED: u8 = 1 << 7;
 
@@ -69,7 +71,8 @@ fn write_fields(out: &mut Vec<u8>, vhost: VhostId, message: &Message) {
         flags |= if on { flag } else { 0 };
     }
     let died = if message.dead_lettered { DEAD_LETTERED } else { 0 };
-    out.extend_from_slice(&[flags, message.encoding as u8 | died]);
+    let blind = if message.blind_copies.is_some() { BLIND_COPIES } else { 0 };
+    out.extend_from_slice(&[flags, message.encoding as u8 | died | blind]);
     if let Some(at) = message.expires_at_ms {
         put_number(out, at.get());
     }
@@ -80,6 +83,9 @@ fn write_fields(out: &mut Vec<u8>, vhost: VhostId, message: &Message) {
     if let Some(author) = &message.author {
         put_bytes(out, author.client_id.as_bytes());
         user.iter().for_each(|user| put_bytes(out, user.as_bytes()));
+    }
+    if let Some(keys) = &message.blind_copies {
+        put_bytes(out, keys);
     }
     put_bytes(out, &message.properties);
     out.extend_from_slice(&message.payload);
@@ -143,7 +149,7 @@ pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
     let ingress_ms = fields.number()?;
     let flags = fields.byte()?;
     let encoded = fields.byte()?;
-    let encoding = PropertyEncoding::from_number(encoded & !DEAD_LETTERED)
+    let encoding = PropertyEncoding::from_number(encoded & !(DEAD_LETTERED | BLIND_COPIES))
         .ok_or(Malformed::NoMeaning("the encoding"))?;
     let is = |flag: u8| flags & flag != 0;
     let expires_at_ms = match is(EXPIRES) {
@@ -160,6 +166,7 @@ pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
         }
         false => None,
     };
+    let blind_copies = if encoded & BLIND_COPIES != 0 { Some(Arc::from(fields.bytes()?)) } else { None };
     let properties = fields.bytes()?;
     Ok(Message {
         topic,
@@ -174,6 +181,7 @@ pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
         ingress_ms,
         expires_at_ms,
         dead_lettered: encoded & DEAD_LETTERED != 0,
+        blind_copies,
         shared: is(SHARED),
         stored: Mutex::new(None),
     })

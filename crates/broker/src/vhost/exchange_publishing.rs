@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tercet_amqp::content::{self, Property};
-use tercet_amqp::field::Value;
+use tercet_amqp::field::{Array, Value};
 
 use crate::actor::{Actor, Right};
 use crate::clock::Now;
@@ -112,13 +112,14 @@ impl Vhost {
     ) -> Result<Published, Refusal> {
         let (exchange, key) = (publication.exchange, publication.routing_key);
         let (properties, payload) = (publication.properties, publication.payload);
+        let sent = Sent { properties, payload, blind_copies: &[] };
         let in_force = self.in_force(actor, cx.permissions);
         // Out of the cache for a moment, as the scratch beside it is needed.
         let route = match routes.find(exchange, key, in_force) {
             Some(route) if !route.varies => {
                 let (route, form) = routes.last_with_form();
                 let Some(route) = route else { return Ok(Published::default()) };
-                return Ok(self.deliver(route, &route.reached, properties, payload, form, cx));
+                return Ok(self.deliver(route, &route.reached, sent, form, cx));
             }
             Some(route) => Arc::clone(route),
             None => {
@@ -131,12 +132,12 @@ impl Vhost {
                 let route = Arc::new(self.find_exchange_route(exchange, key, rights, &message, cx));
                 routes.insert(Arc::clone(&route));
                 // What was found just now is for this message, whatever the next one needs.
-                return Ok(self.deliver(&route, &route.reached, properties, payload, routes.form(), cx));
+                return Ok(self.deliver(&route, &route.reached, sent, routes.form(), cx));
             }
         };
         let message = Routable::new(key, properties);
         let (reached, _) = self.follow_from(&route.exchange, &message, cx.permissions);
-        Ok(self.deliver(&route, &reached, properties, payload, routes.form(), cx))
+        Ok(self.deliver(&route, &reached, sent, routes.form(), cx))
     }
 
     /// A publication with properties that have to be looked at first.
@@ -170,20 +171,20 @@ impl Vhost {
         {
             return Ok(self.delay(&exchange, publication, delay, cx));
         }
-        if copies.keys.is_empty() && !copies.blind {
+        if copies.keys.is_empty() && copies.blind.is_none() {
             return self.publish_plain(actor, routes, publication, cx);
         }
         let mut properties = publication.properties;
         let mut scratch = std::mem::take(&mut routes.scratch);
-        if copies.blind && asked.without_blind_copies(&mut scratch) {
+        if copies.blind.is_some() && asked.without_blind_copies(&mut scratch) {
             properties = Properties { encoding: PropertyEncoding::Amqp, bytes: &scratch };
         }
         let message = Routable::new(key, properties).and_keys(copies.keys.iter().copied());
         let rights = actor.rights.generation();
         let route = self.find_exchange_route(exchange, key, rights, &message, cx);
         drop(message);
-        let payload = publication.payload;
-        let published = self.deliver(&route, &route.reached, properties, payload, routes.form(), cx);
+        let sent = Sent { properties, payload: publication.payload, blind_copies: copies.blind_keys() };
+        let published = self.deliver(&route, &route.reached, sent, routes.form(), cx);
         routes.scratch = scratch;
         Ok(published)
     }
@@ -254,12 +255,12 @@ impl Vhost {
         &self,
         route: &ExchangeRoute,
         reached: &Reached,
-        properties: Properties<'_>,
-        payload: &[u8],
+        sent: Sent<'_>,
         form: &mut MqttForm,
         cx: &mut Context<'_>,
     ) -> Published {
-        let incoming = Incoming::published(route.exchange.name(), &route.key, properties, payload);
+        let incoming = Incoming::published(route.exchange.name(), &route.key, sent.properties, sent.payload)
+            .with_blind_copies(sent.blind_copies);
         if reached.topics.is_empty() && reached.histories.is_empty() {
             if let [queue] = reached.queues.as_slice() {
                 return self.deliver_to_one(queue, incoming, cx);
@@ -269,7 +270,7 @@ impl Vhost {
                 return Published::default();
             }
         }
-        self.deliver_to_many(reached, incoming, properties, payload, form, cx)
+        self.deliver_to_many(reached, incoming, form, cx)
     }
 
     #[inline]
@@ -291,11 +292,10 @@ impl Vhost {
         &self,
         reached: &Reached,
         incoming: Incoming<'_>,
-        properties: Properties<'_>,
-        payload: &[u8],
         form: &mut MqttForm,
         cx: &mut Context<'_>,
     ) -> Published {
+        let (properties, payload) = (incoming.properties(), incoming.payload());
         let persistent = incoming.is_persistent();
         let recording = match reached.recorded {
             0 => 0,
@@ -354,9 +354,11 @@ impl Vhost {
         let message = Routable::new(&letter.topic, letter.properties()).and_keys(copies.keys.iter().copied());
         // One that comes late has them still.
         let mut scratch = Vec::new();
-        let blind =
-            copies.blind && asked.as_ref().is_some_and(|asked| asked.without_blind_copies(&mut scratch));
-        let shown = blind.then(|| Arc::new(Message { properties: scratch.into(), ..letter.copied() }));
+        let blind = copies.blind.is_some()
+            && asked.as_ref().is_some_and(|asked| asked.without_blind_copies(&mut scratch));
+        let blind_copies = Some(Arc::from(copies.blind_keys()));
+        let shown =
+            blind.then(|| Arc::new(Message { properties: scratch.into(), blind_copies, ..letter.copied() }));
         let shown = shown.as_ref().unwrap_or(letter);
         self.with_context(now, effects, |cx| {
             let (reached, _) = self.follow_from(&exchange, &message, cx.permissions);
@@ -389,6 +391,15 @@ fn keeps_history(properties: Properties<'_>) -> bool {
     no_store != Some(Value::Bool(true))
 }
 
+/// What is sent to whom it reaches.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    properties: Properties<'a>,
+    payload: &'a [u8],
+    /// Keys that recipients must not see, encoded.
+    blind_copies: &'a [u8],
+}
+
 /// A publication whose properties were found to be right.
 struct Examined<'a> {
     exchange: Arc<Exchange>,
@@ -406,8 +417,15 @@ struct Asked<'a> {
 #[derive(Default)]
 struct Copies<'a> {
     keys: SmallVec<[&'a str; 4]>,
-    /// Whether there are some that recipients must not see.
-    blind: bool,
+    /// Those of them that recipients must not see.
+    blind: Option<Array<'a>>,
+}
+
+impl<'a> Copies<'a> {
+    /// The keys that recipients must not see, encoded.
+    fn blind_keys(&self) -> &'a [u8] {
+        self.blind.map_or(&[], |keys| keys.as_bytes())
+    }
 }
 
 const CARBON_COPY: &str = "CC";
@@ -443,7 +461,7 @@ impl<'a> Asked<'a> {
                 None => {}
                 Some(Value::Array(keys)) => {
                     copies.keys.extend(keys.iter().filter_map(|key| key.as_str()));
-                    copies.blind |= name == BLIND_COPY;
+                    copies.blind = (name == BLIND_COPY).then_some(keys);
                 }
                 Some(other) => {
                     return Err(Refusal::precondition_failed(format!(

@@ -6,9 +6,12 @@
 use smallvec::SmallVec;
 use tercet_amqp::EncodeError;
 use tercet_amqp::content::{Properties, Property, PropertyValue};
-use tercet_amqp::field::{ArrayBuf, Table, TableBuf, Value};
+use tercet_amqp::field::{Array, ArrayBuf, Table, TableBuf, Value};
 
 use crate::named_queue::dead_letter::DeathReason;
+
+/// Levels of arrays and tables in what was accepted once.
+const DEPTH: u8 = 32;
 
 /// The properties of a dead letter.
 pub(in crate::named_queue) struct Written {
@@ -27,6 +30,8 @@ pub(in crate::named_queue) struct Dying<'a> {
     pub exchange: &'a str,
     /// The routing key it was published with.
     pub key: &'a str,
+    /// Keys that its recipients do not see (`BCC`), as an encoded array: for its way on they are written down again.
+    pub blind_copies: Option<&'a [u8]>,
     /// Whether the broker has dead-lettered it before.
     pub dead_lettered: bool,
     /// The queue it cannot stay in.
@@ -96,6 +101,11 @@ fn write(dying: &Dying<'_>, headers: Table<'_>, before: &[Table<'_>]) -> Result<
     let mut fields: Vec<(&[u8], Value<'_>)> =
         headers.iter().filter(|(name, _)| keeps(name, dying.rerouted)).collect();
     fields.push((b"x-death", deaths.as_array().into()));
+    let blind =
+        dying.blind_copies.filter(|_| !dying.rerouted).and_then(|keys| Array::parse(keys, DEPTH).ok());
+    if let Some(blind) = blind {
+        fields.push((b"BCC", blind.into()));
+    }
     let summary = [
         ("x-first-death-exchange", "x-last-death-exchange", exchange),
         ("x-first-death-queue", "x-last-death-queue", queue),

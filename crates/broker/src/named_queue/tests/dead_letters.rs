@@ -35,6 +35,7 @@ fn message(
         ingress_ms: 0,
         expires_at_ms: None,
         dead_lettered,
+        blind_copies: None,
         shared: false,
         stored: Mutex::new(None),
     }
@@ -46,6 +47,7 @@ fn died(message: &Message, queue: &str, reason: DeathReason, rerouted: bool, now
         properties: Properties::from_bytes(&message.properties).unwrap(),
         exchange: message.exchange.as_deref().unwrap(),
         key: &message.topic,
+        blind_copies: None,
         dead_lettered: message.dead_lettered,
         queue,
         reason,

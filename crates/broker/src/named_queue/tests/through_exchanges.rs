@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tercet_amqp::content::Properties;
-use tercet_amqp::field::{TableBuf, Value};
+use tercet_amqp::content::{BasicProperties, Properties};
+use tercet_amqp::field::{ArrayBuf, TableBuf, Value};
 
 use super::World;
 use crate::actor::{Actor, AllRights, ConnectionId};
@@ -48,10 +48,14 @@ fn declare_with(
 
 /// Publishes to the default exchange, persistent.
 fn publish(world: &mut World, key: &str, body: &str) -> Published {
+    publish_with(world, key, body, &[0x10, 0, 2])
+}
+
+fn publish_with(world: &mut World, key: &str, body: &str, bytes: &[u8]) -> Published {
     let publication = ExchangePublication {
         exchange: "",
         routing_key: key,
-        properties: Encoded { encoding: PropertyEncoding::Amqp, bytes: &[0x10, 0, 2] },
+        properties: Encoded { encoding: PropertyEncoding::Amqp, bytes },
         payload: body.as_bytes(),
         mandatory: false,
     };
@@ -286,4 +290,44 @@ fn messages_are_moved_each_as_one_change() {
     assert_eq!(to.stats().ready, 7);
     let left: Vec<_> = std::iter::from_fn(|| world.get(&from)).map(|got| got.redelivered).collect();
     assert!(left.iter().all(|redelivered| !redelivered) && !left.is_empty(), "what stays is as it was");
+}
+
+#[test]
+fn keys_that_nobody_sees_count_again_for_a_dead_letter() {
+    let mut world = World::default();
+    let dead = [("x-dead-letter-exchange", Value::from("")), ("x-message-ttl", 10.into())];
+    let source = declare(&mut world, "source", &dead);
+    let (seen, hidden) = (declare(&mut world, "seen", &dead), declare(&mut world, "hidden", &[]));
+    let mut keys = ArrayBuf::new();
+    keys.push("hidden").unwrap();
+    let mut headers = TableBuf::new();
+    headers.put("BCC", keys.as_array()).unwrap();
+    let (mut list, mut bytes) = (Vec::new(), Vec::new());
+    let properties = BasicProperties {
+        headers: Some(headers.as_table()),
+        delivery_mode: Some(2),
+        ..BasicProperties::default()
+    };
+    properties.encode(&mut list).unwrap().write(&mut bytes);
+    publish_with(&mut world, "source", "1", &bytes);
+    assert_eq!((source.stats().ready, hidden.stats().ready), (1, 1));
+    let hides = |got: &Got| {
+        let headers = Properties::from_bytes(&got.message.properties).unwrap().headers().unwrap();
+        headers.unwrap_or_default().get("BCC").is_none()
+    };
+    assert!(hides(&world.get(&source).unwrap()) && hides(&world.get(&hidden).unwrap()));
+    let record = world.journal.records().into_iter().find_map(|record| match record {
+        OwnedRecord::NamedQueue(_, NamedQueueRecord::Enqueued { entry, .. }) => entry.body.message().cloned(),
+        _ => None,
+    });
+    assert!(record.unwrap().blind_copies.is_some(), "a restart does not forget them");
+    publish_with(&mut world, "seen", "2", &bytes);
+    assert_eq!(hidden.stats().ready, 1);
+    world.pass(10);
+    let got = world.get(&hidden).unwrap();
+    assert!(hides(&got));
+    // Its own key leads in a circle, the hidden one does not.
+    let got = world.get(&hidden).unwrap();
+    assert_eq!(deaths(&got), ["seen expired 1"]);
+    assert!(hides(&got) && world.get(&hidden).is_none());
 }

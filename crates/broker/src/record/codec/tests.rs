@@ -239,7 +239,7 @@ fn message() -> impl Strategy<Value = Message> {
     (
         address,
         payload,
-        bytes(),
+        (bytes(), prop::option::of(bytes())),
         qos(),
         any::<(bool, bool, bool)>(),
         (id(), any::<u64>(), any::<u64>()),
@@ -249,7 +249,7 @@ fn message() -> impl Strategy<Value = Message> {
             |(
                 (topic, exchange),
                 payload,
-                properties,
+                (properties, blind),
                 qos,
                 (retain, shared, dead_lettered),
                 (publisher, ingress_ms, expires),
@@ -267,6 +267,7 @@ fn message() -> impl Strategy<Value = Message> {
                 ingress_ms,
                 expires_at_ms: NonZeroU64::new(expires),
                 dead_lettered,
+                blind_copies: blind.map(|keys| keys[..].into()),
                 shared,
                 stored: Mutex::new(None),
             },

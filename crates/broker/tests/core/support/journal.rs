@@ -296,6 +296,7 @@ impl Bodies for TestJournal {
                 ingress_ms: message.ingress_ms,
                 expires_at_ms: message.expires_at_ms,
                 dead_lettered: message.dead_lettered,
+                blind_copies: message.blind_copies.clone(),
                 shared: stored.shared,
                 stored: parking_lot::Mutex::new(Some(*stored)),
             }))
