@@ -93,7 +93,7 @@ class Script:
         if headers:
             publication["headers"] = headers
         for name, values, share in [("priority", range(6), 0.3), ("delivery_mode", [1, 2], 0.5), ("message_id", ["i"], 0.2),
-                                    ("user_id", ["guest", "other"], 0.04), ("expiration", ["600000", "soon"], 0.05)]:
+                                    ("user_id", ["guest", "other"], 0.04), ("expiration", ["600000", "0", "soon"], 0.08)]:
             if self.random.random() < share:
                 publication[name] = self.random.choice(values)
         if publication.get("expiration") == "soon":
@@ -111,7 +111,7 @@ class Script:
             ("x-max-length", [0, 1, 3], 0.25), ("x-overflow", ["drop-head", "reject-publish", "reject-publish-dlx"], 0.2),
             ("x-max-priority", [3], 0.15), ("x-dead-letter-exchange", ["", *self.exchanges], 0.3),
             ("x-dead-letter-routing-key", [*self.queues, "a.b"], 0.25), ("x-single-active-consumer", [True], 0.1),
-            ("x-message-ttl", [600_000, -1], 0.08), ("x-queue-type", ["classic"], 0.1), ("x-other", [1, "z"], 0.1),
+            ("x-message-ttl", [600_000, 0, -1], 0.12), ("x-queue-type", ["classic"], 0.1), ("x-other", [1, "z"], 0.1),
         ]:
             if self.random.random() < share:
                 arguments[name] = self.random.choice(values)
