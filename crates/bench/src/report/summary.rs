@@ -117,7 +117,7 @@ impl Cell {
             (Some(error), _) => {
                 format!("{}/{total} ({})", self.clean_runs, error.lines().next().unwrap_or_default())
             }
-            (None, _) => format!("{}/{total} ({})", self.clean_runs, self.median.faults.describe()),
+            (None, _) => format!("{}/{total} ({})", self.clean_runs, self.median.describe_faults()),
         }
     }
 }
@@ -184,6 +184,7 @@ fn median_sample(samples: &[&Sample]) -> Sample {
         anonymous_after: bytes(|s| s.anonymous_after),
         extra: extra.collect(),
         faults: samples.iter().fold(Tally::default(), |sum, sample| sum.plus(&sample.faults)),
+        closed_because: samples.iter().rev().find_map(|sample| sample.closed_because.clone()),
         clean: samples.iter().all(|sample| sample.clean),
     }
 }

@@ -18,7 +18,7 @@ pub fn progress_line(run: &Run, rounds: u32) -> String {
             or_dash(sample.p99_us),
             percent(Some(sample.generator_cpu_seconds / sample.seconds)),
             percent(sample.waiting_share()),
-            sample.faults.describe()
+            sample.describe_faults()
         ),
         (None, error) => format!("{head} failed: {}", error.as_deref().unwrap_or("unknown")),
     }

@@ -125,8 +125,9 @@ fn shard(data: &Path) -> PathBuf {
     data.join("shard-0")
 }
 
-/// The first segment of a log from which nothing has been cut begins below this (in its name, hexadecimal).
-const FIRST_SEGMENT_BELOW: u64 = 4096;
+/// Where the first segment of a log begins from which nothing has been cut (in its name, hexadecimal). It may be a
+/// few records long, if the first checkpoint was early.
+const FIRST_SEGMENT: u64 = 0x40;
 
 /// Removes the checkpoint of Tercet's log; false when the log is no longer complete, or not there.
 ///
@@ -135,7 +136,7 @@ const FIRST_SEGMENT_BELOW: u64 = 4096;
 fn forget_checkpoint(data: &Path) -> bool {
     let first = |name: &String| u64::from_str_radix(name.trim_end_matches(".seg"), 16).ok();
     let complete = segments(data).and_then(|names| names.iter().filter_map(first).min());
-    if complete.is_none_or(|first| first >= FIRST_SEGMENT_BELOW) {
+    if complete != Some(FIRST_SEGMENT) {
         return false;
     }
     match fs::remove_file(shard(data).join("checkpoint")) {
@@ -158,7 +159,7 @@ mod tests {
         let write = |name: &str| fs::write(shard.join(name), [0; 5000]).unwrap();
         write("checkpoint");
         write("spare.seg");
-        write("0000000000100000.seg");
+        write("0000000000000080.seg");
         assert!(!forget_checkpoint(&data), "its beginning is gone");
         assert!(shard.join("checkpoint").exists());
         write("0000000000000040.seg");

@@ -60,6 +60,9 @@ pub struct Sample {
     pub extra: BTreeMap<String, f64>,
     /// Faults of the whole run, warm-up and drain included.
     pub faults: Tally,
+    /// Why the server closed the last of the connections that it closed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub closed_because: Option<String>,
     /// Whether there was no fault.
     pub clean: bool,
 }
@@ -104,6 +107,12 @@ impl Sample {
     pub fn set_faults(&mut self, faults: Tally) {
         self.faults = faults;
         self.clean = faults.is_clean();
+    }
+
+    /// The faults in words.
+    pub fn describe_faults(&self) -> String {
+        let reason = self.closed_because.as_ref().map(|reason| format!(" ({reason})"));
+        format!("{}{}", self.faults.describe(), reason.unwrap_or_default())
     }
 
     /// Notes a figure of this scenario alone.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Context, Sample, Window};
-use crate::engine::{Expect, LoadError};
+use crate::engine::{Expect, LoadError, Watched};
 use crate::mqtt::wire::Qos;
 use crate::mqtt::{Connect, Fleet, Load, Pace, PublishTemplate, PublisherPlan};
 use crate::peers::Server;
@@ -78,6 +78,7 @@ impl Traffic {
         fleet.stop();
         fleet.wait_or_give_up(Load::is_settled)?;
         sample.set_faults(fleet.load().tally());
+        sample.closed_because = fleet.load().last_reason().map(str::to_owned);
         Ok(sample)
     }
 

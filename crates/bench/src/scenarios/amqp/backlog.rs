@@ -12,9 +12,9 @@ use crate::peers::{Need, Promise, Protocol, Server};
 
 /// A durable queue that is filled with confirmed persistent messages, and is then drained.
 ///
-/// If the server promises to survive a kill, it is filled once more, the server killed twice (the second time its
-/// checkpoint is taken away), then stopped. Everything must still arrive once and in order, and after one more
-/// kill nothing that was acknowledged may come back.
+/// If the server promises to survive a kill, this is done twice: the first time the full server is killed twice (the
+/// second time its checkpoint is taken away), then stopped. Everything must still arrive once and in order, and
+/// in the end, after one more kill, nothing that was acknowledged may come back.
 #[derive(Debug, Clone, Copy)]
 pub struct AmqpBacklog {
     /// Messages stored.
@@ -42,7 +42,8 @@ impl Scenario for AmqpBacklog {
         format!(
             "{} persistent messages, {} B, published to a durable queue by {PUBLISHERS} publishers ({WINDOW} \
              unconfirmed each); then one consumer (prefetch {PREFETCH}, each message acknowledged) \
-             drains it, which is the rate given; tercet is filled once more and restarted before it is drained",
+             drains it, which is the rate given; before that the same with restarts between, for a server that \
+             promises to survive a kill",
             self.messages, self.size
         )
     }
@@ -71,6 +72,11 @@ impl Scenario for AmqpBacklog {
         let messages = context.sized(self.messages) as u64 / PUBLISHERS * PUBLISHERS;
         let before = server.usage();
         let mut fleet = Fleet::new(server.addr(), context.interrupt.clone())?;
+        let survives = server.promise() == Promise::SurviveKill;
+        let mut survived = Figures::new();
+        if survives {
+            survived = self.survive(messages, server, &mut fleet)?;
+        }
         let (mut figures, first) = self.fill(messages, server, &mut fleet)?;
         let full = server.usage();
         let mut sample = drain(messages, first, server, &mut fleet)?;
@@ -79,9 +85,9 @@ impl Scenario for AmqpBacklog {
             server.usage().map(|usage| ("rss_peak_of_drain_mib".to_owned(), usage.peak as f64 / MIB)),
         );
         figures.append(&mut tidy(server, |time| fleet.run_for(time))?);
+        figures.append(&mut survived);
         let mut came_back = 0;
-        if server.promise() == Promise::SurviveKill {
-            figures.append(&mut self.survive(messages, server, &mut fleet)?);
+        if survives {
             came_back = left_after_kill(server, &mut fleet)?;
             figures.insert("came_back_after_kill".to_owned(), came_back as f64);
         }
@@ -140,7 +146,7 @@ impl Visitor for QueueVisitor<'_> {
 }
 
 impl AmqpBacklog {
-    /// Fills the queue again, ends the server in every way that it promises to survive, and drains it.
+    /// Fills the queue, ends the server in every way that it promises to survive, and drains it.
     fn survive(&self, messages: u64, server: &mut Server, fleet: &mut Fleet) -> Result<Figures, RunError> {
         let (_, first) = self.fill(messages, server, fleet)?;
         let mut visitor = QueueVisitor { fleet, least: messages };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{Context, Sample, Window};
 use crate::amqp::{Acks, ChannelId, Fleet, Pace, PublishTemplate, PublisherPlan};
-use crate::engine::{Expect, LoadError};
+use crate::engine::{Expect, LoadError, Watched};
 use crate::peers::Server;
 
 /// Who sends what, and who receives it.
@@ -97,6 +97,7 @@ impl Traffic {
         fleet.wait_or_give_up(|load| load.is_settled())?;
         fleet.acknowledge_all();
         sample.set_faults(fleet.load().tally());
+        sample.closed_because = fleet.load().last_reason().map(str::to_owned);
         Ok(sample)
     }
 
