@@ -16,3 +16,4 @@ mod publishing;
 mod queues;
 mod rights;
 mod routing;
+mod threads;
