@@ -66,6 +66,11 @@ impl Exchange {
         table(&self.declaration.arguments)
     }
 
+    /// Whether headers decide what becomes of a message before it is routed.
+    pub(crate) fn looks_at_headers(&self) -> bool {
+        self.kind.delayed || self.deduplication.is_some()
+    }
+
     /// The exchange that its arguments name for what leads nowhere.
     pub(crate) fn alternate(&self) -> Option<Arc<str>> {
         self.arguments().get("alternate-exchange").and_then(|value| value.as_str()).map(Arc::from)

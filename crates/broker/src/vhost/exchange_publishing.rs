@@ -47,11 +47,18 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Result<Published, Refusal> {
         let published = self.with_context(now, effects, |cx| {
-            let asked = Asked::of(publication.properties);
-            match asked {
-                Some(asked) => self.publish_examined(actor, routes, publication, &asked, cx),
-                None => self.publish_plain(actor, routes, publication, cx),
+            let Some(asked) = Asked::of(publication.properties) else {
+                return self.publish_plain(actor, routes, publication, cx);
+            };
+            // Headers that nobody looks at on a way that is known are no reason to read them.
+            let (exchange, key) = (publication.exchange, publication.routing_key);
+            if asked.has_only_headers_without_copies()
+                && let Some(route) = routes.find(exchange, key, self.in_force(actor, cx.permissions))
+                && !route.exchange.looks_at_headers()
+            {
+                return self.publish_plain(actor, routes, publication, cx);
             }
+            self.publish_examined(actor, routes, publication, &asked, cx)
         });
         if effects.has_work() {
             self.work_off(now, effects);
@@ -220,7 +227,9 @@ impl Vhost {
         cx: &Context<'_>,
     ) -> ExchangeRoute {
         let (reached, found) = self.follow_from(&exchange, message, cx.permissions);
-        ExchangeRoute { exchange, key: key.into(), varies: found.varies, reached, stamp: found.stamp, rights }
+        let named = reached.queues.first().map(|queue| queue.name()).filter(|name| ***name == *key);
+        let key = named.map_or_else(|| key.into(), Arc::clone);
+        ExchangeRoute { exchange, key, varies: found.varies, reached, stamp: found.stamp, rights }
     }
 
     /// Everything that a message reaches from an exchange.
@@ -443,6 +452,15 @@ impl<'a> Asked<'a> {
             || properties.has(Property::Expiration)
             || properties.has(Property::UserId);
         any.then_some(Self { properties })
+    }
+
+    /// Whether there is nothing but headers, and surely no `CC` and no `BCC` in them: not even a `C` anywhere.
+    #[inline]
+    fn has_only_headers_without_copies(&self) -> bool {
+        let further = self.properties.has(Property::Expiration) || self.properties.has(Property::UserId);
+        // Looking at a whole piece before deciding lets the processor look at many bytes at once.
+        let has_c = |piece: &[u8]| piece.iter().fold(false, |found, byte| found | (*byte == b'C'));
+        !further && !self.properties.list().chunks(64).any(has_c)
     }
 
     fn check_expiration(&self) -> Result<(), Refusal> {
