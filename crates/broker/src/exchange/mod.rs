@@ -2,7 +2,7 @@
 //!
 //! - [`request`]: what clients ask of exchanges, queues and bindings; [`listing`]: what there is, for operators.
 //! - [`kind`]: the types of exchanges; [`equivalence`]: whether what is declared again is what is there.
-//! - [`tables`]: exchanges, queues and bindings; [`router`]: the bindings of one exchange, arranged for its type, with
+//! - [`tables`], [`queue_table`]: exchanges, queues and bindings; [`router`]: the bindings of one exchange, arranged for its type, with
 //!   [`headers`], [`hashing`], [`recent_history`].
 //! - [`deduplication`]: exchanges that let a message through once.
 //! - [`search`]: from an exchange to queues; [`routable`]: what of a message counts there.
@@ -15,6 +15,7 @@ pub(crate) mod hashing;
 pub(crate) mod headers;
 pub mod kind;
 pub mod listing;
+pub(crate) mod queue_table;
 pub(crate) mod recent_history;
 pub mod request;
 pub(crate) mod routable;

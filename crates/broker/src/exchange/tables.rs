@@ -15,6 +15,7 @@ use tercet_amqp::field::Table;
 use crate::actor::ConnectionId;
 use crate::exchange::deduplication::Deduplication;
 use crate::exchange::kind::{ExchangeKind, ExchangeType, history_length};
+use crate::exchange::queue_table::QueueTable;
 use crate::exchange::recent_history::History;
 use crate::exchange::router::{Bound, Router};
 use crate::exchange::target::Target;
@@ -101,7 +102,7 @@ pub(crate) struct ExchangeEntry {
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub exchanges: HashMap<Arc<str>, ExchangeEntry>,
-    pub queues: HashMap<Arc<str>, Arc<NamedQueue>>,
+    pub queues: QueueTable,
     /// Names of the queues that belong to connections.
     exclusive: HashMap<ConnectionId, Vec<Arc<str>>>,
     to: HashMap<BindingDestination, HashSet<Arc<BindingKey>>>,
@@ -118,7 +119,7 @@ impl Default for Tables {
     fn default() -> Self {
         let mut tables = Self {
             exchanges: HashMap::new(),
-            queues: HashMap::new(),
+            queues: QueueTable::default(),
             exclusive: HashMap::new(),
             to: HashMap::new(),
         };
@@ -171,13 +172,13 @@ impl Tables {
     /// Adds a queue; one of that name that is there already stays.
     pub(crate) fn add_queue(&mut self, queue: Arc<NamedQueue>) {
         let name = Arc::clone(queue.name());
-        if self.queues.contains_key(&name) {
+        if self.queues.contains(&name) {
             return;
         }
         if let Some(owner) = queue.description().exclusive {
             self.exclusive.entry(owner).or_default().push(Arc::clone(&name));
         }
-        self.queues.insert(name, queue);
+        self.queues.insert(queue);
     }
 
     /// Removes a queue, with the bindings to it.
@@ -186,7 +187,10 @@ impl Tables {
         if let Some(owner) = queue.description().exclusive
             && let Some(owned) = self.exclusive.get_mut(&owner)
         {
-            owned.retain(|owned| &**owned != name);
+            // From the end, where a connection that goes begins.
+            if let Some(at) = owned.iter().rposition(|owned| &**owned == name) {
+                owned.swap_remove(at);
+            }
             if owned.is_empty() {
                 self.exclusive.remove(&owner);
             }

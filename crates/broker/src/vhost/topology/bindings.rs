@@ -120,11 +120,11 @@ impl Vhost {
     ) -> Result<(Position, Option<(Target, Vec<Arc<crate::message::Message>>)>), Refusal> {
         let mut tables = self.topology.tables.write();
         let binding = Arc::new(resolve(&tables, actor, names, arguments)?);
-        check_owner(&tables, actor, &binding)?;
         let Some(entry) = tables.exchanges.get(&binding.source) else {
             return Err(no_exchange(&names.source, &actor.vhost));
         };
         entry.router.check(&binding.key, arguments)?;
+        check_owner(&tables, actor, &binding)?;
         let recorded = tables.is_recorded(&binding);
         if tables.is_bound(&binding) {
             return Ok((if recorded { self.staged_position() } else { Position::NONE }, None));

@@ -227,7 +227,7 @@ impl Vhost {
     /// A connection has ended: its exclusive queues go.
     pub fn connection_closed(&self, connection: ConnectionId, now: Now, effects: &mut Effects) {
         let owned = self.topology.tables.read().owned_by(connection);
-        for queue in owned {
+        for queue in owned.into_iter().rev() {
             // Whether it was still there makes no difference.
             let _ = self.remove_queue(&queue, Condition::default(), now, effects);
         }
