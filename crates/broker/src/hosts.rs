@@ -20,6 +20,7 @@ use tercet_log::engine::Extent;
 
 use crate::body_budget::BodyBudget;
 use crate::clock::Now;
+use crate::crossing::address::TopicMapping;
 use crate::definitions::Definitions;
 use crate::effects::Effects;
 use crate::event::EventSink;
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub fetches: Arc<Fetches>,
     pub definitions: Arc<Definitions>,
     pub alarm: Arc<Alarm>,
+    pub topic_mapping: TopicMapping,
 }
 
 /// A virtual host cannot be made or ended.
@@ -136,6 +138,7 @@ impl Hosts {
             fetches: Arc::default(),
             definitions: Arc::new(Definitions::new(of_default.clone())),
             alarm: Arc::default(),
+            topic_mapping: TopicMapping::default(),
             limits,
             events,
             metrics,
@@ -151,6 +154,13 @@ impl Hosts {
             table: RwLock::new(table),
             next: AtomicU64::new(1),
         }
+    }
+
+    /// Sets how topics of MQTT become routing keys of AMQP in all virtual hosts. To be called before anything else: bindings
+    /// that are there stay where they are.
+    pub fn set_topic_mapping(&self, mapping: TopicMapping) {
+        self.shared.write().topic_mapping = mapping;
+        self.default.set_topic_mapping(mapping);
     }
 
     /// The virtual host that always exists, and is MQTT's.

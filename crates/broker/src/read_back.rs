@@ -28,6 +28,7 @@ use crate::registry::Registry;
 use crate::session::{Context, Session};
 use crate::shared_group::SharedGroup;
 use crate::vhost::Vhost;
+use crate::vhost::retained_binding::RetainedGift;
 
 /// Where messages are read back from. Blocks, so it must not be called by a thread that serves clients.
 pub trait Bodies: Send + Sync {
@@ -95,6 +96,8 @@ pub(crate) enum Fetch {
     Session(Arc<Session>),
     Group(Arc<SharedGroup>),
     Queue(Arc<NamedQueue>),
+    /// A queue that is to get retained values.
+    Retained(RetainedGift),
 }
 
 impl fmt::Debug for Fetch {
@@ -103,6 +106,7 @@ impl fmt::Debug for Fetch {
             Self::Session(session) => session.fmt(f),
             Self::Group(group) => group.fmt(f),
             Self::Queue(queue) => queue.fmt(f),
+            Self::Retained(gift) => gift.fmt(f),
         }
     }
 }
@@ -225,6 +229,11 @@ impl Vhost {
                 let ahead = queue.ahead(reach);
                 let read = read_entries(bodies, &ahead);
                 self.with_context(now, effects, |cx| queue.put_back(&ahead, read, cx));
+            }
+            Fetch::Retained(gift) => {
+                if let Some(left) = self.give_some_retained(gift, Some(bodies), now, effects) {
+                    self.fetches.ask(self.id(), std::iter::once(Fetch::Retained(left)));
+                }
             }
         }
         self.work_off(now, effects);

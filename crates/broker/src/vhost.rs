@@ -26,6 +26,7 @@ pub mod publishing;
 pub mod queueing;
 pub mod recovery;
 pub mod relocation;
+pub(crate) mod retained_binding;
 mod slice_cuts;
 pub mod subscribing;
 pub mod topology;
@@ -44,6 +45,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::body_budget::BodyBudget;
 use crate::clock::Now;
+use crate::crossing::address::TopicMapping;
 use crate::deadlines::Deadlines;
 use crate::definitions::Definitions;
 use crate::duplicates::Duplicates;
@@ -132,7 +134,8 @@ impl Vhost {
         let definitions = Arc::new(Definitions::new(journal.clone()));
         let (id, name, fetches) = (VhostId::DEFAULT, Arc::from(DEFAULT_NAME), Arc::default());
         let alarm = Arc::default();
-        let shared = Shared { limits, events, metrics, budget, fetches, definitions, alarm };
+        let topic_mapping = TopicMapping::default();
+        let shared = Shared { limits, events, metrics, budget, fetches, definitions, alarm, topic_mapping };
         Self::in_hosts(id, name, permissions, journal, &shared)
     }
 
@@ -157,7 +160,7 @@ impl Vhost {
             metrics: Arc::clone(&shared.metrics),
             tree: RwLock::default(),
             generations: Generations::default(),
-            topology: Topology::default(),
+            topology: Topology::with_mapping(shared.topic_mapping),
             exchange_publisher: OnceLock::new(),
             registry: Registry::default(),
             groups: Mutex::default(),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mio::Poll;
 use tercet_broker::access::{AccessStore, Outside};
+use tercet_broker::crossing::address::TopicMapping;
 use tercet_broker::effects::Effects;
 use tercet_broker::hosts::Hosts;
 use tercet_broker::limits::{Limits, Overflow, SharedStrategy};
@@ -20,7 +21,7 @@ use tercet_net::tls::TlsConfigError;
 
 use crate::amqp::AmqpShared;
 use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
-use crate::config::{self, Config};
+use crate::config::{self, Config, TopicForm};
 use crate::event_log::EventLog;
 use crate::housekeeping::{self, Housekeeping};
 use crate::http::HttpServer;
@@ -95,6 +96,10 @@ impl Server {
         let limits = core_limits(&config);
         let hosts =
             Arc::new(Hosts::new(limits, Permissions::allow_all(), journal, Arc::new(EventLog), metrics));
+        hosts.set_topic_mapping(match config.amqp.topic_mapping {
+            TopicForm::Exact => TopicMapping::Exact,
+            TopicForm::Rabbitmq => TopicMapping::Swap,
+        });
         let vhost = Arc::clone(hosts.default_host());
         let mut effects = Effects::default();
         let recovery = storage.as_ref().map(|storage| storage.recover(&hosts, &mut effects)).transpose()?;

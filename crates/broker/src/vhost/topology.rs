@@ -54,6 +54,10 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
+    pub(crate) fn with_mapping(mapping: TopicMapping) -> Self {
+        Self { swap_separators: AtomicBool::new(mapping == TopicMapping::Swap), ..Self::default() }
+    }
+
     pub(crate) fn mapping(&self) -> TopicMapping {
         match self.swap_separators.load(Relaxed) {
             true => TopicMapping::Swap,

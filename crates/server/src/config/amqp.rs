@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use super::choice::TopicForm;
 use super::quantity::Size;
 use super::schema::section;
 
@@ -30,6 +31,10 @@ section! {
         /// Largest message accepted; a larger one closes its channel.
         max_message_size: Size = Size::from_mib(16) => NewConnections,
             in Size::from_bytes(1)..=Size::from_mib(512);
+        /// How topics of MQTT become routing keys of the exchange "amq.topic", and back. "exact": "/" is ".", and of other
+        /// signs that mean something in AMQP each has an escape, so that the topic "v1.0" is the key "v1%2E0" and comes back from
+        /// it. "rabbitmq": "/" and "." change places, nothing is escaped.
+        topic_mapping: TopicForm = TopicForm::Exact => Restart;
         /// Path of AMQP over WebSocket on "http" and "ws" listeners.
         websocket_path: String = "/amqp".to_owned() => NewConnections;
     }

@@ -79,6 +79,14 @@ choice! {
         Ws = "ws",
     }
 
+    /// How topics of MQTT become routing keys of AMQP.
+    TopicForm {
+        /// Every topic has a key of its own: what a level holds of AMQP's signs is escaped.
+        Exact = "exact",
+        /// "/" and "." change places, as in RabbitMQ.
+        Rabbitmq = "rabbitmq",
+    }
+
     /// Who may connect without credentials.
     Anonymous {
         /// Peers on this machine (judged by the real peer address), on listeners that only this machine

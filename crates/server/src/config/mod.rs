@@ -40,7 +40,7 @@ pub use amqp::Amqp;
 pub use auth::Auth;
 pub use choice::{
     Anonymous, CertificateUser, ClientAuth, Durability, Level, LogFormat, MaxQos, MqttVersion, Overflow,
-    Protocol, ProxyProtocol, ReceiveMaximumPolicy, SharedStrategy, SlowSubscriber, TlsVersion,
+    Protocol, ProxyProtocol, ReceiveMaximumPolicy, SharedStrategy, SlowSubscriber, TlsVersion, TopicForm,
 };
 pub use limits::Limits;
 pub use listen::Listen;

@@ -12,7 +12,7 @@ use crate::effects::Effects;
 use crate::exchange::kind::ExchangeKind;
 use crate::exchange::recent_history::History;
 use crate::exchange::request::{Bind, Destination};
-use crate::exchange::tables::{Changes, Tables};
+use crate::exchange::tables::{Changes, TOPIC_SPACE, Tables};
 use crate::exchange::target::Target;
 use crate::journal::Position;
 use crate::named_queue::Incoming;
@@ -20,6 +20,7 @@ use crate::record::{BindingDestination, BindingKey, BindingRecord, Record};
 use crate::refusal::Refusal;
 use crate::session::Context;
 use crate::vhost::Vhost;
+use crate::vhost::retained_binding::RetainedGift;
 use crate::vhost::topology::{check_not_default, check_not_waiting_room, no_exchange, no_queue, stripped};
 
 /// A request with its names as they count.
@@ -59,7 +60,11 @@ impl Vhost {
     ) -> Result<Position, Refusal> {
         let names = Names::of(request);
         self.check_binding_rights(actor, &names)?;
+        let gift = self.retained_gift(&names, &request.arguments);
         let (position, history) = self.add_binding(actor, &names, &request.arguments)?;
+        if let Some(gift) = gift {
+            self.give_retained(gift, now, effects);
+        }
         if let Some((target, messages)) = history {
             self.with_context(now, effects, |cx| {
                 for message in messages {
@@ -75,6 +80,14 @@ impl Vhost {
             }
         }
         Ok(position)
+    }
+
+    /// Retained values that a binding that is about to be made asks for.
+    fn retained_gift(&self, names: &Names<'_>, arguments: &Table<'_>) -> Option<RetainedGift> {
+        if names.to_exchange || &*names.source != TOPIC_SPACE {
+            return None;
+        }
+        RetainedGift::asked(self, &self.find_queue(&names.destination)?, names.key, arguments)
     }
 
     /// Removes a binding. One that does not exist is removed already.
