@@ -251,6 +251,33 @@ fn with_the_plain_swap_dots_and_slashes_change_places() {
     assert_eq!(world.messages("q").len(), 2);
 }
 
+#[test]
+fn a_binding_that_asks_gets_the_last_values_once() {
+    let mut world = World::default();
+    let retained = table(&[("x-retain", Value::Bool(true))]);
+    for n in 0..600 {
+        world.publish_with("amq.topic", &format!("room.{n}.v"), &retained, &n.to_string());
+    }
+    world.publish_with("amq.topic", "room.7.other", &retained, "other");
+    world.publish_with("amq.topic", "room.8.v", &retained, "");
+    for (queue, key, arguments, count) in [
+        ("wild", "room.*.v", table(&[("x-retained", Value::Bool(true))]), 599),
+        ("middle", "#.v", table(&[("x-retained", Value::Bool(true))]), 599),
+        ("exact", "room.7.other", table(&[("x-retained", Value::Bool(true))]), 1),
+        ("no", "room.#", table(&[("x-retained", Value::Bool(false))]), 0),
+        ("silent", "room.#", table(&[]), 0),
+    ] {
+        world.queue(queue);
+        world.try_bind("amq.topic", Destination::Queue(queue), key, arguments.as_table()).unwrap();
+        assert_eq!(world.messages(queue).len(), count, "{queue}");
+    }
+    assert_eq!(world.payloads("exact"), ["other"]);
+    world.queue("elsewhere");
+    let asked = table(&[("x-retained", Value::Bool(true))]);
+    world.try_bind("amq.fanout", Destination::Queue("elsewhere"), "room.#", asked.as_table()).unwrap();
+    assert!(world.messages("elsewhere").is_empty());
+}
+
 fn topic() -> impl Strategy<Value = String> {
     prop::collection::vec(prop_oneof!["[ab.%*]{0,3}", Just("%2E".to_owned())], 1..4)
         .prop_map(|levels| levels.join("/"))
