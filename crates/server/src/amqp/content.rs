@@ -7,6 +7,9 @@ use tercet_amqp::{FRAME_END, Method};
 use tercet_broker::consumer::QueueDelivery;
 use tercet_broker::message::{Properties, PropertyEncoding, SHARE_ABOVE};
 
+/// Room for the frames of a message besides properties and payload, unless its names are long.
+const METHOD_ROOM: usize = 192;
+
 /// A message to be written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content<'a> {
@@ -60,6 +63,8 @@ pub(super) fn write(
     out: &mut Vec<u8>,
     shared: &mut Vec<(usize, Bytes)>,
 ) -> usize {
+    // One look at the room for the usual message: method, header and body with their frames.
+    out.reserve(content.payload.len().min(SHARE_ABOVE) + content.properties.bytes.len() + METHOD_ROOM);
     put(&content.method, channel, out);
     write_header(channel, content, out);
     let mut noted = 0;

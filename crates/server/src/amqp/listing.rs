@@ -1,7 +1,7 @@
 //! The open AMQP connections, as operators see them.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -73,6 +73,13 @@ impl Connections {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_id.lock().len()
+    }
+
+    /// How many there are, and how many channels are open on them.
+    pub fn totals(&self) -> (usize, usize) {
+        let all = self.by_id.lock();
+        let channels = all.values().map(|listing| listing.channels.load(Relaxed) as usize).sum();
+        (all.len(), channels)
     }
 
     /// Whether there is none.

@@ -7,6 +7,7 @@
 //! wire.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -34,6 +35,8 @@ pub(super) struct AmqpOutbox {
     frame_max: u32,
     /// Whether the client wants to hear of consumers that end.
     tells_cancel: bool,
+    /// The core has ended a consumer of which the connection does not know yet.
+    has_ended: AtomicBool,
     /// How topics of MQTT become routing keys.
     mapping: TopicMapping,
     output: Mutex<Output>,
@@ -123,7 +126,14 @@ impl AmqpOutbox {
         tells_cancel: bool,
         mapping: TopicMapping,
     ) -> Self {
-        Self { connection, frame_max, tells_cancel, mapping, output: Mutex::default() }
+        Self {
+            connection,
+            frame_max,
+            tells_cancel,
+            mapping,
+            has_ended: AtomicBool::new(false),
+            output: Mutex::default(),
+        }
     }
 
     /// What AMQP shows of a message that came by another protocol; `None` for all others.
@@ -244,7 +254,11 @@ impl AmqpOutbox {
 
     /// Consumers that the core has ended since this was last asked.
     pub(super) fn take_ended(&self) -> Vec<(u16, Arc<str>)> {
-        std::mem::take(&mut self.lock().ended)
+        // Asked for each batch: no lock for nothing.
+        match self.has_ended.swap(false, Relaxed) {
+            true => std::mem::take(&mut self.lock().ended),
+            false => Vec::new(),
+        }
     }
 
     /// Whether a basic.get is worth another try since this was last asked.
@@ -310,7 +324,7 @@ impl ConsumerOutbox for AmqpOutbox {
         let consumption = delivery.consumption;
         let channel = consumption.channel;
         let Some(ledger) = output.channels.get_mut(&channel) else { return Pushed::Full };
-        if ledger.is_full() {
+        if !consumption.no_ack && ledger.is_full() {
             ledger.starved = true;
             return Pushed::Full;
         }
@@ -352,6 +366,7 @@ impl ConsumerOutbox for AmqpOutbox {
     fn cancelled(&self, consumption: &Consumption, effects: &mut Effects) {
         let mut output = self.lock();
         output.ended.push((consumption.channel, Arc::clone(&consumption.tag)));
+        self.has_ended.store(true, Relaxed);
         if self.tells_cancel && output.channels.contains_key(&consumption.channel) {
             output.prepare(effects);
             let cancel = basic::Cancel { consumer_tag: &consumption.tag, no_wait: true };
@@ -360,3 +375,6 @@ impl ConsumerOutbox for AmqpOutbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub reactors: Vec<Reactor>,
     /// Open connections of each listener, by its name.
     pub listeners: Vec<(String, usize)>,
+    /// Open AMQP connections, and the channels open on them.
+    pub amqp: (usize, usize),
     /// Bytes that the process may fill before publishers are slowed down.
     pub memory_budget: u64,
     /// Whether they are.
@@ -71,6 +73,7 @@ impl Snapshot {
             retained_memory: vhost.retained().memory(),
             reactors: reactors.collect(),
             listeners: listeners.collect(),
+            amqp: shared.amqp.connections.totals(),
             memory_budget: shared.memory.budget(),
             memory_short: shared.memory.is_short(),
             log: shared.storage.as_ref().map(StorageView::state),

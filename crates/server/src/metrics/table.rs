@@ -186,6 +186,9 @@ metrics! {
         total!(keep_alive_timeouts);
     Gauge "tercet_listener_connections" {"listener"} "Open connections of each listener." =
         |snapshot| snapshot.listeners.iter().map(|(name, open)| (name.clone(), (*open).into())).collect();
+    Gauge "tercet_amqp_connections" "Open AMQP connections that have passed their handshake." =
+        |snapshot| one(snapshot.amqp.0.into());
+    Gauge "tercet_amqp_channels" "Open AMQP channels." = |snapshot| one(snapshot.amqp.1.into());
     Gauge "tercet_reactor_connections" {"reactor"} "Connections of each reactor." =
         |snapshot| {
             let reactors = snapshot.reactors.iter().enumerate();
