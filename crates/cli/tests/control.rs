@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 struct Broker {
     child: Child,
     url: String,
+    mqtt: String,
     dir: tempfile::TempDir,
 }
 
@@ -79,7 +80,8 @@ impl Broker {
         let ports: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(dir.path().join("ports")).unwrap()).unwrap();
         let url = format!("http://{}", ports["http"].as_str().unwrap());
-        Self { child, url, dir }
+        let mqtt = format!("mqtt://{}", ports["mqtt"].as_str().unwrap());
+        Self { child, url, mqtt, dir }
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -216,4 +218,47 @@ fn queues_that_do_not_exist_are_told_apart_from_brokers_that_do_not_answer() {
     assert_eq!((help.code, help.stderr.as_str()), (0, ""));
     assert!(help.stdout.contains("--truncate <BYTES>"));
     assert_eq!(broker.run(&["amqp"]).code, 2);
+}
+
+#[test]
+fn messages_of_mqtt_are_seen_moved_and_dropped_in_queues() {
+    let broker = Broker::start();
+    broker.run(&["amqp", "declare", "jobs", "-a", "x-max-length=10"]).says("queue jobs is there");
+    broker.run(&["amqp", "declare", "later"]).says("queue later is there");
+    broker.run(&["amqp", "declare", "x", "-a", "x-max-length"]).fails(2, "has no value");
+    broker.run(&["amqp", "declare", "x", "-a", "x-max-length=many"]).fails(1, "x-max-length");
+    broker
+        .run(&["amqp", "bind", "jobs", "amq.topic", "site.*.temp"])
+        .says("queue jobs is bound to exchange amq.topic");
+    for (site, value) in [("oslo", "21.5"), ("lyon", "30\u{1b}[31m"), ("rome", "28")] {
+        let sent = broker.run(&["pub", "-L", &broker.mqtt, "-q", "1", &format!("site/{site}/temp"), value]);
+        assert_eq!(sent.code, 0, "{}", sent.stderr);
+    }
+    let peeked = broker.run(&["amqp", "peek", "jobs", "-n", "2"]);
+    assert!(
+        peeked.stdout.contains("key site/oslo/temp") || peeked.stdout.contains("key site.oslo.temp"),
+        "{}",
+        peeked.stdout
+    );
+    assert!(peeked.stdout.contains("  | 21.5\n") && !peeked.stdout.contains('\u{1b}'), "{}", peeked.stdout);
+    let next = peeked.stdout.lines().last().unwrap().strip_prefix("next: --from ").unwrap().to_owned();
+    let rest = broker.run(&["amqp", "peek", "jobs", "--from", &next, "--json"]).json();
+    assert_eq!(rest["items"][0]["payload"], "28");
+    let shown = broker.run(&["amqp", "show", "jobs"]).stdout;
+    assert!(shown.lines().any(|line| line.split_whitespace().eq(["ready", "3"])), "{shown}");
+    broker
+        .run(&["amqp", "move", "jobs", "later", "-n", "1"])
+        .says("moved 1 messages from queue jobs to queue later");
+    broker.run(&["amqp", "pause", "later"]).says("paused queue later");
+    let queues = broker.run(&["amqp", "queues", "--name", "later", "--json"]).json();
+    assert_eq!((&queues[0]["state"], &queues[0]["ready"]), (&"paused".into(), &1.into()));
+    broker.run(&["amqp", "resume", "later"]).says("resumed queue later");
+    assert_eq!(broker.run(&["amqp", "purge", "jobs", "--json"]).json()["messages"], 2);
+    assert_eq!(broker.run(&["amqp", "peek", "jobs"]).stdout, "the queue is empty\n");
+    broker
+        .run(&["amqp", "unbind", "jobs", "amq.topic", "site.*.temp"])
+        .says("queue jobs is not bound to exchange amq.topic by that key");
+    broker.run(&["amqp", "delete", "later"]).says("deleted queue later with 1 messages");
+    let exchanges = broker.run(&["amqp", "bindings", "--json"]).json();
+    assert_eq!(exchanges.as_array().unwrap().len(), 1, "the one from the default exchange is left");
 }

@@ -1,12 +1,12 @@
 //! `tercet amqp ...`: queues and what is in them.
 
-use clap::{Arg, ArgMatches, Command, value_parser};
-use serde_json::{Value, json};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde_json::{Map, Value, json};
 
 use super::api::{Api, done, print, print_list, segment, shown};
 use super::connection;
 use super::table::printable;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// The command line.
 pub(super) fn command() -> Command {
@@ -31,6 +31,12 @@ pub(super) fn command() -> Command {
             on_queue("pause", "Stop handing out messages"),
             on_queue("resume", "Hand out messages again"),
             on_queue("delete", "Delete a queue with everything in it"),
+            on_queue("declare", "Create a queue")
+                .arg(switch("transient", "It does not survive a restart"))
+                .arg(switch("auto-delete", "It goes with its last consumer"))
+                .arg(arguments()),
+            binding("bind", "Bind a queue to an exchange"),
+            binding("unbind", "Remove a binding"),
             on_queue("move", "Move messages that are ready to the end of another queue")
                 .arg(Arg::new("to").value_name("TO").required(true).help("The other queue"))
                 .arg(
@@ -64,6 +70,26 @@ fn on_queue(name: &'static str, about: &'static str) -> Command {
     connection::with_flags(Command::new(name).about(about))
         .arg(Arg::new("queue").value_name("QUEUE").required(true).help("Name of the queue"))
         .arg(vhost_flag())
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn arguments() -> Arg {
+    Arg::new("argument")
+        .long("argument")
+        .short('a')
+        .value_name("NAME=VALUE")
+        .action(ArgAction::Append)
+        .help("Further argument, such as x-max-length=1000; may be repeated")
+}
+
+fn binding(name: &'static str, about: &'static str) -> Command {
+    on_queue(name, about)
+        .arg(Arg::new("exchange").value_name("EXCHANGE").required(true).help("Name of the exchange"))
+        .arg(Arg::new("key").value_name("KEY").default_value("").hide_default_value(true).help("Binding key"))
+        .arg(arguments())
 }
 
 fn peek() -> Command {
@@ -168,6 +194,33 @@ fn queue(verb: &str, matches: &ArgMatches, api: &Api) -> Result<(), Failure> {
             let words = format!("dropped {} messages of queue {name}", count(&answer));
             done(matches, answer, &words)
         }
+        "declare" => {
+            let body = json!({
+                "durable": !matches.get_flag("transient"),
+                "auto_delete": matches.get_flag("auto-delete"),
+                "arguments": given_arguments(matches)?,
+            });
+            done(matches, api.put(&path, &body)?, &format!("queue {name} is there"))
+        }
+        "bind" | "unbind" => {
+            let exchange = text(matches, "exchange");
+            let body = json!({
+                "source": exchange,
+                "destination": name,
+                "routing_key": text(matches, "key"),
+                "arguments": given_arguments(matches)?,
+            });
+            let path = format!("bindings/{}", segment(text(matches, "vhost")));
+            let (answer, words) = if verb == "bind" {
+                (api.post(&path, &body)?, format!("queue {name} is bound to exchange {exchange}"))
+            } else {
+                (
+                    api.delete_with(&path, &body)?,
+                    format!("queue {name} is not bound to exchange {exchange} by that key"),
+                )
+            };
+            done(matches, answer, &words)
+        }
         "move" => {
             let to = text(matches, "to");
             let body = json!({ "to": to, "limit": matches.get_one::<u64>("limit") });
@@ -180,6 +233,21 @@ fn queue(verb: &str, matches: &ArgMatches, api: &Api) -> Result<(), Failure> {
             done(matches, answer, &format!("{verb}d queue {name}"))
         }
     }
+}
+
+/// Arguments as JSON; a value that is not JSON is a text.
+fn given_arguments(matches: &ArgMatches) -> Result<Map<String, Value>, Failure> {
+    let given = matches.get_many::<String>("argument").into_iter().flatten();
+    let parse = |argument: &String| {
+        let (name, value) = argument.split_once('=').ok_or_else(|| {
+            Failure::failed(format!("argument '{argument}' has no value"))
+                .hint("-a x-max-length=1000")
+                .exit_with(Exit::Usage)
+        })?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+        Ok((name.to_owned(), value))
+    };
+    given.map(parse).collect()
 }
 
 /// A value on many lines, one for each member.

@@ -39,6 +39,11 @@ impl Api {
         client::send(&self.connection, "DELETE", path, None)
     }
 
+    /// Removes what the body describes.
+    pub(super) fn delete_with(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        client::send(&self.connection, "DELETE", path, Some(body))
+    }
+
     /// A whole list, page by page.
     pub(super) fn list(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
