@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tercet_amqp::content::{Properties, Property, PropertyValue};
+use tercet_broker::crossing::address::TopicMapping;
+use tercet_broker::crossing::to_amqp::{amqp_key, amqp_properties};
 use tercet_broker::message::{Message, PropertyEncoding};
 use tercet_broker::named_queue::{Peeked, Peeking};
 
@@ -35,6 +37,7 @@ pub(super) async fn peek(call: &Call<'_>, vhost: &str, name: &str) -> Result<Rep
     let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
     let (host, actor) = call.act(vhost)?;
     let (name, bodies) = (name.to_owned(), call.bodies());
+    let mapping = host.topic_mapping();
     let looked = call.aside(move |_, _| {
         let (mut items, mut bytes, mut next) = (Vec::new(), 0, None);
         while left > 0 && bytes < MAX_BYTES {
@@ -46,7 +49,7 @@ pub(super) async fn peek(call: &Call<'_>, vhost: &str, name: &str) -> Result<Rep
             };
             left -= peeked.len().min(left);
             bytes += peeked.iter().map(|peeked| shown_bytes(peeked, truncate)).sum::<usize>();
-            items.extend(peeked.iter().map(|peeked| show(peeked, truncate)));
+            items.extend(peeked.iter().map(|peeked| show(peeked, truncate, mapping)));
             from = last.saturating_add(1);
             next = Some(from);
         }
@@ -59,7 +62,8 @@ fn shown_bytes(peeked: &Peeked, truncate: usize) -> usize {
     peeked.message.as_ref().map_or(0, |message| message.payload.len().min(truncate))
 }
 
-fn show(peeked: &Peeked, truncate: usize) -> Value {
+/// A message as a consumer of AMQP would get it.
+fn show(peeked: &Peeked, truncate: usize, mapping: TopicMapping) -> Value {
     let mut shown = json!({
         "sequence": peeked.sequence,
         "state": if peeked.ready { "ready" } else { "taken" },
@@ -75,11 +79,11 @@ fn show(peeked: &Peeked, truncate: usize) -> Value {
         Some(text) => (Value::from(text), "text"),
         None => (table_json::encoded(payload), "base64"),
     };
-    members.insert("exchange".into(), json!(message.exchange.as_deref()));
-    members.insert("routing_key".into(), json!(&*message.topic));
+    members.insert("exchange".into(), json!(message.exchange.as_deref().unwrap_or("amq.topic")));
+    members.insert("routing_key".into(), json!(amqp_key(message, mapping)));
     members.insert("arrived_ms".into(), json!(message.ingress_ms));
     members.insert("protocol".into(), json!(protocol(message)));
-    members.insert("properties".into(), properties(message));
+    members.insert("properties".into(), properties(message, mapping));
     members.insert("payload_bytes".into(), json!(message.payload.len()));
     members.insert("payload_encoding".into(), json!(encoding));
     members.insert("payload".into(), text);
@@ -104,13 +108,12 @@ const fn protocol(message: &Message) -> &'static str {
     }
 }
 
-/// The properties of a message that came by AMQP, under the names that its clients use.
-fn properties(message: &Message) -> Value {
-    if message.encoding != PropertyEncoding::Amqp {
-        return json!({});
-    }
+/// The properties of a message under the names that clients of AMQP use.
+fn properties(message: &Message, mapping: TopicMapping) -> Value {
+    let mut bytes = Vec::new();
+    amqp_properties(message, mapping, &mut bytes);
     let mut shown = Map::new();
-    let Some(list) = Properties::from_bytes(&message.properties) else { return json!({}) };
+    let Some(list) = Properties::from_bytes(&bytes) else { return json!({}) };
     for property in Property::ALL {
         // What is malformed is not shown: it was checked when it came.
         let Ok(Some(value)) = list.get(property) else { continue };
