@@ -355,6 +355,18 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Position {
         let Some(name) = &letter.exchange else { return Position::NONE };
+        self.put_into_exchange(name, letter, accept, now, effects)
+    }
+
+    /// Puts a message that is owned already into the queues that an exchange leads to: those that `accept` says yes to.
+    pub(super) fn put_into_exchange(
+        &self,
+        name: &str,
+        letter: &Arc<Message>,
+        accept: &mut dyn FnMut(&Arc<NamedQueue>) -> bool,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Position {
         let exchange =
             self.topology.tables.read().exchanges.get(name).map(|entry| Arc::clone(&entry.exchange));
         let Some(exchange) = exchange else { return Position::NONE };

@@ -123,6 +123,11 @@ fn whoever_binds_gets_the_recent_history() {
     assert_eq!(world.payloads("q"), ["2", "3"], "it was bound already");
     world.publish("x", "k", "4");
     assert_eq!(world.payloads("q"), ["2", "3", "4"]);
+    world.queue("behind");
+    world.exchange("y", "direct");
+    world.bind("y", "behind", "k");
+    world.bind_exchange("x", "y", "");
+    assert_eq!(world.payloads("behind"), ["3", "4"], "through an exchange as well");
 }
 
 #[test]

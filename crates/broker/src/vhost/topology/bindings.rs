@@ -15,6 +15,7 @@ use crate::exchange::request::{Bind, Destination};
 use crate::exchange::tables::{Changes, TOPIC_SPACE, Tables};
 use crate::exchange::target::Target;
 use crate::journal::Position;
+use crate::message::Message;
 use crate::named_queue::Incoming;
 use crate::record::{BindingDestination, BindingKey, BindingRecord, Record};
 use crate::refusal::Refusal;
@@ -22,6 +23,9 @@ use crate::session::Context;
 use crate::vhost::Vhost;
 use crate::vhost::retained_binding::RetainedGift;
 use crate::vhost::topology::{check_not_default, check_not_waiting_room, no_exchange, no_queue, stripped};
+
+/// Where a new binding leads, and the messages that go there at once.
+type Told = (Target, Vec<Arc<Message>>);
 
 /// A request with its names as they count.
 struct Names<'a> {
@@ -66,18 +70,7 @@ impl Vhost {
             self.give_retained(gift, now, effects);
         }
         if let Some((target, messages)) = history {
-            self.with_context(now, effects, |cx| {
-                for message in messages {
-                    // Not the first copy of it: whoever keeps one keeps it for himself.
-                    let message = Arc::new(message.copied());
-                    if let Target::Queue(queue) = &target {
-                        queue.enqueue(&mut Incoming::owned(&message, now), cx);
-                    }
-                }
-            });
-            if effects.has_work() {
-                self.work_off(now, effects);
-            }
+            self.tell_history(&target, messages, now, effects);
         }
         Ok(position)
     }
@@ -108,6 +101,27 @@ impl Vhost {
         })
     }
 
+    /// Puts the latest messages of an exchange into what was bound to it.
+    fn tell_history(&self, target: &Target, messages: Vec<Arc<Message>>, now: Now, effects: &mut Effects) {
+        for message in messages {
+            // A copy with a record of its own: the first one may be held by others.
+            let message = Arc::new(Message { shared: true, ..message.copied() });
+            match target {
+                Target::Queue(queue) => {
+                    self.with_context(now, effects, |cx| {
+                        queue.enqueue(&mut Incoming::owned(&message, now), cx);
+                    });
+                }
+                Target::Exchange(name) => {
+                    self.put_into_exchange(name, &message, &mut |_| true, now, effects);
+                }
+            }
+        }
+        if effects.has_work() {
+            self.work_off(now, effects);
+        }
+    }
+
     fn check_binding_rights(&self, actor: &Actor, names: &Names<'_>) -> Result<(), Refusal> {
         check_not_default(&names.source)?;
         let kind = if names.to_exchange { "exchange" } else { "queue" };
@@ -124,13 +138,13 @@ impl Vhost {
         if is_topic { check_topic(actor, Right::Read, &names.source, names.key) } else { Ok(()) }
     }
 
-    #[allow(clippy::type_complexity)]
+    /// Adds a binding. Returns where it leads with what goes there at once, if the exchange keeps a history.
     fn add_binding(
         &self,
         actor: &Actor,
         names: &Names<'_>,
         arguments: &Table<'_>,
-    ) -> Result<(Position, Option<(Target, Vec<Arc<crate::message::Message>>)>), Refusal> {
+    ) -> Result<(Position, Option<Told>), Refusal> {
         let mut tables = self.topology.tables.write();
         let binding = Arc::new(resolve(&tables, actor, names, arguments)?);
         let Some(entry) = tables.exchanges.get(&binding.source) else {
@@ -225,7 +239,7 @@ fn resolve(
     let destination = if names.to_exchange {
         BindingDestination::Exchange(exchange(&names.destination)?)
     } else {
-        let queue = tables.queues.get(&*names.destination);
+        let queue = tables.queues.get(&names.destination);
         let queue = queue.ok_or_else(|| no_queue(&names.destination, &actor.vhost))?;
         check_not_waiting_room(queue, &actor.vhost)?;
         BindingDestination::Queue(Arc::clone(queue.name()))

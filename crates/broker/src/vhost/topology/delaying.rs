@@ -45,7 +45,7 @@ impl Vhost {
             return Some(queue);
         }
         let mut tables = self.topology.tables.write();
-        if let Some(queue) = tables.queues.get(&*name) {
+        if let Some(queue) = tables.queues.get(&name) {
             return Some(Arc::clone(queue));
         }
         tables.exchanges.get(exchange.name()).filter(|entry| entry.exchange.kind.delayed)?;
@@ -69,7 +69,7 @@ impl Vhost {
         if !exchange.kind.delayed {
             return;
         }
-        if let Some(queue) = tables.queues.get(&*waiting_room_name(exchange.name())).cloned() {
+        if let Some(queue) = tables.queues.get(&waiting_room_name(exchange.name())).cloned() {
             // Nobody else ends it, so that it is not gone yet.
             let _ = queue.delete(Condition::default(), cx);
             tables.remove_queue(queue.name(), &mut Changes::default());

@@ -82,13 +82,15 @@ impl Vhost {
         description: QueueDescription,
         cx: &mut Context<'_>,
     ) -> Result<QueueDeclared, Refusal> {
-        let settings = Arc::new(self.queue_settings(&description));
         let mut tables = self.topology.tables.write();
+        // Now that no policy can be put in force that would pass the queue by.
+        let settings = Arc::new(self.queue_settings(&description));
         if let Some(queue) = tables.queues.get(&description.name).cloned() {
             // Somebody was faster.
             drop(tables);
             return self.declare_again(actor, &queue, request, cx);
         }
+        self.check_queue_limit(actor, &description.name, tables.queues.len())?;
         let id = QueueId(self.topology.last_queue.fetch_add(1, Relaxed) + 1);
         let queue = NamedQueue::new(id, description, settings);
         let position = queue.record_declared(cx);
