@@ -22,6 +22,7 @@ use super::path::Target;
 use super::problem::Problem;
 use super::rates::Rates;
 use super::table_json;
+use crate::amqp::listing::Listing;
 use crate::housekeeping::carry_out;
 use crate::http::answers::{self, Answer};
 use crate::shared::Shared;
@@ -177,6 +178,15 @@ impl Call<'_> {
                 "see the log of the server",
             )
         })
+    }
+
+    /// Closes the AMQP connections that are concerned.
+    pub(super) fn close_connections(&self, reason: &str, concerned: impl Fn(&Listing) -> bool) {
+        let connections = &self.shared.amqp.connections;
+        for listing in connections.all().iter().filter(|listing| concerned(listing)) {
+            // One that is gone already is what is wanted.
+            let _ = connections.close(listing.id, reason, &self.shared);
+        }
     }
 
     /// Where messages are read back from.

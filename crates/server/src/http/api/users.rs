@@ -37,7 +37,15 @@ pub(super) async fn one(call: &Call<'_>, user: &str) -> Result<Reply, Problem> {
             None => Err(Problem::not_found(format!("there is no user '{user}'"), "tercet user list")),
         },
         "PUT" => put(call, user).await,
-        "DELETE" => Ok(Reply::done(call.access().remove_user(user)?)),
+        "DELETE" => {
+            let position = call.access().remove_user(user)?;
+            if call.access().account(user).is_none() {
+                call.close_connections(&format!("user '{user}' was deleted"), |listing| {
+                    *listing.user == *user
+                });
+            }
+            Ok(Reply::done(position))
+        }
         _ => Err(Problem::method("GET, PUT, DELETE")),
     }
 }

@@ -60,12 +60,7 @@ async fn delete(call: &Call<'_>, vhost: &str) -> Result<Reply, Problem> {
     let (hosts, name) = (std::sync::Arc::clone(&call.shared.hosts), vhost.to_owned());
     let deleted = call.aside(move |now, effects| hosts.delete(&name, now, effects)).await??;
     let forgotten = call.access().forget_vhost(vhost)?;
-    for listing in call.shared.amqp.connections.all() {
-        if *listing.vhost == *vhost {
-            // One that is gone already is what is wanted.
-            let _ = call.shared.amqp.connections.close(listing.id, "vhost is gone", &call.shared);
-        }
-    }
+    call.close_connections(&format!("vhost '{vhost}' was deleted"), |listing| *listing.vhost == *vhost);
     Ok(Reply::done(deleted.max(forgotten)))
 }
 
