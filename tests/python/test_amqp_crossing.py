@@ -2,8 +2,8 @@
 
 import pytest
 
-import amqp_broker
 from amqp_peer import Amqp, Inbox, declare, get, publish, settle, wait_ready
+from broker import Process
 from peer import V5, V311, Peer, properties
 
 pytestmark = pytest.mark.tercet_only("its MQTT plugin is not part of the comparison")
@@ -36,7 +36,9 @@ def durable(tmp_path):
     def start(*options):
         for broker in running:
             broker.stop()
-        broker = amqp_broker.Tercet(tmp_path, ["--data", tmp_path / "data", *options])
+        listeners = [option for name in ("amqp", "mqtt", "http") for option in (f"--{name}", "127.0.0.1:0")]
+        broker = Process(tmp_path, ["--data", tmp_path / "data", *listeners, *options])
+        broker.directory, broker.amqp_port = tmp_path, broker.port("amqp")
         running[:] = [broker]
         return broker
 
