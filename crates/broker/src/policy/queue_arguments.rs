@@ -14,6 +14,9 @@ use crate::refusal::Refusal;
 /// Ten years in milliseconds: the longest time to live.
 pub(crate) const LONGEST_MS: i64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
+/// Longest name and routing key, in bytes: a short string of AMQP.
+pub(crate) const LONGEST_NAME: usize = 255;
+
 /// To which kinds of queues an argument means something.
 #[derive(Clone, Copy)]
 enum For {
@@ -207,7 +210,10 @@ pub(crate) fn check_value(name: &str, value: &Value<'_>, arguments: &Table<'_>) 
         "x-message-ttl" => duration(value).map(drop),
         "x-dead-letter-exchange" => text(value).map(drop),
         "x-dead-letter-routing-key" => {
-            text(value)?;
+            // It becomes a routing key, which is a short string.
+            if text(value)?.len() > LONGEST_NAME {
+                return Err("value_too_long".to_owned());
+            }
             one_of(arguments.get("x-dead-letter-exchange").is_some(), "routing_key_but_no_dlx_defined")
         }
         "x-max-priority" => match natural(value)? {
@@ -300,6 +306,7 @@ mod tests {
     fn arguments_are_refused_in_rabbitmqs_words() {
         let int = Value::I32;
         let dlx = ("x-dead-letter-exchange", Value::from("d"));
+        let long = "k".repeat(256);
         for (fields, why) in [
             (vec![("x-expires", int(0))], "'x-expires' for W: {value_zero,0}"),
             (vec![("x-expires", int(-1))], "'x-expires' for W: {value_negative,-1}"),
@@ -316,6 +323,10 @@ mod tests {
             (
                 vec![("x-dead-letter-routing-key", Value::from("k"))],
                 "'x-dead-letter-routing-key' for W: routing_key_but_no_dlx_defined",
+            ),
+            (
+                vec![dlx, ("x-dead-letter-routing-key", Value::from(&*long))],
+                "'x-dead-letter-routing-key' for W: value_too_long",
             ),
             (
                 vec![dlx, ("x-dead-letter-routing-key", Value::Bool(true))],

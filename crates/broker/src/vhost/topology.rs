@@ -31,6 +31,7 @@ use crate::exchange::target::Target;
 use crate::journal::{Journal, Position};
 use crate::named_queue::NamedQueue;
 use crate::policy::Policies;
+use crate::policy::queue_arguments::LONGEST_NAME;
 use crate::record::{BindingKey, DuplicateScope, ExchangeRecord, Record};
 use crate::refusal::{Refusal, ReplyCode};
 use crate::route::Subscription;
@@ -88,6 +89,14 @@ pub(super) fn no_exchange(name: &str, vhost: &str) -> Refusal {
 
 pub(super) fn no_queue(name: &str, vhost: &str) -> Refusal {
     Refusal::not_found(format!("no {}", queue_text(name, vhost)))
+}
+
+/// Names and keys fit a short string of AMQP, by whatever protocol they come.
+fn check_length(what: &str, name: &str) -> Result<(), Refusal> {
+    match name.len() > LONGEST_NAME {
+        true => Err(Refusal::precondition_failed(format!("{what} of more than {LONGEST_NAME} bytes"))),
+        false => Ok(()),
+    }
 }
 
 /// The default exchange does by itself what can be done with it.

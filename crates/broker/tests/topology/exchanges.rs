@@ -156,3 +156,18 @@ fn an_exchange_may_go_with_the_last_binding_from_it() {
         .collect();
     assert!(left.is_empty(), "one after the other: {left:?}");
 }
+
+#[test]
+fn names_and_keys_fit_a_short_string() {
+    let mut world = World::default();
+    let long = "n".repeat(256);
+    let exchange = DeclareExchange { name: &long, ..plain() };
+    let expected = |what: &str| format!("PRECONDITION_FAILED - {what} of more than 255 bytes");
+    assert_eq!(refused(world.try_declare(&exchange)), expected("exchange name"));
+    let queue = tercet_broker::exchange::request::DeclareQueue { name: &long, ..Default::default() };
+    assert_eq!(refused(world.try_queue(&queue)), expected("queue name"));
+    world.queue(&long[1..]);
+    let to = tercet_broker::exchange::request::Destination::Queue(&long[1..]);
+    let bound = world.try_bind("amq.direct", to, &long, tercet_amqp::field::Table::default());
+    assert_eq!(refused(bound), expected("binding key"));
+}

@@ -22,7 +22,9 @@ use crate::refusal::Refusal;
 use crate::session::Context;
 use crate::vhost::Vhost;
 use crate::vhost::retained_binding::RetainedGift;
-use crate::vhost::topology::{check_not_default, check_not_waiting_room, no_exchange, no_queue, stripped};
+use crate::vhost::topology::{
+    check_length, check_not_default, check_not_waiting_room, no_exchange, no_queue, stripped,
+};
 
 /// Where a new binding leads, and the messages that go there at once.
 type Told = (Target, Vec<Arc<Message>>);
@@ -63,6 +65,7 @@ impl Vhost {
         effects: &mut Effects,
     ) -> Result<Position, Refusal> {
         let names = Names::of(request);
+        check_length("binding key", names.key)?;
         self.check_binding_rights(actor, &names)?;
         let gift = self.retained_gift(&names, &request.arguments);
         let (position, history) = self.add_binding(actor, &names, &request.arguments)?;

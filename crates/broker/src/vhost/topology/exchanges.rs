@@ -18,7 +18,9 @@ use crate::record::{ExchangeDeclaration, ExchangeRecord, Record};
 use crate::refusal::Refusal;
 use crate::session::Context;
 use crate::vhost::Vhost;
-use crate::vhost::topology::{check_not_default, check_not_reserved, exchange_text, no_exchange, stripped};
+use crate::vhost::topology::{
+    check_length, check_not_default, check_not_reserved, exchange_text, no_exchange, stripped,
+};
 
 const ALTERNATE: &str = "alternate-exchange";
 
@@ -48,6 +50,7 @@ impl Vhost {
             return known;
         }
         check_not_reserved("exchange", &name)?;
+        check_length("exchange name", &name)?;
         let what = exchange_text(&name, &actor.vhost);
         match text_argument(&request.arguments, ALTERNATE) {
             Ok(None) => {}

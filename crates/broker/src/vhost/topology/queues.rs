@@ -21,7 +21,9 @@ use crate::refusal::{Refusal, ReplyCode};
 use crate::session::Context;
 use crate::vhost::Vhost;
 use crate::vhost::topology::exchanges::check_any_right;
-use crate::vhost::topology::{check_not_reserved, check_not_waiting_room, queue_text, stripped};
+use crate::vhost::topology::{
+    check_length, check_not_reserved, check_not_waiting_room, queue_text, stripped,
+};
 
 const DEAD_LETTER: &str = "x-dead-letter-exchange";
 
@@ -46,6 +48,7 @@ impl Vhost {
         let name = if name.is_empty() { server_named(request)? } else { name.into_owned() };
         if !request.name.is_empty() {
             check_not_reserved("queue", &name)?;
+            check_length("queue name", &name)?;
         }
         actor.check(Right::Configure, "queue", &name)?;
         let declared = self.with_context(now, effects, |cx| {
