@@ -79,6 +79,8 @@ impl AmqpConnection {
 
     /// Works on what has arrived. Returns how many bytes were used and how to go on.
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>, cx: &mut FaceContext<'_>) -> (usize, Step) {
+        // A pause ends when there is something to read again.
+        self.heartbeat.resume(cx.now.monotonic);
         self.heartbeat.received(cx.now.monotonic);
         let mut used = 0;
         loop {

@@ -35,6 +35,16 @@ pub(super) struct Added {
 }
 
 impl<'a> Content<'a> {
+    /// About how many bytes it takes in the output, what can be shared aside.
+    pub(super) fn room(&self) -> usize {
+        let payload = if self.is_shared() { 0 } else { self.payload.len() };
+        payload + self.properties.bytes.len() + METHOD_ROOM
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.is_some_and(|bytes| bytes.len() > SHARE_ABOVE && bytes.len() == self.payload.len())
+    }
+
     /// A delivery behind `method`.
     pub(super) fn of_delivery(method: impl Into<Method<'a>>, delivery: &QueueDelivery<'a>) -> Self {
         Self {
@@ -64,12 +74,11 @@ pub(super) fn write(
     shared: &mut Vec<(usize, Bytes)>,
 ) -> usize {
     // One look at the room for the usual message: method, header and body with their frames.
-    out.reserve(content.payload.len().min(SHARE_ABOVE) + content.properties.bytes.len() + METHOD_ROOM);
+    out.reserve(content.room());
     put(&content.method, channel, out);
     write_header(channel, content, out);
     let mut noted = 0;
-    let large =
-        content.shared.filter(|bytes| bytes.len() > SHARE_ABOVE && bytes.len() == content.payload.len());
+    let large = content.shared.filter(|_| content.is_shared());
     let mut offset = 0;
     for (head, part) in BodyFrames::new(channel, content.payload, frame_max) {
         out.extend_from_slice(&head);

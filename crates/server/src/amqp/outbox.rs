@@ -19,6 +19,7 @@ use tercet_broker::consumer::{ConsumerOutbox, QueueDelivery};
 use tercet_broker::crossing::address::TopicMapping;
 use tercet_broker::effects::Effects;
 use tercet_broker::message::Message;
+use tercet_broker::message::SHARE_ABOVE;
 use tercet_broker::named_queue::{Consumption, NamedQueue};
 use tercet_broker::outbox::{ConnectionRef, Drained, Pushed};
 
@@ -27,6 +28,9 @@ use crate::amqp::foreign::{Foreign, TOPIC_SPACE};
 
 /// Output above which consumers have to wait, in bytes; a delivery that is larger by itself still goes out alone.
 const ROOM: usize = 1024 * 1024;
+
+/// Buffers for large messages are of this size, in bytes; the pool takes them back.
+const CHUNK: usize = 256 * 1024;
 
 /// The output of a connection. See the module documentation.
 pub(super) struct AmqpOutbox {
@@ -48,6 +52,8 @@ struct Output {
     /// Large payloads, each with the offset in `bytes` where it belongs.
     shared: Vec<(usize, Bytes)>,
     shared_len: usize,
+    /// How many of these are full buffers and what belongs into them; the rest belongs into `bytes`.
+    sealed: usize,
     unwritten: usize,
     /// The connection is to be written already.
     scheduled: bool,
@@ -112,9 +118,35 @@ impl Output {
         }
     }
 
-    fn put(&mut self, channel: u16, content: &Content<'_>, frame_max: u32) {
+    fn put(&mut self, channel: u16, content: &Content<'_>, frame_max: u32, effects: &mut Effects) {
+        let room = content.room();
+        if room > SHARE_ABOVE && self.bytes.capacity() - self.bytes.len() < room {
+            // Large messages are not copied again and again into a buffer that grows.
+            if self.bytes.len() >= room {
+                self.seal();
+                self.bytes = effects.buffers.take();
+            }
+            self.bytes.reserve_exact(room.max(CHUNK.saturating_sub(self.bytes.len())));
+        }
         let Self { bytes, shared, shared_len, .. } = self;
         *shared_len += content::write(channel, content, frame_max, bytes, shared);
+    }
+}
+
+impl Output {
+    /// Puts the buffer, and what belongs into it, before a new one.
+    fn seal(&mut self) {
+        let full = Bytes::from(std::mem::take(&mut self.bytes));
+        let within = self.shared.split_off(self.sealed.min(self.shared.len()));
+        let mut taken = 0;
+        for (offset, payload) in within {
+            self.shared.push((0, full.slice(taken..offset)));
+            self.shared.push((0, payload));
+            taken = offset;
+        }
+        self.shared.push((0, full.slice(taken..)));
+        self.shared_len += full.len();
+        self.sealed = self.shared.len();
     }
 }
 
@@ -160,7 +192,7 @@ impl AmqpOutbox {
     pub(super) fn write_content(&self, channel: u16, content: &Content<'_>, effects: &mut Effects) {
         let mut output = self.lock();
         output.prepare(effects);
-        output.put(channel, content, self.frame_max);
+        output.put(channel, content, self.frame_max, effects);
         output.schedule(self.connection, effects);
     }
 
@@ -232,7 +264,7 @@ impl AmqpOutbox {
             Some(held) => ledger.unacked.deliver(held),
             None => ledger.unacked.deliver_acknowledged(),
         };
-        output.put(channel, &content(tag), self.frame_max);
+        output.put(channel, &content(tag), self.frame_max, effects);
         output.schedule(self.connection, effects);
     }
 
@@ -247,7 +279,7 @@ impl AmqpOutbox {
         output.prepare(effects);
         let Some(ledger) = output.channels.get_mut(&channel) else { return false };
         let tag = ledger.unacked.deliver_acknowledged();
-        output.put(channel, &content(tag), self.frame_max);
+        output.put(channel, &content(tag), self.frame_max, effects);
         output.schedule(self.connection, effects);
         true
     }
@@ -304,6 +336,7 @@ impl AmqpOutbox {
         std::mem::swap(&mut output.bytes, &mut out.bytes);
         std::mem::swap(&mut output.shared, &mut out.shared);
         output.shared_len = 0;
+        output.sealed = 0;
         out.resume = std::mem::take(&mut output.starved) | output.get_again;
     }
 
@@ -350,7 +383,7 @@ impl ConsumerOutbox for AmqpOutbox {
         if let Some(foreign) = &foreign {
             content.properties = foreign.properties();
         }
-        output.put(channel, &content, self.frame_max);
+        output.put(channel, &content, self.frame_max, effects);
         output.schedule(self.connection, effects);
         effects.counters.publish_sent += 1;
         effects.counters.publish_bytes_sent += delivery.payload.len() as u64;

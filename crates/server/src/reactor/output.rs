@@ -61,21 +61,28 @@ impl Unwritten {
 
     /// Adds what was taken out of an outbox, splicing shared payloads in.
     pub fn push_drained(&mut self, drained: &mut Drained, pool: &mut BufferPool) {
-        let mut bytes = std::mem::take(&mut drained.bytes);
+        let bytes = std::mem::take(&mut drained.bytes);
         if drained.shared.is_empty() {
             self.push(bytes, pool);
             return;
         }
+        // Parts of one buffer: nothing is copied to take it apart.
+        let bytes = Bytes::from(bytes);
         let mut taken = 0;
         for (offset, payload) in drained.shared.drain(..) {
-            let rest = bytes.split_off((offset - taken).min(bytes.len()));
+            let offset = offset.clamp(taken, bytes.len());
+            self.push_shared(bytes.slice(taken..offset));
             taken = offset;
-            self.push(bytes, pool);
-            bytes = rest;
-            self.len += payload.len();
-            self.chunks.push_back(Chunk::Shared(payload));
+            self.push_shared(payload);
         }
-        self.push(bytes, pool);
+        self.push_shared(bytes.slice(taken..));
+    }
+
+    fn push_shared(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.len += bytes.len();
+            self.chunks.push_back(Chunk::Shared(bytes));
+        }
     }
 
     /// Writes as much as the transport takes. Returns the bytes written; whether anything is left tells

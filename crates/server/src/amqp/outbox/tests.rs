@@ -189,6 +189,41 @@ fn a_consumer_without_acknowledgements_is_bounded_by_the_output_alone_and_goes_o
 }
 
 #[test]
+fn large_and_small_messages_come_out_whole_and_in_order_however_many_buffers_they_fill() {
+    let mut world = World::new(true);
+    // One kept by the queue and shared, the others straight from the publisher.
+    let kept = vec![7; 30_000];
+    world.publish(&kept);
+    let _consumption = world.consume(1, true, 0);
+    let sizes = [10, 20_000, 5_000, 100_000, 1, 140_000, 60_000, 200_000, 4_097, 90_000];
+    for (n, size) in sizes.iter().enumerate() {
+        world.publish(&vec![n as u8; *size]);
+    }
+    let mut drained = Drained::default();
+    world.outbox.drain(&mut drained);
+    let (mut stream, mut taken) = (Vec::new(), 0);
+    for (offset, part) in &drained.shared {
+        stream.extend_from_slice(&drained.bytes[taken..*offset]);
+        stream.extend_from_slice(part);
+        taken = *offset;
+    }
+    stream.extend_from_slice(&drained.bytes[taken..]);
+    assert!(drained.shared.len() > 2, "several buffers were filled");
+    let (mut rest, mut bodies) = (&stream[..], Vec::new());
+    while let Some((frame, used)) = decode(rest, &WireLimits::default()).expect("well-formed") {
+        rest = &rest[used..];
+        match (frame.payload, bodies.last_mut()) {
+            (Payload::Header(_), _) => bodies.push(Vec::new()),
+            (Payload::Body(part), Some(body)) => body.extend_from_slice(part),
+            _ => {}
+        }
+    }
+    let expected = sizes.iter().enumerate().map(|(n, size)| vec![n as u8; *size]);
+    let expected: Vec<Vec<u8>> = std::iter::once(kept).chain(expected).collect();
+    assert!(bodies == expected, "{:?}", bodies.iter().map(Vec::len).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_a_closed_channel_has_comes_back_in_order_and_nothing_is_delivered_on_it() {
     let mut world = World::new(true);
     let _consumption = world.consume(1, false, 0);
