@@ -1,7 +1,8 @@
 //! Messages per second of each queue, measured from time to time.
 //!
 //! Two counts of a queue and the time between them give its rates. A queue that nobody has used costs nothing here, and
-//! one that is gone is forgotten with the next measurement.
+//! one that is gone is forgotten with the next measurement. Where there are so many queues that counting takes a while,
+//! it is done only as long as somebody looks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,11 @@ use tercet_broker::vhost::Vhost;
 
 /// How often is measured.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Time that a measurement may take while nobody looks.
+const CHEAP: Duration = Duration::from_millis(4);
+/// How long somebody who has looked is waited for.
+const ATTENTION: Duration = Duration::from_secs(60);
 
 /// Messages per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,6 +40,10 @@ pub(crate) struct Rates {
 #[derive(Default)]
 struct Measured {
     at: Option<Instant>,
+    /// When somebody looked last.
+    looked: Option<Instant>,
+    /// How long the last measurement took.
+    took: Duration,
     /// By virtual host and queue.
     queues: HashMap<(String, QueueId), (QueueTotals, QueueRates)>,
 }
@@ -41,13 +51,17 @@ struct Measured {
 impl Rates {
     /// The rates of a queue; `None` before two counts were made.
     pub(super) fn of(&self, vhost: &str, queue: QueueId) -> Option<QueueRates> {
-        let measured = self.measured.lock();
+        let mut measured = self.measured.lock();
+        measured.looked = Some(Instant::now());
         let found = measured.queues.get(&(vhost.to_owned(), queue));
         measured.at.map(|_| found.map_or_else(QueueRates::default, |(_, rates)| *rates))
     }
 
     /// Counts all queues of these virtual hosts.
     pub(crate) fn measure(&self, vhosts: &[(String, Arc<Vhost>)], now: Instant) {
+        if !self.measured.lock().is_worth_it(now) {
+            return;
+        }
         let mut counts = Vec::new();
         for (name, vhost) in vhosts {
             for info in vhost.queues() {
@@ -57,11 +71,23 @@ impl Rates {
                 }
             }
         }
-        self.measured.lock().note(counts, now);
+        let mut measured = self.measured.lock();
+        measured.note(counts, now);
+        measured.took = now.elapsed();
     }
 }
 
 impl Measured {
+    /// Whether to measure now. What is not measured any more is forgotten.
+    fn is_worth_it(&mut self, now: Instant) -> bool {
+        let looked = self.looked.is_some_and(|at| now.saturating_duration_since(at) < ATTENTION);
+        if looked || self.took < CHEAP {
+            return true;
+        }
+        *self = Self { looked: self.looked, took: self.took, ..Self::default() };
+        false
+    }
+
     fn note(&mut self, counts: Vec<((String, QueueId), QueueTotals)>, now: Instant) {
         let seconds = self.at.map(|before| now.saturating_duration_since(before).as_secs_f64());
         let before = std::mem::take(&mut self.queues);
@@ -101,5 +127,17 @@ mod tests {
         assert_eq!(measured.queues[&key].1, expected);
         measured.note(Vec::new(), start + Duration::from_secs(20));
         assert!(measured.queues.is_empty(), "a queue that is gone is forgotten");
+    }
+
+    #[test]
+    fn many_queues_are_counted_only_while_somebody_looks() {
+        let start = Instant::now();
+        let mut measured = Measured { at: Some(start), took: CHEAP / 2, ..Measured::default() };
+        assert!(measured.is_worth_it(start));
+        measured.took = CHEAP;
+        assert!(!measured.is_worth_it(start) && measured.at.is_none(), "old rates are not shown");
+        measured.looked = Some(start);
+        assert!(measured.is_worth_it(start + ATTENTION / 2));
+        assert!(!measured.is_worth_it(start + ATTENTION));
     }
 }
