@@ -223,7 +223,7 @@ impl Message {
             topic,
             exchange: None,
             payload: Payload::copy_from(publication.payload),
-            properties: copy(publication.properties.bytes),
+            properties: kept_properties(publication.properties.bytes),
             encoding: publication.properties.encoding,
             qos: publication.qos,
             retain: publication.retain,
@@ -304,8 +304,13 @@ impl Message {
     }
 }
 
-fn copy(bytes: &[u8]) -> Bytes {
-    if bytes.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(bytes) }
+/// Properties to be kept. Those that most messages have, none or the delivery mode alone, need no memory.
+pub(crate) fn kept_properties(bytes: &[u8]) -> Bytes {
+    const COMMON: [&[u8]; 4] = [b"", b"\x00\x00", b"\x10\x00\x01", b"\x10\x00\x02"];
+    match COMMON.into_iter().find(|common| *common == bytes) {
+        Some(common) => Bytes::from_static(common),
+        None => Bytes::copy_from_slice(bytes),
+    }
 }
 
 #[cfg(test)]

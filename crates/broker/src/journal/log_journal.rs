@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tercet_log::engine::Extent;
 use tercet_log::error::LogError;
 use tercet_log::group_commit::{self, GroupCommit, ReadError, Urgency};
@@ -14,6 +15,7 @@ use crate::hosts::VhostId;
 use crate::journal::accounts::{Accounts, SharedRecord};
 use crate::journal::{Admission, Journal};
 use crate::message::Message;
+use crate::record::message_record::Parts;
 use crate::record::{
     GroupRecord, Malformed, NamedQueueRecord, QueueRecord, Record, SessionRecord, codec, message_record,
 };
@@ -117,36 +119,53 @@ impl LogJournal {
     /// Reads many messages back, those that are neighbours in the log at once. Shows each with its index in `wanted`, in the
     /// order of the log. Blocks on the disk.
     pub fn read_run(&self, wanted: &[Stored], each: &mut dyn FnMut(usize, Result<Message, ReadBackError>)) {
-        self.read_records(wanted, &mut |index, place, record| {
+        let mut last = Parts::default();
+        self.read_in_buffers(wanted, SHARED_BUFFER, &mut |index, place, record| {
             let Some(stored) = wanted.get(index) else { return };
-            each(index, record.and_then(|record| decode(record, stored, place)));
+            let damaged = |reason| ReadBackError::Damaged { place, reason };
+            let read = |record| message_record::read_shared(&record, stored, &mut last).map_err(damaged);
+            each(index, record.and_then(read));
         });
     }
 
     /// The same for the records as they are, without a look at what they say.
     pub(crate) fn read_records(&self, wanted: &[Stored], each: &mut EachRecord<'_>) {
+        self.read_in_buffers(wanted, LARGEST_BUFFER, &mut |index, place, record| match record {
+            Ok(record) => each(index, place, Ok(&record)),
+            Err(error) => each(index, place, Err(error)),
+        });
+    }
+
+    /// Shows records as parts of buffers, which have up to `most` bytes unless a record alone has more.
+    fn read_in_buffers(
+        &self,
+        wanted: &[Stored],
+        most: usize,
+        each: &mut dyn FnMut(usize, Place, Result<Bytes, ReadBackError>),
+    ) {
         let mut order: Vec<(Place, usize)> =
             wanted.iter().enumerate().map(|(index, stored)| (self.current(stored).place(), index)).collect();
         order.sort_unstable();
-        let (mut bytes, mut single) = (Vec::new(), Vec::new());
         let mut rest = &order[..];
         while let Some(((first, _), _)) = rest.split_first() {
-            let (count, length) = neighbours(rest, wanted);
+            let (count, length) = neighbours(rest, wanted, most);
             let (run, after) = rest.split_at(count);
             rest = after;
-            bytes.clear();
+            let mut bytes = Vec::with_capacity(length);
             let whole = self.commit.read(*first, length, &mut bytes).is_ok();
+            let bytes = Bytes::from(bytes);
             for (place, index) in run {
                 let length = wanted.get(*index).map_or(0, |stored| stored.len as usize);
                 let start = (place.offset - first.offset) as usize;
-                if let Some(record) = bytes.get(start..start + length).filter(|_| whole) {
-                    each(*index, *place, Ok(record));
+                if whole && start + length <= bytes.len() {
+                    each(*index, *place, Ok(bytes.slice(start..start + length)));
                     continue;
                 }
                 // One of them cannot be read: which one?
                 let Some(stored) = wanted.get(*index) else { continue };
+                let mut single = Vec::new();
                 let (place, read) = self.read_where_it_is(stored, *place, &mut single);
-                each(*index, place, read.map(|()| &single[..]).map_err(ReadBackError::from));
+                each(*index, place, read.map(|()| single.into()).map_err(ReadBackError::from));
             }
         }
     }
@@ -252,11 +271,16 @@ impl LogJournal {
 /// Is shown a record with its index and its place.
 pub(crate) type EachRecord<'a> = dyn FnMut(usize, Place, Result<&[u8], ReadBackError>) + 'a;
 
+/// Bytes that messages share which are read back together: what one of them, left alone, keeps in memory at most, unless
+/// it is larger itself.
+const SHARED_BUFFER: usize = 128 << 10;
+/// Bytes read at once where nothing of them is kept.
+const LARGEST_BUFFER: usize = 1 << 20;
+
 /// How many of the records at the beginning of `order` are read at once, and how many bytes that is: those of one batch with
-/// little between them.
-fn neighbours(order: &[(Place, usize)], wanted: &[Stored]) -> (usize, usize) {
+/// little between them, up to `most` bytes unless the first has more.
+fn neighbours(order: &[(Place, usize)], wanted: &[Stored], most: usize) -> (usize, usize) {
     const GAP: usize = 4 << 10;
-    const MOST: usize = 1 << 20;
     let len = |index: &usize| wanted.get(*index).map_or(0, |stored| stored.len as usize);
     let Some((first, index)) = order.first() else { return (0, 0) };
     let mut end = first.offset as usize + len(index);
@@ -264,7 +288,7 @@ fn neighbours(order: &[(Place, usize)], wanted: &[Stored]) -> (usize, usize) {
     for (place, index) in order.iter().skip(1) {
         let start = place.offset as usize;
         let next = end.max(start + len(index));
-        if place.batch != first.batch || start > end + GAP || next - first.offset as usize > MOST {
+        if place.batch != first.batch || start > end + GAP || next - first.offset as usize > most {
             break;
         }
         end = next;

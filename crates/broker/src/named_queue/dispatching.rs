@@ -161,7 +161,7 @@ impl NamedQueue {
         if self.is_stream() {
             return Self::ahead_of_readers(&state, reach);
         }
-        let mut ahead = match (&state.order, state.waiting.is_empty() && state.consumers.is_dry()) {
+        let mut ahead = match (&state.order, state.waiting.get().is_none() && state.consumers.is_dry()) {
             (_, true) => Ahead::default(),
             (None, false) => state.queue.ahead(reach),
             (Some(order), false) => state.queue.ahead_in(order.iter(), reach),
@@ -195,7 +195,7 @@ impl NamedQueue {
 
     /// Those who asked for a message may try again.
     pub(super) fn wake_waiting(self: &Arc<Self>, state: &mut QueueState, cx: &mut Context<'_>) {
-        for waiting in std::mem::take(&mut state.waiting) {
+        for waiting in state.waiting.take() {
             waiting.get_again(self, cx.effects);
         }
     }

@@ -61,11 +61,11 @@ impl NamedQueue {
         let message = match entry.body {
             BodyRef::Memory(message) if sequence < undurable_from => Arc::clone(message),
             BodyRef::Memory(_) => {
-                state.waiting.push(Arc::clone(waiter));
+                state.waiting.get_or_make().push(Arc::clone(waiter));
                 return GetOutcome::Wait;
             }
             BodyRef::Log(_) => {
-                state.waiting.push(Arc::clone(waiter));
+                state.waiting.get_or_make().push(Arc::clone(waiter));
                 if state.reading.ask() {
                     cx.effects.fetches.push(Fetch::Queue(Arc::clone(self)));
                 }

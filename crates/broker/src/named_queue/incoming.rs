@@ -3,13 +3,12 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tercet_amqp::content;
 
 use crate::clock::Now;
 use crate::journal::Position;
-use crate::message::{Message, Payload, Properties, PropertyEncoding, Publication, Qos};
+use crate::message::{self, Message, Payload, Properties, PropertyEncoding, Publication, Qos};
 use crate::session::SessionId;
 
 /// A message on its way into queues. It becomes an owned [`Message`] once, and only if some queue must keep it.
@@ -206,7 +205,7 @@ impl<'a> Incoming<'a> {
             topic: Arc::clone(self.address.key),
             exchange: self.address.exchange.cloned(),
             payload: Payload::copy_from(self.payload),
-            properties: kept(self.properties.bytes),
+            properties: message::kept_properties(self.properties.bytes),
             encoding: self.properties.encoding,
             qos: if self.persistent { Qos::AtLeastOnce } else { Qos::AtMostOnce },
             retain: false,
@@ -219,15 +218,6 @@ impl<'a> Incoming<'a> {
             shared: self.shared,
             stored: Mutex::new(None),
         }
-    }
-}
-
-/// Properties to be kept. Those that most messages have, none or the delivery mode alone, need no memory.
-fn kept(bytes: &[u8]) -> Bytes {
-    const COMMON: [&[u8]; 4] = [b"", b"\x00\x00", b"\x10\x00\x01", b"\x10\x00\x02"];
-    match COMMON.into_iter().find(|common| *common == bytes) {
-        Some(common) => Bytes::from_static(common),
-        None => Bytes::copy_from_slice(bytes),
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct QueueState {
     /// Who got what when, if consumers have only so much time.
     pub(super) handed: Seldom<Handed>,
     /// Who asked for a message that could not be had at once.
-    pub(super) waiting: Vec<Arc<dyn ConsumerOutbox>>,
+    pub(super) waiting: Seldom<Vec<Arc<dyn ConsumerOutbox>>>,
     /// When the schedule will call; `u64::MAX` if it will not.
     pub(super) armed_ms: u64,
     /// When somebody used the queue last, UTC milliseconds.
@@ -97,7 +97,7 @@ impl QueueState {
             leaving: 0,
             unread: Seldom::default(),
             handed: Seldom::default(),
-            waiting: Vec::new(),
+            waiting: Seldom::default(),
             armed_ms: u64::MAX,
             used_ms: 0,
             paused: false,

@@ -20,6 +20,11 @@ impl<T: Default> Seldom<T> {
         self.0.get_or_insert_default()
     }
 
+    /// What is in the table, which is left empty.
+    pub(crate) fn take(&mut self) -> T {
+        self.0.take().map(|table| *table).unwrap_or_default()
+    }
+
     /// Forgets the table with everything in it.
     pub(crate) fn clear(&mut self) {
         self.0 = None;

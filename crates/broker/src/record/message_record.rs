@@ -16,7 +16,7 @@ use tercet_log::record::{RecordHeader, Records, write_record};
 
 use crate::body::Stored;
 use crate::hosts::VhostId;
-use crate::message::{Author, Message, Payload, PropertyEncoding, Qos};
+use crate::message::{Author, Message, Payload, PropertyEncoding, Qos, kept_properties};
 use crate::record::fields::{Fields, Malformed, put_bytes, put_number};
 use crate::record::{RecordKind, codec};
 use crate::session::SessionId;
@@ -106,6 +106,62 @@ pub(crate) fn publisher(body: &[u8]) -> Result<(VhostId, SessionId), Malformed> 
 /// # Errors
 /// The bytes are not the record of a message, or are not as they were written.
 pub fn read(bytes: &[u8], stored: &Stored) -> Result<Message, Malformed> {
+    let mut message = read_body(body(bytes)?)?;
+    message.shared = stored.shared;
+    message.stored = Mutex::new(Some(*stored));
+    Ok(message)
+}
+
+/// The same for one of many that are read from one buffer: a payload of some size stays in it, and what the message has in
+/// common with the one before is shared with that.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_shared(record: &Bytes, stored: &Stored, last: &mut Parts) -> Result<Message, Malformed> {
+    let payload = |bytes: &[u8]| match bytes.len() <= Payload::INLINE {
+        true => Payload::copy_from(bytes),
+        false => Payload::Shared(record.slice_ref(bytes)),
+    };
+    let mut message = parse(body(record)?, last, payload)?;
+    message.shared = stored.shared;
+    message.stored = Mutex::new(Some(*stored));
+    Ok(message)
+}
+
+/// What messages of one queue often have in common: the parts of the one that was read last.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    topic: Option<Arc<str>>,
+    exchange: Option<Arc<str>>,
+    properties: Bytes,
+}
+
+impl Parts {
+    fn topic(&mut self, topic: &str) -> Arc<str> {
+        text(&mut self.topic, topic)
+    }
+
+    fn exchange(&mut self, exchange: &str) -> Arc<str> {
+        text(&mut self.exchange, exchange)
+    }
+
+    fn properties(&mut self, properties: &[u8]) -> Bytes {
+        if *self.properties != *properties {
+            self.properties = kept_properties(properties);
+        }
+        self.properties.clone()
+    }
+}
+
+fn text(last: &mut Option<Arc<str>>, text: &str) -> Arc<str> {
+    match last {
+        Some(last) if **last == *text => Arc::clone(last),
+        _ => Arc::clone(last.insert(Arc::from(text))),
+    }
+}
+
+/// The body of the record of a message, of which these are the bytes.
+fn body(bytes: &[u8]) -> Result<&[u8], Malformed> {
     let record = Records::new(bytes).next().ok_or(Malformed::Truncated)?.map_err(|_| Malformed::Truncated)?;
     if record.header.kind != RecordKind::Message as u8
         || record.header.version != RecordKind::Message.version()
@@ -115,10 +171,7 @@ pub fn read(bytes: &[u8], stored: &Stored) -> Result<Message, Malformed> {
     if record.encoded_len() != bytes.len() {
         return Err(Malformed::TrailingBytes);
     }
-    let mut message = read_body(record.body)?;
-    message.shared = stored.shared;
-    message.stored = Mutex::new(Some(*stored));
-    Ok(message)
+    Ok(record.body)
 }
 
 /// Whether the bytes are the whole record of a message, with the checksum it was written with.
@@ -143,6 +196,14 @@ fn checked(body: &[u8]) -> Result<&[u8], Malformed> {
 /// # Errors
 /// The body is malformed or its checksum is wrong.
 pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
+    parse(body, &mut Parts::default(), Payload::copy_from)
+}
+
+fn parse(
+    body: &[u8],
+    last: &mut Parts,
+    payload: impl FnOnce(&[u8]) -> Payload,
+) -> Result<Message, Malformed> {
     let mut fields = Fields::new(checked(body)?);
     let _vhost = codec::vhost(&mut fields)?;
     let publisher = SessionId(codec::count(&mut fields)?);
@@ -156,8 +217,8 @@ pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
         true => Some(NonZeroU64::new(fields.number()?).ok_or(Malformed::NoMeaning("the expiry"))?),
         false => None,
     };
-    let topic = Arc::from(fields.text()?);
-    let exchange = if is(EXCHANGE) { Some(Arc::from(fields.text()?)) } else { None };
+    let topic = last.topic(fields.text()?);
+    let exchange = if is(EXCHANGE) { Some(last.exchange(fields.text()?)) } else { None };
     let author = match is(AUTHOR) {
         true => {
             let client_id = Arc::from(fields.text()?);
@@ -167,12 +228,12 @@ pub fn read_body(body: &[u8]) -> Result<Message, Malformed> {
         false => None,
     };
     let blind_copies = if encoded & BLIND_COPIES != 0 { Some(Arc::from(fields.bytes()?)) } else { None };
-    let properties = fields.bytes()?;
+    let properties = last.properties(fields.bytes()?);
     Ok(Message {
         topic,
         exchange,
-        payload: Payload::copy_from(fields.rest()),
-        properties: if properties.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(properties) },
+        payload: payload(fields.rest()),
+        properties,
         encoding,
         qos: Qos::from_number(flags & QOS).ok_or(Malformed::NoMeaning("the QoS"))?,
         retain: is(RETAIN),

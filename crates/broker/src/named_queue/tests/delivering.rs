@@ -210,7 +210,8 @@ fn who_goes_with_its_queue_is_told() {
 #[test]
 fn an_idle_queue_is_small() {
     let size = size_of::<super::super::NamedQueue>();
-    assert!(size <= 704, "a queue takes {size} bytes");
+    // With the counts of its Arc it fits into a block of 512 bytes; the next larger one has 640.
+    assert!(size <= 496, "a queue takes {size} bytes");
     let mut world = World::default();
     let (one, other) = (world.transient(settings(|_| {})), world.transient(settings(|_| {})));
     assert!(Arc::ptr_eq(&one.settings(), &other.settings()), "settings that say nothing are shared");
