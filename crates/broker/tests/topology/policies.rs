@@ -93,3 +93,23 @@ fn an_exchange_gets_an_alternate_by_policy() {
     world.vhost.clear_policy(PolicyKind::User, "ae", world.now, &mut world.effects);
     assert_eq!(world.key_reaches("x1", "k"), none);
 }
+
+#[test]
+fn no_policy_counts_for_messages_that_wait_for_their_time() {
+    let mut world = World::default();
+    world.exchange_with("later", "x-delayed-message", &table(&[("x-delayed-type", Value::from("fanout"))]));
+    world.queue("q");
+    world.bind("later", "q", "");
+    let delay = table(&[("x-delay", Value::I32(1000))]);
+    world.publish_with("later", "", &delay, "1");
+    let definition = [("max-length", Value::I32(1)), ("message-ttl", Value::I32(1))];
+    set(&mut world, PolicyKind::User, "p", "^[^q]", ApplyTo::All, &definition);
+    world.publish_with("later", "", &delay, "2");
+    world.pass(999);
+    assert!(world.payloads("q").is_empty());
+    world.pass(1);
+    assert_eq!(world.payloads("q"), ["1", "2"]);
+    let bound_by_name: Vec<_> =
+        world.vhost.bindings().into_iter().filter(|binding| binding.source.is_empty()).collect();
+    assert_eq!(bound_by_name.len(), 1, "{bound_by_name:?}");
+}

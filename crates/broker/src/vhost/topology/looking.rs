@@ -78,6 +78,9 @@ impl Vhost {
     pub fn queue_info(&self, queue: Arc<NamedQueue>) -> QueueInfo {
         let policies = self.policies();
         let policy = |kind| {
+            if queue.delays() {
+                return None;
+            }
             policies.for_queue(kind, queue.name(), queue.kind()).map(|policy| Arc::clone(policy.name()))
         };
         let description = queue.description();
@@ -97,7 +100,8 @@ impl Vhost {
     pub fn bindings(&self) -> Vec<BindingInfo> {
         let tables = self.topology.tables.read();
         let mut all: Vec<_> = tables.bindings().map(|binding| binding_info(binding)).collect();
-        all.extend(tables.queues.values().map(|queue| default_binding(queue)));
+        let declared = tables.queues.values().filter(|queue| !queue.delays());
+        all.extend(declared.map(|queue| default_binding(queue)));
         drop(tables);
         all.sort_by(|a, b| {
             let key = |info: &BindingInfo| {

@@ -51,7 +51,9 @@ impl Vhost {
             self.apply_exchange_policy(&mut tables, &name);
         }
         self.topology.generations.changed(Dependency::Everything);
-        let queues: Vec<Arc<NamedQueue>> = tables.queues.values().cloned().collect();
+        // Where messages wait for their time is no queue that anybody has declared.
+        let declared = tables.queues.values().filter(|queue| !queue.delays());
+        let queues: Vec<Arc<NamedQueue>> = declared.cloned().collect();
         drop(tables);
         self.with_context(now, effects, |cx| {
             for queue in queues {
