@@ -3,6 +3,7 @@
 //! Nothing on the message path keeps these sums; a census walks all sessions instead, locking one at a time. Its
 //! cost grows with their number, so callers that ask often should keep the answer for a while.
 
+use crate::hosts::Hosts;
 use crate::vhost::Vhost;
 
 /// What sessions and shared subscriptions hold at about one moment.
@@ -25,6 +26,34 @@ pub struct Census {
     pub in_flight: usize,
     /// Shared subscriptions.
     pub shared_subscriptions: usize,
+}
+
+/// What queues with names hold at about one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCensus {
+    /// Queues.
+    pub queues: usize,
+    /// Messages in them that wait to be handed out.
+    pub queued: usize,
+    /// Their bytes, as limits count them.
+    pub queued_bytes: usize,
+}
+
+impl Hosts {
+    /// Walks all queues with names, in all virtual hosts.
+    #[must_use]
+    pub fn queue_census(&self) -> QueueCensus {
+        let mut census = QueueCensus::default();
+        for host in self.all() {
+            for info in host.queues() {
+                let stats = info.queue.stats();
+                census.queues += 1;
+                census.queued += usize::try_from(stats.ready).unwrap_or(usize::MAX);
+                census.queued_bytes += usize::try_from(stats.ready_bytes).unwrap_or(usize::MAX);
+            }
+        }
+        census
+    }
 }
 
 impl Vhost {

@@ -25,6 +25,8 @@ use super::size;
 pub(crate) struct Contents {
     sessions: usize,
     shared_subscriptions: usize,
+    virtual_hosts: usize,
+    queues: usize,
     queued: usize,
     queued_bytes: usize,
     retained: usize,
@@ -45,6 +47,8 @@ impl Contents {
         json!({
             "sessions": self.sessions,
             "shared_subscriptions": self.shared_subscriptions,
+            "virtual_hosts": self.virtual_hosts,
+            "queues": self.queues,
             "queued": self.queued,
             "queued_bytes": self.queued_bytes,
             "retained": self.retained,
@@ -55,14 +59,21 @@ impl Contents {
 
     /// In one line.
     pub(crate) fn to_text(&self) -> String {
+        let queues = match self.queues {
+            0 => String::new(),
+            some => format!(", {}", count(some, "queue")),
+        };
         let mut text = format!(
-            "{}, {}, {} ({}), {}",
+            "{}, {}{queues}, {} ({}), {}",
             count(self.sessions, "session"),
             count(self.shared_subscriptions, "shared subscription"),
             count(self.queued, "queued message"),
             size(self.queued_bytes as u64),
             count(self.retained, "retained value"),
         );
+        if self.virtual_hosts > 1 {
+            text.push_str(&format!(", in {}", count(self.virtual_hosts, "virtual host")));
+        }
         if self.missing > 0 {
             text.push_str(&format!(", {} that the log has lost", count(self.missing as usize, "message")));
         }
@@ -106,11 +117,14 @@ pub(crate) fn rehearse(
     let recovered = hosts.recover(Now::read(), &mut Effects::default()).map_err(|error| error.to_string())?;
     let vhost = hosts.default_host();
     let census = vhost.census();
+    let queues = hosts.queue_census();
     Ok(Contents {
         sessions: census.sessions,
         shared_subscriptions: census.shared_subscriptions,
-        queued: census.queued,
-        queued_bytes: census.queued_bytes,
+        virtual_hosts: hosts.all().len(),
+        queues: queues.queues,
+        queued: census.queued + queues.queued,
+        queued_bytes: census.queued_bytes + queues.queued_bytes,
         retained: vhost.retained().len(),
         missing: recovered.missing,
         live_bytes: recovered.live_bytes,

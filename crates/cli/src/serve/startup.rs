@@ -64,12 +64,16 @@ fn addresses(config: &Config, listener: &BoundListener) -> String {
 
 /// What the data directory held.
 fn found(recovery: &Recovery) -> String {
-    if recovery.sessions + recovery.queued + recovery.retained == 0 {
+    if recovery.sessions + recovery.queues + recovery.queued + recovery.retained == 0 {
         return "nothing stored yet".to_owned();
     }
     let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let queues = match recovery.queues {
+        0 => String::new(),
+        queues => format!(", {}", plural(queues, "queue")),
+    };
     format!(
-        "{}, {} queued, {} retained, read in {} ms",
+        "{}{queues}, {} queued, {} retained, read in {} ms",
         plural(recovery.sessions, "session"),
         plural(recovery.queued, "message"),
         recovery.retained,

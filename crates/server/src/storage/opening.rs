@@ -40,7 +40,9 @@ pub struct Storage {
 pub struct Recovery {
     /// Sessions.
     pub sessions: usize,
-    /// Messages queued for them and for shared subscriptions.
+    /// Queues with names.
+    pub queues: usize,
+    /// Messages queued in these, for sessions, and for shared subscriptions.
     pub queued: usize,
     /// Retained messages.
     pub retained: usize,
@@ -110,9 +112,11 @@ impl Storage {
         let recovered = hosts.recover(Now::read(), effects)?;
         let vhost = hosts.default_host();
         let census = vhost.census();
+        let queues = hosts.queue_census();
         let recovery = Recovery {
             sessions: census.sessions,
-            queued: census.queued,
+            queues: queues.queues,
+            queued: census.queued + queues.queued,
             retained: vhost.retained().len(),
             log_bytes: recovered.bytes,
             took: began.elapsed(),
@@ -120,6 +124,7 @@ impl Storage {
         // The start-up block says it to people.
         tracing::debug!(
             recovery.sessions,
+            recovery.queues,
             recovery.queued,
             recovery.retained,
             recovery.log_bytes,
