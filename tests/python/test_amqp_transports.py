@@ -146,8 +146,17 @@ def test_behind_a_proxy(broker_of_listeners, header):
         wire.open(user="alice").open_channel()
 
 
-@pytest.mark.parametrize("header, user", [(b"", "alice"), (b"PROXY NONSENSE\r\n", "alice")])
-def test_a_proxy_that_does_not_say_for_whom(broker_of_listeners, header, user):
+def test_guest_is_let_in_from_this_machine_only(broker_of_listeners):
+    """Whoever comes through a proxy is where the proxy says (CVE-2026-67411)."""
+    for user, expected in [("guest", spec.Connection.Close), ("alice", spec.Connection.Tune)]:
+        with Wire(broker_of_listeners.port("proxied")) as wire:
+            wire.write(b"PROXY TCP4 203.0.113.9 127.0.0.1 40000 5672\r\n")
+            wire.start(user=user)
+            assert isinstance(wire.read().method, expected), user
+
+
+@pytest.mark.parametrize("header", [b"", b"PROXY NONSENSE\r\n"])
+def test_a_proxy_that_does_not_say_for_whom(broker_of_listeners, header):
     with Wire(broker_of_listeners.port("proxied")) as wire:
         wire.write(header + b"AMQP\0\0\x09\x01")
         with pytest.raises(Closed):
