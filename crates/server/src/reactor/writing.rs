@@ -17,11 +17,14 @@ impl Reactor {
 
     pub(super) fn resume(&mut self, slot: u32, generation: u32) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        if connection.generation == generation
-            && connection.face.resume(&self.shared, self.now, &mut self.effects)
-        {
+        if connection.generation != generation {
+            return;
+        }
+        if connection.face.resume(&self.shared, self.now, &mut self.effects) {
             self.resume.push((slot, generation));
         }
+        // What had to wait for output may wait for the log next.
+        self.awaiting.note_answers(slot, connection);
     }
 
     /// Writes every connection that has output, once; what that sets free goes out in the same turn.
