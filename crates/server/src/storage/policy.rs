@@ -73,7 +73,8 @@ impl Observation {
         let quiet = self.quiet >= QUIET;
         let long = self.behind_checkpoint > LEAST.max(self.checkpoint.saturating_mul(4));
         let dead = self.dead();
-        let much_dead = dead > SLACK.max(self.checkpoint);
+        // A checkpoint walks everything that is left, so a long queue that drains must not cause one for every few extents.
+        let much_dead = dead > SLACK.max(self.checkpoint) && self.total() > self.live() * 2 + 2 * SLACK;
         let worth = quiet && (dead > 0 || self.behind_checkpoint > WORTH_WHEN_QUIET.max(self.checkpoint));
         if long || much_dead || worth { Step::Checkpoint } else { Step::Rest }
     }
@@ -88,7 +89,7 @@ impl Observation {
         }
         // Those that are dead go with the next checkpoint, without any copying.
         let mut taken = self.total() - self.dead();
-        let allowed = self.extents.iter().map(|extent| extent.live * 2).sum::<u64>() + SLACK;
+        let allowed = self.live() * 2 + SLACK;
         candidates.sort_by_key(|extent| extent.live.saturating_mul(1000) / extent.bytes.max(1));
         let mut emptied = Vec::new();
         for extent in candidates {
@@ -103,6 +104,10 @@ impl Observation {
 
     fn total(&self) -> u64 {
         self.extents.iter().map(|extent| extent.bytes).sum()
+    }
+
+    fn live(&self) -> u64 {
+        self.extents.iter().map(|extent| extent.live).sum()
     }
 
     fn dead(&self) -> u64 {
@@ -154,8 +159,9 @@ mod tests {
             (observed(69, 17, BUSY, &[64]), Step::Checkpoint),
             // Space can be won without copying.
             (observed(0, 0, BUSY, &[0, 64, 64]), Step::Rest),
-            (observed(0, 0, BUSY, &[0, 64, 64, 0]), Step::Checkpoint),
-            (observed(0, 130, BUSY, &[0, 64, 0]), Step::Rest),
+            (observed(0, 0, BUSY, &[0, 64, 64, 0]), Step::Rest),
+            (observed(0, 0, BUSY, &[0, 0, 64, 0, 0]), Step::Checkpoint),
+            (observed(0, 260, BUSY, &[0, 0, 64, 0, 0]), Step::Rest),
             (observed(0, 0, QUIET, &[0, 64]), Step::Checkpoint),
             // Space can be won by copying.
             (observed(0, 0, BUSY, &[1, 64]), Step::Rest),
