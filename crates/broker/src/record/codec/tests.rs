@@ -256,7 +256,7 @@ fn message() -> impl Strategy<Value = Message> {
                 author,
             )| Message {
                 topic,
-                exchange: exchange.map(Arc::from),
+                exchange,
                 payload: Payload::copy_from(&payload),
                 properties,
                 encoding: PropertyEncoding::Mqtt5,
