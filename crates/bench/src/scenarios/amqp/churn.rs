@@ -1,7 +1,7 @@
 //! Connections, channels and queues that are there for a moment only.
 
 use super::super::{Context, RunError, Sample, Scenario, Suite, Window};
-use super::MOST_ROUNDS;
+use super::FEW_ROUNDS;
 use crate::amqp::{Churn, Cycle};
 use crate::peers::{Need, Protocol, Server};
 
@@ -50,7 +50,7 @@ impl Scenario for AmqpChurn {
     }
 
     fn rounds(&self, asked: u32) -> u32 {
-        asked.min(MOST_ROUNDS)
+        asked.min(FEW_ROUNDS)
     }
 
     fn connections(&self) -> usize {

@@ -24,6 +24,8 @@ pub use topic::AmqpTopic;
 
 /// A RabbitMQ node takes seconds to start, for each run.
 const MOST_ROUNDS: u32 = 3;
+/// The same where no bar is at stake.
+const FEW_ROUNDS: u32 = 2;
 
 /// All of them, in the order of the report.
 pub(super) fn all() -> Vec<Box<dyn Scenario>> {

@@ -1,7 +1,7 @@
 //! Many queues at a rate far below saturation: latency.
 
 use super::super::{Context, RunError, Sample, Scenario, Suite};
-use super::MOST_ROUNDS;
+use super::FEW_ROUNDS;
 use super::traffic::{ConsumerPlan, Route, Traffic};
 use crate::amqp::wire::QueueFlags;
 use crate::amqp::{Acks, Pace};
@@ -58,7 +58,7 @@ impl Scenario for AmqpQueues {
     }
 
     fn rounds(&self, asked: u32) -> u32 {
-        asked.min(MOST_ROUNDS)
+        asked.min(FEW_ROUNDS)
     }
 
     fn connections(&self) -> usize {
