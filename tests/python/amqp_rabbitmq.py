@@ -3,10 +3,12 @@
 Everything it writes is in one directory, all its ports are free ones of 127.0.0.1, and its port mapper ends with it.
 """
 
+import ctypes
 import glob
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 
@@ -38,6 +40,11 @@ def missing():
     return f"{', '.join(lacking)} is missing: apt-get install rabbitmq-server" if lacking else ""
 
 
+def end_with_parent():
+    """Has the kernel end this process with the one that started it, however that ends (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class RabbitMQ:
     """A node that is ready; runs until `stop`."""
 
@@ -64,13 +71,18 @@ class RabbitMQ:
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "none"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "enabled_plugins"),
             "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"), "RABBITMQ_LOG_BASE": str(directory / "log"),
-            "RABBITMQ_PID_FILE": str(directory / "pid"), "RABBITMQ_LOGS": "-",
+            # The script becomes the node, instead of waiting for it.
+            "RUNNING_UNDER_SYSTEMD": "1", "RABBITMQ_PID_FILE": str(directory / "pid"), "RABBITMQ_LOGS": "-",
             # One scheduler that sleeps when idle: the tests beside it want the other cores.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
         }
+        # A port mapper that the node started would outlive it.
+        self.mapper = subprocess.Popen(["epmd", "-port", str(self.mapper_port), "-address", "127.0.0.1"],
+                                       env=self.environment, preexec_fn=end_with_parent, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.process = subprocess.Popen(
-            [SERVER], env=self.environment, cwd=directory, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+            [SERVER], env=self.environment, cwd=directory, preexec_fn=end_with_parent, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         self.lines, self.ready = [], threading.Event()
         threading.Thread(target=self.read_log, daemon=True).start()
         if not self.ready.wait(START_PATIENCE) or self.process.poll() is not None:
@@ -85,14 +97,9 @@ class RabbitMQ:
         self.ready.set()
 
     def stop(self):
-        try:
-            os.killpg(self.process.pid, 9)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
-        # The port mapper left the group when it became a daemon; it belongs to this node alone.
-        subprocess.run(["epmd", "-port", str(self.mapper_port), "-kill"], env=self.environment, capture_output=True,
-                       check=False)
+        for process in (self.process, self.mapper):
+            process.kill()
+            process.wait()
 
 
 def ctl(node, *arguments):

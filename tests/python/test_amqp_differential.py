@@ -278,7 +278,6 @@ class Script:
                     self.outstanding[name].append(event[2])
 
 
-@pytest.mark.xdist_group("rabbitmq")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_same_operations_have_the_same_results(amqp, rabbitmq, seed):
     print(f"TERCET_SEED={seed}")

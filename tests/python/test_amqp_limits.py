@@ -18,7 +18,6 @@ def refusal_of_open(amqp, user, vhost):
         return None if isinstance(method, spec.Connection.OpenOk) else (method.reply_code, method.reply_text)
 
 
-@pytest.mark.xdist_group("small")
 def test_a_vhost_takes_so_many_connections(amqp):
     two = [amqp.connect(vhost=SMALL_VHOST) for _ in range(2)]
     assert refusal_of_open(amqp, "guest", SMALL_VHOST) == (
@@ -27,7 +26,6 @@ def test_a_vhost_takes_so_many_connections(amqp):
     until(two[1], lambda: refusal_of_open(amqp, "guest", SMALL_VHOST) is None, "room for a connection")
 
 
-@pytest.mark.xdist_group("small")
 def test_a_vhost_takes_so_many_queues(amqp):
     channel = amqp.connect(vhost=SMALL_VHOST).channel()
     queues = [declare(channel, amqp.name(f"q{n}")) for n in range(2)]
@@ -40,7 +38,6 @@ def test_a_vhost_takes_so_many_queues(amqp):
     declare(channel, more)
 
 
-@pytest.mark.xdist_group("small")
 def test_a_user_has_so_many_connections(amqp):
     one = amqp.connect("few")
     assert refusal_of_open(amqp, "few", "/") == (
@@ -49,7 +46,6 @@ def test_a_user_has_so_many_connections(amqp):
     until(amqp.connect(), lambda: refusal_of_open(amqp, "few", "/") is None, "room for a connection")
 
 
-@pytest.mark.xdist_group("small")
 def test_a_user_has_so_many_channels(amqp):
     def full():
         with Wire(amqp.port) as wire:
