@@ -91,6 +91,10 @@ fn who(config: &Config, users: &Users) -> String {
         "nobody without a password"
     };
     match users {
+        // Whether that user has been removed is not known here; it is told to those who try.
+        Users::None if config.listeners.iter().any(|listener| listener.protocol == Protocol::Amqp) => {
+            format!("{strangers}; AMQP as guest, password guest")
+        }
         Users::None => strangers.to_owned(),
         Users::File(file) | Users::Created { file, .. } => {
             format!("users of {}; {strangers}", file.display())
@@ -161,6 +165,7 @@ mod tests {
     fn defaults_say_how_to_open_the_broker_and_what_was_found() {
         let listeners = [
             bound("mqtt", Protocol::Mqtt, "127.0.0.1:1883"),
+            bound("amqp", Protocol::Amqp, "127.0.0.1:5672"),
             bound("http", Protocol::Http, "127.0.0.1:15672"),
         ];
         let recovery = Recovery {
@@ -175,11 +180,15 @@ mod tests {
         assert!(lines[0].starts_with(concat!("tercet ", env!("CARGO_PKG_VERSION"), "  pid ")));
         assert!(lines[0].ends_with("  data ./tercet-data  config: built-in defaults"));
         assert_eq!(lines[1], "  mqtt   127.0.0.1:1883");
-        assert_eq!(lines[2], "  http   http://127.0.0.1:15672  ws://127.0.0.1:15672/mqtt");
-        assert_eq!(lines[3], "  auth   programs on this machine, without a password");
-        assert_eq!(lines[4], "  state  1 session, 1200 messages queued, 30 retained, read in 7 ms");
+        assert_eq!(lines[2], "  amqp   127.0.0.1:5672");
+        assert_eq!(lines[3], "  http   http://127.0.0.1:15672  ws://127.0.0.1:15672/mqtt");
         assert_eq!(
-            lines[5],
+            lines[4],
+            "  auth   programs on this machine, without a password; AMQP as guest, password guest"
+        );
+        assert_eq!(lines[5], "  state  1 session, 1200 messages queued, 30 retained, read in 7 ms");
+        assert_eq!(
+            lines[6],
             "  ! Only programs on this machine can connect. To open it: tercet serve --bind 0.0.0.0"
         );
         assert_eq!(
