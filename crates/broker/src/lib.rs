@@ -9,7 +9,8 @@
 //! - Every durable state change is a [`record::Record`], applied by the same functions for live traffic and for
 //!   replay; records state outcomes and never consult clock, routing, policy or configuration.
 //! - Lock order: a client's batch, registry or table of shared groups, then topic tree, then shared group, then session. At most one
-//!   session is locked at a time.
+//!   session is locked at a time. Tables of exchanges and queues come before a named queue, of which at most one is locked at a
+//!   time, and that before the output of a connection.
 //! - No lock is held across I/O; bytes leave a session by being swapped out under its lock.
 //! - Per publisher and topic, order is kept.
 //!
@@ -19,7 +20,8 @@
 //! - [`exchange`]: exchanges, bindings, and where they lead.
 //! - [`crossing`]: messages that come by one protocol and leave by another.
 //! - [`policy`]: what queues and exchanges are told by arguments and policies.
-//! - [`session`], [`queue`], [`shared_group`]: where messages wait and who takes them.
+//! - [`session`], [`queue`], [`shared_group`], [`named_queue`]: where messages wait and who takes them.
+//! - [`schedule`]: what is due in queues at a certain millisecond.
 //! - [`retained`], [`retained_replay`]: last values and their delivery with back-pressure.
 //! - [`record`], [`journal`]: the durable side of every change.
 //! - [`body`], [`body_budget`], [`read_back`]: messages in memory, messages that are only in the log, and the way between.
