@@ -4,7 +4,6 @@ Everything it writes is in one directory, all its ports are free ones of 127.0.0
 """
 
 import ctypes
-import glob
 import json
 import os
 import shutil
@@ -100,10 +99,3 @@ class RabbitMQ:
         for process in (self.process, self.mapper):
             process.kill()
             process.wait()
-
-
-def ctl(node, *arguments):
-    """rabbitmqctl, for looking around by hand."""
-    script = glob.glob("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmqctl")[0]
-    return subprocess.run([script, "-n", node.environment["RABBITMQ_NODENAME"], *arguments], env=node.environment,
-                          capture_output=True, text=True, check=False)
