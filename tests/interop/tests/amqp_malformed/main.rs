@@ -217,7 +217,12 @@ fn content() -> Vec<Case> {
     vec![
         case("a header from nowhere", Channel, header(1, 60, 0, &[0, 0]), Closed((505, 0, 0))),
         case("a body from nowhere", Channel, frame(3, 1, b"x"), Closed((505, 0, 0))),
-        case("a method in place of a header", Channel, after(&[qos.clone()]), Closed((505, 60, 40))),
+        case(
+            "a method in place of a header",
+            Channel,
+            after(std::slice::from_ref(&qos)),
+            Closed((505, 60, 40)),
+        ),
         case("a body in place of a header", Channel, after(&[frame(3, 1, b"x")]), Closed((505, 60, 40))),
         case(
             "a method amid bodies",
