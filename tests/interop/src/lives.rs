@@ -89,7 +89,7 @@ impl Lives {
     #[must_use]
     pub fn connect(&self, connect: &Connect) -> (Wire, usize, bool) {
         loop {
-            let (address, life) = self.address();
+            let (address, life) = self.address("mqtt");
             if let Some((wire, present)) = Wire::try_connect(address, connect) {
                 return (wire, life, present);
             }
@@ -145,7 +145,9 @@ impl Lives {
         broker.expect("it lives").stop();
     }
 
-    fn address(&self) -> (SocketAddr, usize) {
+    /// A listener of the broker as soon as it lives, by its name in the ports file, and the number of this life.
+    #[must_use]
+    pub fn address(&self, name: &str) -> (SocketAddr, usize) {
         let state = self.lock();
         let patience = Duration::from_secs(40);
         let (state, late) = self
@@ -153,7 +155,7 @@ impl Lives {
             .wait_timeout_while(state, patience, |state| state.broker.is_none())
             .expect("not poisoned");
         assert!(!late.timed_out(), "the broker did not come back");
-        let address = state.broker.as_ref().map(Broker::mqtt).expect("it lives");
+        let address = state.broker.as_ref().map(|broker| broker.address(name)).expect("it lives");
         (address, state.ended.len())
     }
 
