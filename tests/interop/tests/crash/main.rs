@@ -7,6 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod after_a_kill;
+mod amqp_clients;
+mod amqp_ledger;
+mod amqp_survives_random_kills;
 mod clean_restart;
 mod disk_space;
 mod publisher;
