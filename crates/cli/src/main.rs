@@ -3,8 +3,7 @@
 //! Each command lives in a module of its own with `command()`, its command line, and `run()`. Results go to
 //! stdout, everything else to stderr; [`exit`] has the exit codes.
 
-#![forbid(unsafe_code)]
-
+mod allocator;
 mod backup;
 mod commands;
 mod config;
@@ -19,10 +18,6 @@ mod serve;
 mod sources;
 
 use std::process::ExitCode;
-
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();

@@ -58,6 +58,10 @@ fn run(shared: &Shared, stopped: &Receiver<()>) {
     let mut rights = access.generation();
     while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         shared.memory.measure();
+        if shared.memory.is_short() {
+            // A reactor at rest gives back nothing.
+            shared.reactors.iter().for_each(|inbox| inbox.send(Command::Wake(Vec::new())));
+        }
         while shared.hosts.tick(Now::read(), &mut effects) {}
         sys_topics.tick(**shared.sys_interval.load(), shared, Now::read(), &mut effects);
         // Whoever may not read any more must not go on consuming (CVE-2026-57218).

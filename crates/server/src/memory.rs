@@ -3,11 +3,28 @@
 //! Housekeeping compares the process with its budget; while it is exceeded, connections that publish are read
 //! more slowly. Subscribers go on being served, which is what frees memory.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How long a publisher waits after each batch while memory is short.
 pub const BRAKE: Duration = Duration::from_millis(100);
+
+/// How the program's allocator is asked for what a thread holds although it is free.
+static GIVE_BACK: OnceLock<fn()> = OnceLock::new();
+
+/// Tells how the allocator gives free memory of the calling thread back to the system; the first call counts. Without it
+/// nothing is given back but by the allocator itself.
+pub fn set_give_back(give_back: fn()) {
+    let _ = GIVE_BACK.set(give_back);
+}
+
+/// Gives free memory of the calling thread back. Takes up to some milliseconds.
+pub(crate) fn give_back() {
+    if let Some(give_back) = GIVE_BACK.get() {
+        give_back();
+    }
+}
 
 /// The budget and whether it is exceeded.
 #[derive(Debug)]

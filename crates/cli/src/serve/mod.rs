@@ -77,6 +77,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         warn!(%error, "cannot raise the limit of open files");
     }
     let users = users::prepare(&mut loaded.config)?;
+    tercet_server::memory::set_give_back(crate::allocator::give_back);
     let server = Server::start(loaded.config.clone()).map_err(|error| {
         users.take_back();
         start_failure(&error)

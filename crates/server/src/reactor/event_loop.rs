@@ -13,6 +13,7 @@ use tercet_broker::effects::Effects;
 use tercet_broker::outbox::{ConnectionRef, Drained};
 use tercet_net::Transport;
 
+use crate::memory::{self, BRAKE};
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::acceptor::{Accepted, Acceptor};
 use crate::reactor::connection::{Connection, Phase};
@@ -68,6 +69,8 @@ pub struct Reactor {
     pub(super) spare: Option<Box<Unwritten>>,
     pub(super) working: Duration,
     pub(super) measured_at: Instant,
+    /// When free memory was given back last.
+    pub(super) gave_back_at: Instant,
 }
 
 impl Reactor {
@@ -110,6 +113,7 @@ impl Reactor {
             spare: None,
             working: Duration::ZERO,
             measured_at: now.monotonic,
+            gave_back_at: now.monotonic,
         })
     }
 
@@ -136,6 +140,15 @@ impl Reactor {
                 return;
             }
             self.measure();
+            self.relieve();
+        }
+    }
+
+    /// While memory is short, what this thread has allocated and others have freed must not lie idle here.
+    fn relieve(&mut self) {
+        if self.shared.memory.is_short() && self.now.monotonic - self.gave_back_at >= BRAKE {
+            memory::give_back();
+            self.gave_back_at = self.now.monotonic;
         }
     }
 

@@ -5,13 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::journal::LogJournal;
 
 use crate::housekeeping::carry_out;
+use crate::memory::{self, BRAKE};
 use crate::shared::Shared;
 
 /// The longest time until the thread notices that it is to end.
@@ -56,9 +57,14 @@ impl Drop for Reader {
 
 fn run(shared: &Shared, journal: &LogJournal, stop: &AtomicBool) {
     let mut effects = Effects::default();
+    let mut gave_back_at = Instant::now();
     while !stop.load(Ordering::Acquire) {
         if shared.hosts.wait_for_fetches(MOST) && shared.hosts.read_back(journal, Now::read(), &mut effects) {
             carry_out(shared, &mut effects);
+        }
+        if shared.memory.is_short() && gave_back_at.elapsed() >= BRAKE {
+            memory::give_back();
+            gave_back_at = Instant::now();
         }
     }
 }
