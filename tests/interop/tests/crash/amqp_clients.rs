@@ -88,7 +88,7 @@ pub(crate) async fn set_up(lives: &Lives) {
     for (queue, arguments) in
         [(WORK, arguments), (DEAD, FieldTable::default()), (BOUND, FieldTable::default())]
     {
-        channel.queue_declare(queue.into(), durable.clone(), arguments).await.expect("declared");
+        channel.queue_declare(queue.into(), durable, arguments).await.expect("declared");
     }
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     channel
@@ -238,7 +238,7 @@ async fn settle(
     random: &mut Random,
 ) -> Result<bool, Error> {
     let tag = delivery.delivery_tag;
-    let dies = place == Place::Work && sent.number % 5 == 0;
+    let dies = place == Place::Work && sent.number.is_multiple_of(5);
     if dies || random.once_in(20) {
         let requeue = !dies || random.once_in(4);
         timely(channel.basic_reject(tag, BasicRejectOptions { requeue })).await?;
