@@ -119,6 +119,7 @@ const fn only_we_refuse(kind: ErrorKind) -> bool {
             | ErrorKind::AuthDataWithoutMethod
             // [MQTT-4.7.3-1], [MQTT-3.3.2-2], [MQTT-4.7.1-1], [MQTT-4.8.2-1]: topics are not looked into.
             | ErrorKind::EmptyTopicName
+            | ErrorKind::NoTopic
             | ErrorKind::EmptyTopicFilter
             | ErrorKind::WildcardInTopicName
             | ErrorKind::MisplacedWildcard

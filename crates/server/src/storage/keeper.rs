@@ -68,6 +68,8 @@ struct Work {
     /// Batches committed at the last look, and since when there are so many.
     commits: u64,
     changed_at: Instant,
+    /// Batches refused at the last look.
+    failures: u64,
     /// Extents that could not be emptied, and until when they are left alone.
     stubborn: HashMap<Position, Instant>,
     /// Extents that no restart will look into any more, and that are still there.
@@ -88,6 +90,7 @@ impl Work {
             inherited,
             checkpoint_bytes: 0,
             commits: 0,
+            failures: 0,
             changed_at: Instant::now(),
             stubborn: HashMap::new(),
             dead: Vec::new(),
@@ -110,8 +113,15 @@ impl Work {
     }
 
     fn look(&mut self) {
-        let outcome = match self.observe().decide() {
-            Step::Rest => true,
+        let observed = self.observe();
+        let stuck = self.is_stuck() && observed.full;
+        let outcome = match observed.decide() {
+            Step::Rest => {
+                if stuck && self.reserve.give_up() {
+                    tracing::info!("gave the space kept for a checkpoint to a batch that had none");
+                }
+                true
+            }
             Step::Checkpoint => self.checkpoint(),
             Step::Empty(extents) => self.empty(&extents) && self.checkpoint(),
         };
@@ -144,6 +154,13 @@ impl Work {
             full: self.is_refusing(),
             extents: usage.collect(),
         }
+    }
+
+    /// Whether the log did not take a batch since the last look. It was let in when there was room, which something else has
+    /// taken since; those who published it wait for an answer.
+    fn is_stuck(&mut self) -> bool {
+        let failures = self.storage.commit().statistics().failures;
+        std::mem::replace(&mut self.failures, failures) != failures
     }
 
     fn is_refusing(&self) -> bool {
