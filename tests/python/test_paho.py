@@ -316,9 +316,12 @@ def test_v5_will_delay_and_expiry(connect, topic):
     will = {"topic": f"{topic}/late", "payload": "late", "qos": 1,
             "properties": properties("WILLMESSAGE", WillDelayInterval=1, ContentType="text/plain")}
     keep = properties("CONNECT", SessionExpiryInterval=60)
+    late = connect("late", will=will, properties=keep)
+    now = connect("now", will={**will, "topic": f"{topic}/now", "properties": None})
+    # Both are connected, so that nothing slow lies between their ends.
     start = time.monotonic()
-    connect("late", will=will, properties=keep).die()
-    connect("now", will={**will, "topic": f"{topic}/now", "properties": None}).die()
+    late.die()
+    now.die()
     assert watcher.take().topic == f"{topic}/now"
     message = watcher.take()
     assert (message.topic, message.properties.ContentType) == (f"{topic}/late", "text/plain")
