@@ -15,9 +15,11 @@
 //! - Per publisher and topic, order is kept.
 //!
 //! # Rooms
+//! - [`hosts`]: virtual hosts above one log; [`definitions`]: what operators set, of all of them.
 //! - [`vhost`]: everything below one virtual host; the operations that faces call.
 //! - [`topic_tree`], [`route`]: from an address to its targets, cached per publisher.
 //! - [`exchange`]: exchanges, bindings, and where they lead.
+//! - [`duplicates`]: what was let through once.
 //! - [`crossing`]: messages that come by one protocol and leave by another.
 //! - [`policy`]: what queues and exchanges are told by arguments and policies.
 //! - [`session`], [`queue`], [`shared_group`], [`named_queue`]: where messages wait and who takes them.
