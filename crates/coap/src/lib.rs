@@ -5,7 +5,24 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-extern crate alloc as _;
+extern crate alloc;
+
+mod code;
+mod limits;
+mod message;
+
+pub mod content_format;
+pub mod datagram;
+pub mod option;
+pub mod stream;
+
+pub use code::{Code, CodeKind};
+pub use content_format::ContentFormat;
+pub use limits::Limits;
+pub use message::{
+    Datagram, FormatError, Kind, Malformed, Message, OwnedMessage, Reaction, Token, TokenTooLong, Writer,
+};
+pub use option::{Number, OptionBuf, Options};
 
 /// A point in time, as the time since a moment that the caller chooses once.
 pub type Time = core::time::Duration;
