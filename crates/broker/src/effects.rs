@@ -12,6 +12,7 @@ use crate::read_back::Fetch;
 use crate::shared_group::SharedGroup;
 use crate::undurable::Deferred;
 use crate::vhost::Policy;
+use crate::vhost::observing::FetchedValues;
 
 /// Collected while a batch runs, carried out by the reactor after it.
 ///
@@ -29,6 +30,8 @@ pub struct Effects {
     /// Who is owed a visit when the log has moved: call [`crate::vhost::Vhost::after_durable`] then. Not to be dropped:
     /// they are on no other list.
     pub deferred: Vec<Deferred>,
+    /// Values that were read for those who asked ([`crate::vhost::Vhost::fetch_values`]), for the reactors of their tickets.
+    pub values: Vec<FetchedValues>,
     /// The policy of the virtual host used last.
     pub(crate) policy: Option<Arc<Policy>>,
     /// Entries of shared groups that a member has settled or given back; worked off without a session lock.

@@ -29,7 +29,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::named_queue::Condition;
 use crate::permission::Permissions;
-use crate::read_back::{Bodies, Fetches};
+use crate::read_back::{Bodies, Fetch, Fetches};
 use crate::record::{HostRecord, Record};
 use crate::schedule::Alarm;
 use crate::vhost::Vhost;
@@ -321,8 +321,10 @@ impl Hosts {
     /// there was one. Reads the log: not for a thread that serves clients.
     pub fn read_back(&self, bodies: &dyn Bodies, now: Now, effects: &mut Effects) -> bool {
         let Some((id, fetch)) = self.default.fetches.next() else { return false };
-        if let Some(host) = self.by_id(id) {
-            host.read_back_for(fetch, bodies, now, effects);
+        match (self.by_id(id), fetch) {
+            (Some(host), fetch) => host.read_back_for(fetch, bodies, now, effects),
+            (None, Fetch::Values(request)) => effects.values.push(request.abandoned()),
+            (None, _) => {}
         }
         true
     }

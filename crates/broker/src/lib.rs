@@ -29,6 +29,7 @@
 //! - [`body`], [`body_budget`], [`read_back`]: messages in memory, messages that are only in the log, and the way between.
 //! - [`undurable`]: what may not be handed out before the log has it.
 //! - [`access`], [`actor`]: users, and what they may do.
+//! - [`watch`]: the latest value of what is observed.
 //! - [`outbox`], [`effects`]: the seam between the core and the faces.
 
 #![forbid(unsafe_code)]
@@ -73,4 +74,5 @@ pub mod shared_group;
 pub mod topic_tree;
 pub mod undurable;
 pub mod vhost;
+pub mod watch;
 pub mod will;

@@ -53,6 +53,8 @@ pub enum PropertyEncoding {
     Mqtt5 = 1,
     /// Property flags and list of AMQP 0-9-1, as they stand in a content header, without `BCC` in the headers.
     Amqp = 2,
+    /// Options of CoAP as they stand in a message, Content-Format alone (RFC 7252 §3.1, §5.10.3).
+    Coap = 3,
 }
 
 impl PropertyEncoding {
@@ -63,6 +65,7 @@ impl PropertyEncoding {
             0 => Some(Self::None),
             1 => Some(Self::Mqtt5),
             2 => Some(Self::Amqp),
+            3 => Some(Self::Coap),
             _ => None,
         }
     }

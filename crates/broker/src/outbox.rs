@@ -21,6 +21,23 @@ pub struct ConnectionRef {
     pub generation: u32,
 }
 
+impl ConnectionRef {
+    /// The slot that no connection has: it stands for the watches of a reactor.
+    const WATCHES: u32 = u32::MAX;
+
+    /// Names the watch with this number of a reactor, as its [`crate::watch::Watch`] wakes it.
+    #[must_use]
+    pub const fn watch(reactor: u16, number: u32) -> Self {
+        Self { reactor, slot: Self::WATCHES, generation: number }
+    }
+
+    /// The number of the watch, if it names one and no connection.
+    #[must_use]
+    pub const fn as_watch(self) -> Option<u32> {
+        if self.slot == Self::WATCHES { Some(self.generation) } else { None }
+    }
+}
+
 /// One message for one client.
 #[derive(Debug)]
 pub struct Delivery<'a> {

@@ -28,6 +28,7 @@ use crate::registry::Registry;
 use crate::session::{Context, Session};
 use crate::shared_group::SharedGroup;
 use crate::vhost::Vhost;
+use crate::vhost::observing::ValueRequest;
 use crate::vhost::retained_binding::RetainedGift;
 
 /// Where messages are read back from. Blocks, so it must not be called by a thread that serves clients.
@@ -98,6 +99,8 @@ pub(crate) enum Fetch {
     Queue(Arc<NamedQueue>),
     /// A queue that is to get retained values.
     Retained(RetainedGift),
+    /// Somebody who asked for the values of topics.
+    Values(ValueRequest),
 }
 
 impl fmt::Debug for Fetch {
@@ -107,6 +110,7 @@ impl fmt::Debug for Fetch {
             Self::Group(group) => group.fmt(f),
             Self::Queue(queue) => queue.fmt(f),
             Self::Retained(gift) => gift.fmt(f),
+            Self::Values(request) => request.fmt(f),
         }
     }
 }
@@ -235,6 +239,7 @@ impl Vhost {
                     self.fetches.ask(self.id(), std::iter::once(Fetch::Retained(left)));
                 }
             }
+            Fetch::Values(request) => effects.values.push(self.read_values(request, bodies, now)),
         }
         self.work_off(now, effects);
     }

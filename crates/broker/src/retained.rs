@@ -35,6 +35,30 @@ pub struct Retained {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetainedFull;
 
+/// A change of a value, as it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// Where it is durable.
+    pub position: Position,
+    /// The number of the change: later ones have greater ones.
+    pub version: u64,
+}
+
+/// Judges the value that a topic has: `None` if there is none. Called under the lock of all values, so that nothing comes
+/// between the judgement and the change.
+pub type Condition<'a> = &'a dyn Fn(Option<&Body>) -> bool;
+
+/// What a publisher asks about the value that it replaces, and is told.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Replacing<'a> {
+    /// The change is made only if this holds.
+    pub condition: Option<Condition<'a>>,
+    /// There was a value, one that has not expired.
+    pub existed: bool,
+    /// The condition does not hold: nothing has changed.
+    pub unmet: bool,
+}
+
 /// A value that the log has.
 #[derive(Clone, Debug)]
 struct Recorded {
@@ -102,20 +126,41 @@ impl Retained {
         self.table.read().body(topic).cloned()
     }
 
+    /// Where the value of a topic is, unless it has expired.
+    pub(crate) fn unexpired(&self, topic: &str, now: Now) -> Option<Body> {
+        let table = self.table.read();
+        table.body(topic).filter(|_| !table.is_expired(topic, now)).cloned()
+    }
+
     /// Number of the latest change.
     pub(crate) fn version(&self) -> u64 {
         self.table.read().version()
     }
 
+    /// Looks at the value of a topic on behalf of a publication, under the lock under which that changes it. False if it must
+    /// not.
+    fn admits(table: &Table, topic: &str, replacing: Option<&mut Replacing<'_>>, now: Now) -> bool {
+        let Some(replacing) = replacing else { return true };
+        let body = table.body(topic).filter(|_| !table.is_expired(topic, now));
+        replacing.existed = body.is_some();
+        replacing.unmet = replacing.condition.is_some_and(|holds| !holds(body));
+        !replacing.unmet
+    }
+
     /// Makes the message its topic's value. The broker's own topics do not count against the limits. One published with
-    /// QoS 0 is written behind, so nothing has to be waited for.
+    /// QoS 0 is written behind, so nothing has to be waited for. `None` if the publisher's condition does not hold.
     pub(crate) fn set(
         &self,
         message: Arc<Message>,
+        replacing: Option<&mut Replacing<'_>>,
+        now: Now,
         limits: &Limits,
         journal: Option<&dyn Journal>,
-    ) -> Result<Position, RetainedFull> {
+    ) -> Result<Option<Changed>, RetainedFull> {
         let mut table = self.table.write();
+        if !Self::admits(&table, &message.topic, replacing, now) {
+            return Ok(None);
+        }
         if !filter::is_own_topic(&message.topic) && table.is_full_for(&message, limits) {
             return Err(RetainedFull);
         }
@@ -127,14 +172,25 @@ impl Retained {
             }
             table.cool(journal.durable(), COOLED_PER_SET);
         }
-        Ok(position)
+        Ok(Some(Changed { position, version: table.version() }))
     }
 
-    /// Removes a topic's value, on behalf of a publication of this QoS.
-    pub(crate) fn clear(&self, topic: &Arc<str>, qos: Qos, journal: Option<&dyn Journal>) -> Position {
+    /// Removes a topic's value, on behalf of a publication of this QoS. `None` if the publisher's condition does not hold.
+    pub(crate) fn clear(
+        &self,
+        topic: &Arc<str>,
+        qos: Qos,
+        replacing: Option<&mut Replacing<'_>>,
+        now: Now,
+        journal: Option<&dyn Journal>,
+    ) -> Option<Changed> {
         let mut table = self.table.write();
+        if !Self::admits(&table, topic, replacing, now) {
+            return None;
+        }
         let behind = qos == Qos::AtMostOnce;
-        table.change(RetainedRecord::Cleared(Arc::clone(topic)), behind, journal)
+        let position = table.change(RetainedRecord::Cleared(Arc::clone(topic)), behind, journal);
+        Some(Changed { position, version: table.version() })
     }
 
     /// Applies a record that comes from the log.
@@ -265,6 +321,10 @@ mod tests {
         Arc::new(Message::from_publication(&publication, topic.into(), Now::read()))
     }
 
+    fn set(retained: &Retained, message: Arc<Message>, limits: &Limits) -> Result<(), RetainedFull> {
+        retained.set(message, None, Now::read(), limits, None).map(|_| ())
+    }
+
     fn replay(retained: &Retained, filter: &str, most: usize, scan: usize) -> Vec<String> {
         let (version, mut after, mut found) = (retained.version(), None, Vec::new());
         loop {
@@ -281,11 +341,11 @@ mod tests {
     fn the_limit_refuses_new_topics_but_not_new_values() {
         let retained = Retained::default();
         let limits = Limits { max_retained: 1, ..Limits::default() };
-        assert!(retained.set(message("a"), &limits, None).is_ok());
-        assert!(retained.set(message("a"), &limits, None).is_ok());
-        assert_eq!(retained.set(message("b"), &limits, None), Err(RetainedFull));
-        retained.clear(&"a".into(), Qos::AtMostOnce, None);
-        assert!(retained.set(message("b"), &limits, None).is_ok());
+        assert!(set(&retained, message("a"), &limits).is_ok());
+        assert!(set(&retained, message("a"), &limits).is_ok());
+        assert_eq!(set(&retained, message("b"), &limits), Err(RetainedFull));
+        retained.clear(&"a".into(), Qos::AtMostOnce, None, Now::read(), None);
+        assert!(set(&retained, message("b"), &limits).is_ok());
         assert_eq!((retained.len(), retained.bytes()), (1, 2));
     }
 
@@ -294,16 +354,16 @@ mod tests {
         let retained = Retained::default();
         let limits = Limits { max_retained: 1, ..Limits::default() };
         for topic in ["$SYS/a", "$SYS/b", "$SYS/a", "a", "$SYS/c"] {
-            assert!(retained.set(message(topic), &limits, None).is_ok(), "{topic}");
+            assert!(set(&retained, message(topic), &limits).is_ok(), "{topic}");
         }
-        assert_eq!(retained.set(message("$other/b"), &limits, None), Err(RetainedFull));
-        retained.clear(&"$SYS/a".into(), Qos::AtMostOnce, None);
-        assert_eq!(retained.set(message("b"), &limits, None), Err(RetainedFull));
-        retained.clear(&"a".into(), Qos::AtMostOnce, None);
-        assert!(retained.set(message("b"), &limits, None).is_ok());
+        assert_eq!(set(&retained, message("$other/b"), &limits), Err(RetainedFull));
+        retained.clear(&"$SYS/a".into(), Qos::AtMostOnce, None, Now::read(), None);
+        assert_eq!(set(&retained, message("b"), &limits), Err(RetainedFull));
+        retained.clear(&"a".into(), Qos::AtMostOnce, None, Now::read(), None);
+        assert!(set(&retained, message("b"), &limits).is_ok());
         let tight = Limits { max_retained_bytes: 2, ..Limits::default() };
-        assert!(retained.set(message("b"), &tight, None).is_ok());
-        assert_eq!(retained.set(message("c"), &tight, None), Err(RetainedFull));
+        assert!(set(&retained, message("b"), &tight).is_ok());
+        assert_eq!(set(&retained, message("c"), &tight), Err(RetainedFull));
     }
 
     #[test]

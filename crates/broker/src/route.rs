@@ -18,8 +18,10 @@ use crate::exchange::target::{Target, TargetKey};
 use crate::filter::{SubscriptionIds, SubscriptionOptions};
 use crate::message::{Author, Message, Publication, Qos};
 use crate::outbox::Delivery;
+use crate::retained::Replacing;
 use crate::session::{Session, SessionId};
 use crate::shared_group::SharedGroup;
+use crate::watch::Watch;
 
 /// Where routing ends.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub(crate) enum Subscription {
     Group(Arc<SharedGroup>),
     /// A binding of the exchange that is the topic space, with its key as it was written.
     Binding(Target, Arc<str>),
+    /// Somebody wants to know the latest value.
+    Watch(Arc<Watch>),
 }
 
 impl Subscription {
@@ -80,6 +84,7 @@ pub(crate) struct Route {
     pub groups: Vec<Arc<SharedGroup>>,
     /// Where bindings lead, each target once.
     pub bound: Vec<Target>,
+    pub watches: Vec<Arc<Watch>>,
     /// Whether bindings match that do not see the topic, as it has no routing key.
     pub uncrossed: bool,
     /// How many of the sessions and queues may record what they get.
@@ -101,7 +106,7 @@ impl Route {
 
     /// Whether nobody gets anything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.groups.is_empty() && self.bound.is_empty()
+        self.sessions.is_empty() && self.groups.is_empty() && self.bound.is_empty() && self.watches.is_empty()
     }
 }
 
@@ -121,6 +126,7 @@ impl RouteBuilder {
         match subscription {
             Subscription::Group(group) => self.route.groups.push(Arc::clone(group)),
             Subscription::Session(session, options) => self.add_session(session, options),
+            Subscription::Watch(watch) => self.route.watches.push(Arc::clone(watch)),
             Subscription::Binding(target, _) => {
                 if self.bound.insert(target.key()) {
                     self.route.bound.push(target.clone());
@@ -246,16 +252,15 @@ pub(crate) struct CachedRoute {
 }
 
 /// The routes a publisher has used. Empty, and without allocation, until it publishes.
+///
+/// Holds up to `TOPICS` topics; when there are more, it starts over.
 #[derive(Default)]
-pub struct RouteCache {
+pub struct RouteCache<const TOPICS: usize = 256> {
     last: Option<Arc<CachedRoute>>,
     others: Option<Box<HashMap<Arc<str>, Arc<CachedRoute>>>>,
 }
 
-impl RouteCache {
-    /// Topics kept per publisher; when there are more, the cache starts over.
-    const TOPICS: usize = 256;
-
+impl<const TOPICS: usize> RouteCache<TOPICS> {
     /// The current route of a topic, if it is known.
     pub(crate) fn find(
         &mut self,
@@ -281,7 +286,7 @@ impl RouteCache {
         let previous = self.last.replace(Arc::clone(&cached));
         if let Some(previous) = previous.filter(|previous| previous.topic != cached.topic) {
             let others = self.others.get_or_insert_default();
-            if others.len() >= Self::TOPICS {
+            if others.len() >= TOPICS {
                 others.clear();
             }
             others.insert(Arc::clone(&previous.topic), previous);
@@ -299,6 +304,8 @@ pub(crate) struct Routing<'a> {
     pub fan_out: bool,
     /// Whether several queues or retained values may come to hold the message.
     pub shared: bool,
+    /// What the publisher asks about the retained value that it replaces.
+    pub replacing: Option<Replacing<'a>>,
     author: Option<Arc<Author>>,
     message: Option<Arc<Message>>,
 }
@@ -309,7 +316,8 @@ impl<'a> Routing<'a> {
         topic: &'a Arc<str>,
         author: Option<Arc<Author>>,
     ) -> Self {
-        Self { publication, topic, fan_out: false, shared: publication.retain, author, message: None }
+        let shared = publication.retain;
+        Self { publication, topic, fan_out: false, shared, replacing: None, author, message: None }
     }
 
     /// The message, copied out of the read buffer the first time.
@@ -373,13 +381,13 @@ mod tests {
     #[test]
     fn the_cache_holds_a_bounded_number_of_topics() {
         let generations = Generations::default();
-        let mut cache = RouteCache::default();
+        let mut cache: RouteCache<256> = RouteCache::default();
         for number in 0..2_000 {
             let topic: Arc<str> = format!("t/{number}").into();
             let stamp = generations.stamp(&topic, 0);
             cache.insert(Arc::new(CachedRoute { topic, route: None, stamp }));
             assert!(cache.find(&format!("t/{number}"), &generations, 0).is_some());
         }
-        assert!(cache.others.is_some_and(|others| others.len() <= RouteCache::TOPICS + 2));
+        assert!(cache.others.is_some_and(|others| others.len() <= 256 + 2));
     }
 }

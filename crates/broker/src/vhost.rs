@@ -6,6 +6,7 @@
 //! - [`connection`]: connect, take over, disconnect, expire.
 //! - [`subscribing`]: subscribe and unsubscribe.
 //! - [`publishing`]: publish, acknowledge, QoS 2.
+//! - [`observing`]: publish, read and watch without a session.
 //! - [`topology`]: declare, delete, bind, unbind.
 //! - [`exchange_publishing`]: publish to exchanges; [`bridging`]: between them and the topic space.
 //! - [`queueing`]: consume, get, settle; what becomes due in queues.
@@ -22,6 +23,7 @@ pub mod exchange_publishing;
 pub(crate) mod hosts_recovery;
 pub mod log_recovery;
 mod named_recovery;
+pub mod observing;
 pub mod publishing;
 pub mod queueing;
 pub mod recovery;
@@ -85,8 +87,8 @@ pub struct Vhost {
     tree: RwLock<TopicTree<Subscription>>,
     generations: Generations,
     pub(crate) topology: Topology,
-    /// Publishes to topics what comes from exchanges.
-    exchange_publisher: OnceLock<SessionId>,
+    /// Publishes to topics what comes from exchanges, or from clients without a session.
+    sessionless_publisher: OnceLock<SessionId>,
     pub(crate) registry: Registry,
     groups: Mutex<Groups>,
     pub(crate) retained: Retained,
@@ -161,7 +163,7 @@ impl Vhost {
             tree: RwLock::default(),
             generations: Generations::default(),
             topology: Topology::with_mapping(shared.topic_mapping),
-            exchange_publisher: OnceLock::new(),
+            sessionless_publisher: OnceLock::new(),
             registry: Registry::default(),
             groups: Mutex::default(),
             retained: Retained::new(Arc::clone(&shared.budget)),

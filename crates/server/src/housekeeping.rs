@@ -90,6 +90,11 @@ pub fn carry_out(shared: &Shared, effects: &mut Effects) {
             inbox.send(Command::Wake(batch));
         }
     }
+    for values in effects.values.drain(..) {
+        if let Some(inbox) = shared.reactors.get(usize::from(values.ticket.reactor)) {
+            inbox.send(Command::Values(values));
+        }
+    }
     shared.vhost.flush();
     if !effects.deferred.is_empty()
         && let Some(inbox) = shared.reactors.first()

@@ -1,7 +1,7 @@
 //! What happens to a message that comes by one protocol and leaves by another.
 //!
 //! - [`address`]: topics of MQTT as routing keys of AMQP, and back.
-//! - [`to_amqp`], [`to_mqtt`]: what is said about a message beside its address and payload.
+//! - [`to_amqp`], [`to_mqtt`], [`coap`]: what is said about a message beside its address and payload.
 //!
 //! The pairs are: Content Type and `content_type`; Message Expiry Interval and `expiration`; Response Topic and `reply_to`
 //! (both as addresses in the topic space); Correlation Data and `correlation_id`; User Properties and application headers;
@@ -11,6 +11,7 @@
 use std::ops::AddAssign;
 
 pub mod address;
+pub mod coap;
 mod mqtt_list;
 pub mod to_amqp;
 pub mod to_mqtt;

@@ -11,6 +11,7 @@ use tercet_amqp::content::{self, BasicProperties};
 use tercet_amqp::field::{ArrayBuf, TableBuf, Value};
 
 use crate::crossing::address::TopicMapping;
+use crate::crossing::coap;
 use crate::crossing::mqtt_list::{MqttProperties, MqttProperty};
 use crate::crossing::{CORRELATION_HEADER, NotCarried, TEXT_ENCODING, is_application_header};
 use crate::message::{Message, PropertyEncoding, Qos};
@@ -28,19 +29,19 @@ pub fn amqp_key(message: &Message, mapping: TopicMapping) -> Cow<'_, str> {
     }
 }
 
-/// The properties of a message in AMQP's encoding, flags and list: its own, or those of MQTT translated. `out` is replaced
+/// The properties of a message in AMQP's encoding, flags and list: its own, or those of MQTT or CoAP translated. `out` is replaced
 /// by them. Says how much could not be carried.
 pub fn amqp_properties(message: &Message, mapping: TopicMapping, out: &mut Vec<u8>) -> NotCarried {
     out.clear();
+    let mut not_carried = NotCarried::default();
     let bytes = match message.encoding {
         PropertyEncoding::Amqp => {
             out.extend_from_slice(&message.properties);
             return NotCarried::default();
         }
         PropertyEncoding::Mqtt5 => &message.properties[..],
-        PropertyEncoding::None => &[],
+        PropertyEncoding::None | PropertyEncoding::Coap => &[],
     };
-    let mut not_carried = NotCarried::default();
     let mut reply_to = None;
     let mut headers = Headers::default();
     let expiration = message.expires_at_ms.map(|at| at.get().saturating_sub(message.ingress_ms).to_string());
@@ -49,6 +50,12 @@ pub fn amqp_properties(message: &Message, mapping: TopicMapping, out: &mut Vec<u
         expiration: expiration.as_deref(),
         ..BasicProperties::default()
     };
+    if message.encoding == PropertyEncoding::Coap {
+        let (described, lost) = coap::described(message.properties(), &message.payload);
+        properties.content_type = described.media_type;
+        properties.content_encoding = described.coding.or(described.is_text.then_some(TEXT_ENCODING));
+        not_carried += lost;
+    }
     for property in MqttProperties::of(bytes) {
         let carried = match property {
             MqttProperty::PayloadIsText(is_text) => {

@@ -8,6 +8,7 @@ use tercet_amqp::content;
 use tercet_amqp::field::{Table, Value};
 
 use crate::crossing::address::TopicMapping;
+use crate::crossing::coap;
 use crate::crossing::mqtt_list::MqttProperty;
 use crate::crossing::{CORRELATION_HEADER, NotCarried, TEXT_ENCODING, is_application_header};
 use crate::message::{Properties, PropertyEncoding, Publication, Qos};
@@ -27,14 +28,21 @@ pub struct MqttForm {
 }
 
 impl MqttForm {
-    /// Translates the properties of a message that came by AMQP. Those of one that came by MQTT stay as they are.
+    /// Translates the properties of a message that came by AMQP or CoAP. Those of one that came by MQTT stay as they are.
     pub fn translate(&mut self, properties: Properties<'_>, payload: &[u8], mapping: TopicMapping) {
         self.properties.clear();
         self.not_carried = NotCarried::default();
         (self.qos, self.retain, self.expiry) = (Some(Qos::AtMostOnce), false, None);
-        if properties.encoding != PropertyEncoding::Amqp {
-            self.properties.extend_from_slice(properties.bytes);
-            return;
+        match properties.encoding {
+            PropertyEncoding::Amqp => {}
+            PropertyEncoding::Coap => {
+                self.not_carried = coap::mqtt_properties(properties, payload, &mut self.properties);
+                return;
+            }
+            PropertyEncoding::None | PropertyEncoding::Mqtt5 => {
+                self.properties.extend_from_slice(properties.bytes);
+                return;
+            }
         }
         // What the face lets through can be read.
         let Some(encoded) = content::Properties::from_bytes(properties.bytes) else { return };

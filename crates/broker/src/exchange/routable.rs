@@ -20,7 +20,7 @@ impl<'a> Routable<'a> {
     pub(crate) fn new(key: &'a str, properties: Properties<'a>) -> Self {
         let properties = match properties.encoding {
             PropertyEncoding::Amqp => content::Properties::from_bytes(properties.bytes),
-            PropertyEncoding::None | PropertyEncoding::Mqtt5 => None,
+            PropertyEncoding::None | PropertyEncoding::Mqtt5 | PropertyEncoding::Coap => None,
         };
         let headers = properties.and_then(|all| all.headers().ok().flatten()).unwrap_or_default();
         Self { keys: SmallVec::from_slice(&[key]), properties, headers }

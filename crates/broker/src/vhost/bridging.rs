@@ -47,8 +47,11 @@ impl Vhost {
                     visit(target);
                 }
             }
-            Subscription::Session(..) | Subscription::Group(_) if topic.is_some() => builder.add(found),
-            Subscription::Session(..) | Subscription::Group(_) => {}
+            Subscription::Session(..) | Subscription::Group(_) | Subscription::Watch(_) => {
+                if topic.is_some() {
+                    builder.add(found);
+                }
+            }
         });
         let Some(topic) = topic else {
             return CachedRoute { topic: "".into(), route: None, stamp };
@@ -80,7 +83,7 @@ impl Vhost {
             if route.is_empty() && !form.retain() {
                 continue;
             }
-            let publication = form.publication(&cached.topic, payload, self.exchange_publisher());
+            let publication = form.publication(&cached.topic, payload, self.sessionless_publisher());
             let published = self.hand_out(cached, route, &publication, None, Origin::Exchange, cx);
             matched |= !route.is_empty();
             if let Published::Routed { position: at, .. } | Published::NotRetained { position: at } =
@@ -95,9 +98,10 @@ impl Vhost {
         (matched, position)
     }
 
-    /// Who publishes to topics what comes from exchanges: nobody's session, but not the broker itself.
-    fn exchange_publisher(&self) -> SessionId {
-        *self.exchange_publisher.get_or_init(|| self.next_session_id())
+    /// Who publishes to topics what comes from exchanges, or from clients without a session: nobody's session, but not the
+    /// broker itself.
+    pub(super) fn sessionless_publisher(&self) -> SessionId {
+        *self.sessionless_publisher.get_or_init(|| self.next_session_id())
     }
 
     /// Puts a message that was published to a topic into the queues that bindings of the topic space lead to.

@@ -11,10 +11,12 @@ use crate::message::{Author, Publication, Qos, SHARE_ABOVE};
 use crate::outbox::Delivery;
 use crate::permission::{Action, Permissions, Subject};
 use crate::record::{Entry, SessionRecord};
-use crate::route::{CachedRoute, Route, RouteBuilder, Routing, SessionTarget, Subscription};
+use crate::retained::Changed;
+use crate::route::{CachedRoute, Route, RouteBuilder, RouteCache, Routing, SessionTarget, Subscription};
 use crate::session::{Context, SessionId, SessionState};
 use crate::vhost::Vhost;
 use crate::vhost::connection::Attachment;
+use crate::watch::Change;
 
 /// What became of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +78,8 @@ impl Vhost {
     ) -> Published {
         let author = publication.retain.then(|| attachment.author());
         let published = self.with_context(now, effects, |cx| {
-            let Some(cached) = self.look_up(attachment, publication.topic, cx) else {
+            let (subject, routes) = attachment.subject_and_routes();
+            let Some(cached) = self.look_up(&subject, routes, publication.topic, cx) else {
                 return Published::Denied;
             };
             match self.refuses(cached, publication) {
@@ -104,7 +107,8 @@ impl Vhost {
     ) -> PublishedOnce {
         let author = publication.retain.then(|| attachment.author());
         let published = self.with_context(now, effects, |cx| {
-            self.look_up(attachment, publication.topic, cx);
+            let (subject, routes) = attachment.subject_and_routes();
+            self.look_up(&subject, routes, publication.topic, cx);
             let durable = attachment.session.may_be_durable();
             self.together_if(durable, || {
                 self.receive_and_route(attachment, packet_id, refusal_ends, publication, author, cx)
@@ -163,30 +167,29 @@ impl Vhost {
     }
 
     /// Finds the route of a topic, in the publisher's cache or by a search.
-    fn look_up<'a>(
+    pub(super) fn look_up<'a, const TOPICS: usize>(
         &self,
-        attachment: &'a mut Attachment,
+        subject: &Subject<'_>,
+        routes: &'a mut RouteCache<TOPICS>,
         topic: &str,
         cx: &mut Context<'_>,
     ) -> Option<&'a CachedRoute> {
         let generation = cx.permissions.generation();
-        if attachment.routes.find(topic, &self.generations, generation).is_none() {
+        if routes.find(topic, &self.generations, generation).is_none() {
             cx.effects.counters.route_misses += 1;
-            let client_id = attachment.session.client_id();
-            let subject = Subject { user: attachment.user.as_deref(), client_id };
-            let found = self.find_route(&subject, topic, cx.permissions);
-            attachment.routes.insert(Arc::new(found));
+            let found = self.find_route(subject, topic, cx.permissions);
+            routes.insert(Arc::new(found));
         }
-        attachment.routes.last()
+        routes.last()
     }
 
     /// Whether a publication has to be refused because it would be recorded and the log takes nothing new.
-    fn refuses(&self, cached: &CachedRoute, publication: &Publication<'_>) -> bool {
+    pub(super) fn refuses(&self, cached: &CachedRoute, publication: &Publication<'_>) -> bool {
         cached.route.as_ref().is_some_and(|route| self.records(route, publication) > 0) && self.log_refuses()
     }
 
     /// How many records a publication may lead to. Those of QoS 0 are never waited for.
-    fn records(&self, route: &Route, publication: &Publication<'_>) -> usize {
+    pub(super) fn records(&self, route: &Route, publication: &Publication<'_>) -> usize {
         if self.journal.is_none() || publication.qos == Qos::AtMostOnce {
             return 0;
         }
@@ -279,13 +282,31 @@ impl Vhost {
         cx: &mut Context<'_>,
     ) -> Published {
         let mut routing = Routing::new(publication, &cached.topic, author);
+        self.hand_out_routing(cached, route, &mut routing, origin, cx)
+    }
+
+    /// The same for a publication that may ask about the value it replaces: unless that can be replaced, nothing happens.
+    pub(super) fn hand_out_routing(
+        &self,
+        cached: &CachedRoute,
+        route: &Arc<Route>,
+        routing: &mut Routing<'_>,
+        origin: Origin,
+        cx: &mut Context<'_>,
+    ) -> Published {
+        let publication = routing.publication;
         let mut position = Position::NONE;
-        let mut retained = true;
+        let (mut retained, mut version) = (true, None);
         let mut later = None;
         if publication.retain {
-            match self.retain(&mut routing, cx) {
-                Some(at) if publication.qos > Qos::AtMostOnce => position = at,
-                Some(_) => {}
+            match self.retain(routing, cx) {
+                Some(changed) => {
+                    version = Some(changed.version);
+                    if publication.qos > Qos::AtMostOnce {
+                        position = changed.position;
+                    }
+                }
+                None if routing.replacing.is_some() => return Published::NotRetained { position },
                 None => retained = false,
             }
             // Who subscribed after the search, but before the value was set, is shown neither the value nor the
@@ -301,9 +322,10 @@ impl Vhost {
         if routing.fan_out && publication.payload.len() > SHARE_ABOVE {
             routing.message(cx.now);
         }
-        let mut matched = deliver(route, &mut routing, &mut position, cx);
+        let mut matched = !route.watches.is_empty() && notify(route, routing, version, cx);
+        matched |= deliver(route, routing, &mut position, cx);
         if origin == Origin::Topic && !route.bound.is_empty() {
-            matched |= self.hand_to_queues(route, &routing, &mut position, cx);
+            matched |= self.hand_to_queues(route, routing, &mut position, cx);
         }
         if origin == Origin::Topic && route.uncrossed {
             cx.effects.counters.not_crossed += 1;
@@ -317,19 +339,20 @@ impl Vhost {
         }
     }
 
-    /// Sets or clears the topic's retained value; `None` if the store is full.
-    fn retain(&self, routing: &mut Routing<'_>, cx: &mut Context<'_>) -> Option<Position> {
+    /// Sets or clears the topic's retained value; `None` if the store is full, or the publisher's condition does not hold.
+    fn retain(&self, routing: &mut Routing<'_>, cx: &mut Context<'_>) -> Option<Changed> {
         // What the broker says of itself does not outlive it.
         let journal = cx.journal.filter(|_| routing.publication.publisher != SessionId::BROKER);
         if routing.publication.payload.is_empty() {
-            return Some(self.retained.clear(routing.topic, routing.publication.qos, journal));
+            let (topic, qos) = (routing.topic, routing.publication.qos);
+            return self.retained.clear(topic, qos, routing.replacing.as_mut(), cx.now, journal);
         }
         let message = Arc::clone(routing.message(cx.now));
-        let set = self.retained.set(message, cx.limits, journal);
+        let set = self.retained.set(message, routing.replacing.as_mut(), cx.now, cx.limits, journal);
         if set.is_err() {
             cx.effects.counters.dropped_retained_full += 1;
         }
-        set.ok()
+        set.ok().flatten()
     }
 
     /// Applies a client's acknowledgements in the order they came.
@@ -401,6 +424,12 @@ impl Vhost {
 }
 
 impl Attachment {
+    /// The client as the subject of permission checks, and the routes it has used.
+    fn subject_and_routes(&mut self) -> (Subject<'_>, &mut RouteCache) {
+        let subject = Subject { user: self.user.as_deref(), client_id: self.session.client_id() };
+        (subject, &mut self.routes)
+    }
+
     /// The client as author of what it publishes.
     fn author(&mut self) -> Arc<Author> {
         let author = self.author.get_or_insert_with(|| {
@@ -409,6 +438,19 @@ impl Attachment {
         });
         Arc::clone(author)
     }
+}
+
+/// Leaves the publication with those who watch: before anybody else gets it, so that it is copied once for all of them.
+fn notify(route: &Route, routing: &mut Routing<'_>, version: Option<u64>, cx: &mut Context<'_>) -> bool {
+    let cleared = routing.publication.retain && routing.publication.payload.is_empty();
+    for watch in &route.watches {
+        let change = match cleared {
+            true => Change::Cleared,
+            false => Change::Value(Arc::clone(routing.message(cx.now))),
+        };
+        watch.publish(routing.topic, change, version, cx.effects);
+    }
+    true
 }
 
 fn deliver(route: &Route, routing: &mut Routing<'_>, position: &mut Position, cx: &mut Context<'_>) -> bool {

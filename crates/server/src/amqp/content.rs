@@ -99,7 +99,9 @@ fn write_header(channel: u16, content: &Content<'_>, out: &mut Vec<u8>) {
     let size = content.payload.len() as u64;
     let properties = match content.properties.encoding {
         PropertyEncoding::Amqp => WireProperties::from_bytes(content.properties.bytes).unwrap_or_default(),
-        PropertyEncoding::None | PropertyEncoding::Mqtt5 => WireProperties::default(),
+        PropertyEncoding::None | PropertyEncoding::Mqtt5 | PropertyEncoding::Coap => {
+            WireProperties::default()
+        }
     };
     let (mut counted, mut placed) = (Vec::new(), Vec::new());
     let mut properties = properties;

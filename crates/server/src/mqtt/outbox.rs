@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use bytes::Bytes;
+use tercet_broker::crossing::coap;
 use tercet_broker::effects::Effects;
 use tercet_broker::message::{PropertyEncoding, Qos};
 use tercet_broker::outbox::{CloseReason, ConnectionRef, Delivery, Drained, Outbox, Pushed};
@@ -111,10 +112,17 @@ impl Outbox for MqttOutbox {
         if delivery.qos == Qos::AtMostOnce && self.waiting() >= self.limit {
             return self.full(effects);
         }
+        let mut crossed = Vec::new();
         let properties = match delivery.properties.encoding {
             PropertyEncoding::Mqtt5 => delivery.properties.bytes,
+            PropertyEncoding::Coap if self.version == Version::V5 => {
+                crossed = effects.buffers.take();
+                effects.counters.properties_not_carried +=
+                    coap::mqtt_properties(delivery.properties, delivery.payload, &mut crossed).0;
+                &crossed[..]
+            }
             // What comes from an exchange is translated before it reaches a topic.
-            PropertyEncoding::None | PropertyEncoding::Amqp => &[],
+            PropertyEncoding::None | PropertyEncoding::Amqp | PropertyEncoding::Coap => &[],
         };
         let mut header = PublishHeader {
             dup: delivery.dup,
@@ -129,6 +137,7 @@ impl Outbox for MqttOutbox {
             payload_len: delivery.payload.len(),
         };
         if header.encoded_len(self.version) > self.max_packet {
+            effects.buffers.give(crossed);
             return Pushed::TooLarge;
         }
         if self.bytes.capacity() == 0 {
@@ -165,6 +174,7 @@ impl Outbox for MqttOutbox {
                 None => self.bytes.extend_from_slice(delivery.payload),
             }
         }
+        effects.buffers.give(crossed);
         self.schedule(effects);
         Pushed::Accepted
     }

@@ -235,6 +235,8 @@ impl Reactor {
                     });
                 }
                 Command::Defer(deferred) => self.effects.deferred.extend(deferred),
+                // Whoever asked is gone.
+                Command::Values(_) => {}
                 Command::CloseAll(reason) => self.close_all(reason),
                 Command::Close(connection, reason) => {
                     self.with_face(connection.slot, connection.generation, |face, answers, cx| {

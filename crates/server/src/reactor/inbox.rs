@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tercet_broker::journal::Position;
 use tercet_broker::outbox::{CloseReason, ConnectionRef};
 use tercet_broker::undurable::Deferred;
+use tercet_broker::vhost::observing::FetchedValues;
 use tercet_net::Transport;
 
 use crate::auth::Verdict;
@@ -25,6 +26,8 @@ pub enum Command {
     Verdict(ConnectionRef, Verdict),
     /// Look after these when the log has moved.
     Defer(Vec<Deferred>),
+    /// Retained values that one of its requests has asked for.
+    Values(FetchedValues),
     /// An administrator closes a connection, for this reason in words.
     Close(ConnectionRef, Box<str>),
     /// Close all connections with this reason.

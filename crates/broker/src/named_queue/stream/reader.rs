@@ -91,7 +91,7 @@ impl Filter {
     fn matches(&self, message: &Message) -> bool {
         let properties = match message.encoding {
             PropertyEncoding::Amqp => content::Properties::from_bytes(&message.properties),
-            PropertyEncoding::None | PropertyEncoding::Mqtt5 => None,
+            PropertyEncoding::None | PropertyEncoding::Mqtt5 | PropertyEncoding::Coap => None,
         };
         let headers = properties.and_then(|properties| properties.headers().ok().flatten());
         match headers.and_then(|headers| headers.get(FILTER_VALUE)) {

@@ -104,6 +104,7 @@ fn text(payload: &[u8], cut: bool) -> Option<&str> {
 const fn protocol(message: &Message) -> &'static str {
     match message.encoding {
         PropertyEncoding::Amqp => "amqp",
+        PropertyEncoding::Coap => "coap",
         PropertyEncoding::None | PropertyEncoding::Mqtt5 => "mqtt",
     }
 }
