@@ -14,7 +14,7 @@ class Tercet(Process):
     def __init__(self, directory):
         self.directory = directory
         super().__init__(directory, ["--data", directory / "data", "--amqp", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
-                                     "--http", "127.0.0.1:0"])
+                                     "--coap", "off", "--http", "127.0.0.1:0"])
         self.amqp_port = self.port("amqp")
         amqp_accounts.make(f"http://127.0.0.1:{self.port('http')}")
 

@@ -104,7 +104,7 @@ class Broker(Process):
         (directory / "acl").write_text(ACL)
         config = directory / "tercet.toml"
         config.write_text(CONFIG.replace("{dir}", str(directory)))
-        super().__init__(directory, ["--memory", "--mqtt", "127.0.0.1:0", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config", config])
+        super().__init__(directory, ["--memory", "--mqtt", "127.0.0.1:0", "--amqp", "127.0.0.1:0", "--coap", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config", config])
         self.socket = directory / "mqtt.sock"
 
 
@@ -120,7 +120,7 @@ class DurableBroker(Process):
 
     def start(self):
         super().__init__(self.directory, ["--data", self.directory / "data", "--mqtt", f"127.0.0.1:{self.fixed}",
-                                          "--amqp", "off", "--http", "off"])
+                                          "--amqp", "off", "--coap", "off", "--http", "off"])
 
     def kill_and_start(self):
         """As after a power cut; `up` says whether it can be connected to."""

@@ -17,7 +17,7 @@ MOST = 20_000
 def short_of_memory(tmp_path):
     config = tmp_path / "tercet.toml"
     config.write_text('[limits]\nmemory = "128MiB"\n')
-    running = Process(tmp_path, ["--memory", "--amqp", "127.0.0.1:0", "--mqtt", "off", "--http", "off", "--config", config])
+    running = Process(tmp_path, ["--memory", "--amqp", "127.0.0.1:0", "--mqtt", "off", "--coap", "off", "--http", "off", "--config", config])
     yield running
     running.stop()
 

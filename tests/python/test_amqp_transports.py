@@ -55,7 +55,7 @@ def broker_of_listeners(tmp_path_factory, amqp_broker):
     directory = tmp_path_factory.mktemp("listeners")
     make_certificates(directory)
     (directory / "tercet.toml").write_text(CONFIG.replace("{dir}", str(directory)))
-    running = Process(directory, ["--memory", "--amqp", "127.0.0.1:0", "--mqtt", "off", "--http", "127.0.0.1:0",
+    running = Process(directory, ["--memory", "--amqp", "127.0.0.1:0", "--mqtt", "off", "--coap", "off", "--http", "127.0.0.1:0",
                                   "--config", directory / "tercet.toml"])
     running.directory, running.amqp_port = directory, running.port("amqp")
     amqp_accounts.make(f"http://127.0.0.1:{running.port('http')}")

@@ -63,6 +63,8 @@ impl Broker {
             "--memory",
             "--mqtt",
             "127.0.0.1:0",
+            "--coap",
+            "off",
             "--http",
             "127.0.0.1:0",
             "--amqp",

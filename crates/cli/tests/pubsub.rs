@@ -31,6 +31,8 @@ impl Broker {
             "127.0.0.1:0",
             "--amqp",
             "off",
+            "--coap",
+            "off",
             "--http",
             "off",
             "--ports-file",

@@ -39,6 +39,8 @@ fn tls_settings(tls: &Tls, protocol: Protocol) -> ServerSettings {
         match protocol {
             Protocol::Mqtt => vec![b"mqtt".to_vec()],
             Protocol::Amqp => vec![b"amqp".to_vec()],
+            // RFC 8323 §8.2.
+            Protocol::Coap => vec![b"coap".to_vec()],
             Protocol::Http | Protocol::Ws => vec![b"http/1.1".to_vec()],
         }
     } else {

@@ -96,7 +96,8 @@ impl Broker {
             Some(data) => command.arg("--data").arg(directory.path().join(data)),
             None => command.arg("--memory"),
         };
-        command.args(["--mqtt", "127.0.0.1:0", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.args(["--mqtt", "127.0.0.1:0", "--amqp", "127.0.0.1:0"]);
+        command.args(["--coap", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
         command.arg("--ports-file").arg(&ports);
         if !toml.is_empty() {
             let config = directory.path().join("tercet.toml");

@@ -32,7 +32,7 @@ const VALUE_FLAGS: &[(&str, &str, &str, &str)] = &[
     ("--bind", "listen.bind", "IP", "Interface of the default listeners [default: 127.0.0.1]"),
     ("--mqtt", "listen.mqtt", "ADDR", "MQTT: ip:port, :port, :0 for a free port, or off [default: :1883]"),
     ("--amqp", "listen.amqp", "ADDR", "AMQP 0-9-1 [default: :5672]"),
-    ("--coap", "listen.coap", "ADDR", "CoAP: only off in this version"),
+    ("--coap", "listen.coap", "ADDR", "CoAP over UDP [default: :5683]"),
     ("--http", "listen.http", "ADDR", "HTTP and WebSocket [default: :15672]"),
     ("--port-offset", "listen.port-offset", "N", "Added to every port"),
     ("--ports-file", "server.ports-file", "FILE", "Write the real addresses as JSON once everything listens"),

@@ -35,7 +35,7 @@ fn content(listeners: &[BoundListener]) -> Value {
     json!({
         "mqtt": face("mqtt", Protocol::Mqtt),
         "amqp": face("amqp", Protocol::Amqp),
-        "coap": null,
+        "coap": face("coap", Protocol::Coap),
         "http": face("http", Protocol::Http),
         "listeners": all,
     })
@@ -56,10 +56,12 @@ mod tests {
             listener("field", Protocol::Mqtt, false, "10.0.0.1:1883"),
             listener("ws", Protocol::Ws, false, "127.0.0.1:9001"),
             listener("amqp", Protocol::Amqp, false, "127.0.0.1:5672"),
+            listener("coap", Protocol::Coap, false, "127.0.0.1:5683"),
         ];
-        let expected = json!({"mqtt": "10.0.0.1:1883", "amqp": "127.0.0.1:5672", "coap": null, "http": null,
+        let expected = json!({"mqtt": "10.0.0.1:1883", "amqp": "127.0.0.1:5672",
+            "coap": "127.0.0.1:5683", "http": null,
             "listeners": {"secure": "0.0.0.0:8883", "field": "10.0.0.1:1883", "ws": "127.0.0.1:9001",
-            "amqp": "127.0.0.1:5672"}});
+            "amqp": "127.0.0.1:5672", "coap": "127.0.0.1:5683"}});
         assert_eq!(content(&listeners), expected);
     }
 

@@ -57,6 +57,8 @@ fn addresses(config: &Config, listener: &BoundListener) -> String {
     match listener.protocol {
         Protocol::Mqtt | Protocol::Amqp if listener.tls => format!("{address} (TLS)"),
         Protocol::Mqtt | Protocol::Amqp => address.clone(),
+        Protocol::Coap if listener.tls => format!("{address}/udp (DTLS)"),
+        Protocol::Coap => format!("{address}/udp"),
         Protocol::Http => format!("http{secure}://{address}  ws{secure}://{address}{path}"),
         Protocol::Ws => format!("ws{secure}://{address}{path}"),
     }

@@ -9,7 +9,7 @@ use super::setting::{Fault, Setting, quote};
 /// Where a listener binds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Bind {
-    /// A TCP address; port 0 picks a free port.
+    /// An address of TCP, or of UDP for what is spoken in datagrams; port 0 picks a free port.
     Tcp(SocketAddr),
     /// A Unix socket at this path.
     Unix(PathBuf),

@@ -14,9 +14,9 @@ use super::{
 /// listeners, port offset.
 pub(super) fn resolve(config: &mut Config, origins: &Origins, problems: &mut Vec<Problem>) {
     let mut checker = Checker { origins, problems };
-    checker.absent_faces(config);
     checker.mqtt(config);
     checker.amqp(config);
+    checker.coap(config);
     if let Some(tls) = &config.tls {
         checker.tls(tls, "tls");
     }
@@ -39,13 +39,6 @@ impl Checker<'_> {
         let place = keys.iter().find(|key| self.origins.is_set(key));
         let origin = place.map_or(Origin::Default, |key| self.origins.of(key));
         self.problems.push(Problem { origin, what: what.into(), hint: hint.map(str::to_owned) });
-    }
-
-    fn absent_faces(&mut self, config: &Config) {
-        if config.listen.coap != ListenAddress::Off {
-            let what = "CoAP is not part of this version: only \"off\" is accepted";
-            self.report(&["listen.coap"], what, Some("leave the address out or set it to \"off\""));
-        }
     }
 
     fn mqtt(&mut self, config: &Config) {
@@ -74,6 +67,14 @@ impl Checker<'_> {
         }
         if config.amqp.product.is_empty() || config.amqp.product.len() > 255 {
             self.report(&["amqp.product"], "product: a name has between 1 and 255 bytes", None);
+        }
+    }
+
+    fn coap(&mut self, config: &Config) {
+        let size = config.coap.block_size.get();
+        if !size.is_power_of_two() {
+            let what = format!("block-size: {size} is not a power of two");
+            self.report(&["coap.block-size"], what, Some("blocks have 16, 32, 64, 128, 256, 512 or 1024 bytes"));
         }
     }
 
@@ -132,6 +133,10 @@ impl Checker<'_> {
                 Some("add reference = \"other.example:1883\""),
             );
         }
+        if listener.protocol.is_datagrams() && matches!(listener.bind, Bind::Unix(_)) {
+            let what = "a CoAP listener binds an address of UDP, not a Unix socket";
+            self.report(&[&key("bind")], what, Some("write bind = \"0.0.0.0:5683\""));
+        }
         match (listener.proxy_protocol, listener.proxy_trusted.is_empty()) {
             (ProxyProtocol::Off, false) => {
                 let what = "proxy-trusted has no effect without \"proxy-protocol\"";
@@ -184,6 +189,7 @@ impl Checker<'_> {
             ("listen.mqtts", Protocol::Mqtt, &mut config.listen.mqtts),
             ("listen.amqp", Protocol::Amqp, &mut config.listen.amqp),
             ("listen.amqps", Protocol::Amqp, &mut config.listen.amqps),
+            ("listen.coap", Protocol::Coap, &mut config.listen.coap),
             ("listen.http", Protocol::Http, &mut config.listen.http),
             ("listen.https", Protocol::Http, &mut config.listen.https),
         ];
@@ -242,7 +248,7 @@ impl Checker<'_> {
                     let what = format!("there are two listeners named {}", quote(&listener.name));
                     self.report(&keys, what, Some("give each [[listener]] a name of its own"));
                 }
-                if overlap(&other.bind, &listener.bind) {
+                if overlap(other, listener) {
                     let what = format!(
                         "listener {} at {} is in the way of listener {} at {}",
                         quote(&other.name),
@@ -250,16 +256,15 @@ impl Checker<'_> {
                         quote(&listener.name),
                         listener.bind
                     );
-                    let hint = match other.protocol {
-                        Protocol::Http => {
-                            "change one of the ports, or switch the default off: [listen] http = \"off\""
-                        }
-                        Protocol::Amqp => {
-                            "change one of the ports, or switch the default off: [listen] amqp = \"off\""
-                        }
-                        _ => "change one of the ports, or switch the default off: [listen] mqtt = \"off\"",
+                    let default = match other.protocol {
+                        Protocol::Mqtt | Protocol::Ws => Protocol::Mqtt,
+                        own => own,
                     };
-                    self.report(&keys, what, Some(hint));
+                    let hint = format!(
+                        "change one of the ports, or switch the default off: [listen] {} = \"off\"",
+                        default.word()
+                    );
+                    self.report(&keys, what, Some(&hint));
                 }
             }
         }
@@ -267,9 +272,13 @@ impl Checker<'_> {
 }
 
 /// Whether the operating system refuses to open both.
-fn overlap(a: &Bind, b: &Bind) -> bool {
+fn overlap(a: &Listener, b: &Listener) -> bool {
     let same_family = |a: &SocketAddr, b: &SocketAddr| a.is_ipv4() == b.is_ipv4();
-    match (a, b) {
+    if a.protocol.is_datagrams() != b.protocol.is_datagrams() {
+        // Ports of UDP and of TCP have nothing to do with each other.
+        return false;
+    }
+    match (&a.bind, &b.bind) {
         (Bind::Unix(a), Bind::Unix(b)) => a == b,
         (Bind::Tcp(a), Bind::Tcp(b)) => {
             let any = a.ip().is_unspecified() || b.ip().is_unspecified();

@@ -73,6 +73,8 @@ choice! {
         Mqtt = "mqtt",
         /// AMQP 0-9-1 over a byte stream.
         Amqp = "amqp",
+        /// CoAP over UDP.
+        Coap = "coap",
         /// HTTP: health, metrics, MQTT and AMQP over WebSocket.
         Http = "http",
         /// MQTT and AMQP over WebSocket and nothing else.
@@ -245,6 +247,13 @@ impl MaxQos {
             2 => Ok(Self::ExactlyOnce),
             other => Err(Fault::new(format!("expected 0, 1 or 2, found {other}"))),
         }
+    }
+}
+
+impl Protocol {
+    /// Whether it is spoken in datagrams rather than over connections.
+    pub const fn is_datagrams(self) -> bool {
+        matches!(self, Self::Coap)
     }
 }
 

@@ -8,14 +8,14 @@ use super::quantity::Size;
 use super::schema::section;
 use super::setting::{Auto, Limit};
 
-const fn nz16(n: u16) -> NonZeroU16 {
+pub(super) const fn nz16(n: u16) -> NonZeroU16 {
     match NonZeroU16::new(n) {
         Some(n) => n,
         None => NonZeroU16::MIN,
     }
 }
 
-const fn nz32(n: u32) -> NonZeroU32 {
+pub(super) const fn nz32(n: u32) -> NonZeroU32 {
     match NonZeroU32::new(n) {
         Some(n) => n,
         None => NonZeroU32::MIN,

@@ -33,8 +33,8 @@ section! {
         amqp: ListenAddress = port(5672) => Restart;
         /// AMQP 0-9-1 over TLS. Opened only when `[tls]` has a certificate.
         amqps: ListenAddress = port(5671) => Restart;
-        /// CoAP over UDP. This version has no CoAP: only "off" is accepted.
-        coap: ListenAddress = ListenAddress::Off => Restart;
+        /// CoAP over UDP.
+        coap: ListenAddress = port(5683) => Restart;
     }
 }
 
@@ -44,6 +44,7 @@ impl Listen {
         let plain = [
             ("mqtt", Protocol::Mqtt, self.mqtt),
             ("amqp", Protocol::Amqp, self.amqp),
+            ("coap", Protocol::Coap, self.coap),
             ("http", Protocol::Http, self.http),
         ];
         let secure = [

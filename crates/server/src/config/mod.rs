@@ -1,7 +1,7 @@
 //! Configuration: what can be set, where a value came from, and every mistake at once.
 //!
 //! One declarative schema (the `section!` tables in [`server`], [`listen`], [`listener`], [`limits`],
-//! [`mqtt`], [`amqp`], [`auth`] and [`log`]) is the only place that knows a key. Parsing, defaults, environment
+//! [`mqtt`], [`amqp`], [`coap`], [`auth`] and [`log`]) is the only place that knows a key. Parsing, defaults, environment
 //! names, the file of `tercet config init`, `tercet config show` and `docs/configuration.md` are all
 //! generated from it.
 //!
@@ -17,6 +17,7 @@ pub mod amqp;
 pub mod auth;
 pub mod check;
 pub mod choice;
+pub mod coap;
 pub mod document;
 pub mod limits;
 pub mod listen;
@@ -42,6 +43,7 @@ pub use choice::{
     Anonymous, CertificateUser, ClientAuth, Durability, Level, LogFormat, MaxQos, MqttVersion, Overflow,
     Protocol, ProxyProtocol, ReceiveMaximumPolicy, SharedStrategy, SlowSubscriber, TlsVersion, TopicForm,
 };
+pub use coap::Coap;
 pub use limits::Limits;
 pub use listen::Listen;
 pub use listener::{Listener, Redirect, Tls};
@@ -73,6 +75,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// `[amqp]`: what AMQP clients are told and granted.
     pub amqp: Amqp,
+    /// `[coap]`: what CoAP clients are granted.
+    pub coap: Coap,
     /// `[auth]`: who may connect and do what.
     pub auth: Auth,
     /// `[log]`: what is logged and how.
@@ -89,6 +93,7 @@ impl Default for Config {
             limits: Limits::default(),
             mqtt: Mqtt::default(),
             amqp: Amqp::default(),
+            coap: Coap::default(),
             auth: Auth::default(),
             log: Log::default(),
         };
@@ -107,6 +112,7 @@ impl Config {
         config.listen.mqtt = any;
         config.listen.http = any;
         config.listen.amqp = any;
+        config.listen.coap = any;
         config.listeners = config.listen.default_listeners(None);
         config
     }

@@ -23,6 +23,7 @@ impl Config {
         keep("limits", &mut config.limits, &self.limits, &mut needs_restart);
         keep("mqtt", &mut config.mqtt, &self.mqtt, &mut needs_restart);
         keep("amqp", &mut config.amqp, &self.amqp, &mut needs_restart);
+        keep("coap", &mut config.coap, &self.coap, &mut needs_restart);
         keep("auth", &mut config.auth, &self.auth, &mut needs_restart);
         keep("log", &mut config.log, &self.log, &mut needs_restart);
         let mut offered = std::mem::take(&mut config.listeners);
@@ -95,7 +96,7 @@ mod tests {
         assert_eq!(config.server.drain_timeout.as_secs(), 1);
         assert_eq!(config.server.threads, old.server.threads);
         let names: Vec<_> = config.listeners.iter().map(|l| l.name.as_str()).collect();
-        assert_eq!(names, ["amqp", "http", "a", "b"]);
+        assert_eq!(names, ["amqp", "coap", "http", "a", "b"]);
         assert_eq!(config.listeners[2].receive_maximum.get(), 5);
         assert_eq!(config.listeners[2].bind, old.listeners[2].bind);
     }

@@ -1,11 +1,11 @@
 //! The tables of the configuration file by name.
 
 use super::schema::{Entry, Section, Table};
-use super::{Amqp, Auth, Config, Limits, Listen, Listener, Log, Mqtt, Redirect, Server, Tls};
+use super::{Amqp, Auth, Coap, Config, Limits, Listen, Listener, Log, Mqtt, Redirect, Server, Tls};
 
 /// Tables at the root of the file; `listener` is a list of tables.
 pub const SECTIONS: &[&str] =
-    &["server", "listen", "tls", "listener", "limits", "mqtt", "amqp", "auth", "log"];
+    &["server", "listen", "tls", "listener", "limits", "mqtt", "amqp", "coap", "auth", "log"];
 
 /// Whether the root of the file may hold the single table `name`.
 pub(super) fn is_section(name: &str) -> bool {
@@ -22,6 +22,7 @@ pub(super) fn find<'c>(config: &'c mut Config, path: &str) -> Option<&'c mut dyn
         "limits" => &mut config.limits,
         "mqtt" => &mut config.mqtt,
         "amqp" => &mut config.amqp,
+        "coap" => &mut config.coap,
         "auth" => &mut config.auth,
         "log" => &mut config.log,
         _ => {
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Described> {
         describe::<Limits>(Limits::PATH, false),
         describe::<Mqtt>(Mqtt::PATH, false),
         describe::<Amqp>(Amqp::PATH, false),
+        describe::<Coap>(Coap::PATH, false),
         describe::<Auth>(Auth::PATH, false),
         describe::<Log>(Log::PATH, false),
         describe::<Tls>(Tls::PATH, true),
@@ -95,6 +97,7 @@ pub fn current(config: &Config, listeners: &[Listener]) -> Vec<(String, Vec<Entr
         (Limits::PATH.to_owned(), config.limits.entries()),
         (Mqtt::PATH.to_owned(), config.mqtt.entries()),
         (Amqp::PATH.to_owned(), config.amqp.entries()),
+        (Coap::PATH.to_owned(), config.coap.entries()),
         (Auth::PATH.to_owned(), config.auth.entries()),
         (Log::PATH.to_owned(), config.log.entries()),
     ];

@@ -160,7 +160,7 @@ impl ListenerSettings {
             layers,
             face: match listener.protocol {
                 Protocol::Amqp => FaceKind::Amqp,
-                Protocol::Mqtt | Protocol::Http | Protocol::Ws => FaceKind::Mqtt,
+                Protocol::Mqtt | Protocol::Coap | Protocol::Http | Protocol::Ws => FaceKind::Mqtt,
             },
             amqp: AmqpSettings::new(&config.amqp),
             http: HttpSettings::of(config, listener),

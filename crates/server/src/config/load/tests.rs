@@ -169,13 +169,6 @@ fn every_mistake_names_its_place_and_its_repair() {
         ),
         // Rules between keys.
         (
-            "[listen]\namqp = \"127.0.0.1:5672\"\ncoap = \":0\"\n",
-            &[
-                "error: tercet.toml:3:1: CoAP is not part of this version: only \"off\" is accepted",
-                "hint: leave the address out or set it to \"off\"",
-            ],
-        ),
-        (
             "[tls]\ncert = \"a\"\nclient-auth = \"required\"\n",
             &[
                 "error: tercet.toml:2:1: [tls] has no \"key\"",

@@ -1,0 +1,27 @@
+//! The CoAP face: requests become operations of the core, and what changes there becomes notifications.
+//!
+//! Every transport hands its messages to the same [`exchange`] pipeline: UDP and DTLS through the message layer of
+//! [`tercet_coap`], byte streams without one. All state of a client belongs to the reactor that hears from it.
+//!
+//! What a resource sees and says:
+//! - [`request`], [`caller`]: what is asked, and by whom.
+//! - [`answer`], [`response`]: what comes of it: a response now, when the log has it, later, or an observation.
+//! - [`context`]: what a resource may use, and tickets for what other threads have to find out first.
+//! - [`resources`]: what is served.
+//!
+//! What carries it:
+//! - [`node`]: the CoAP side of one reactor: sockets, message layer, pipeline, observers.
+//! - [`exchange`]: from a request to its answer.
+//! - [`observing`]: who is told of what.
+//! - [`udp`]: sockets and batches of datagrams.
+//! - [`peer`]: names of those at the other end.
+//! - [`settings`]: what the configuration says.
+
+pub mod answer;
+pub mod caller;
+pub mod context;
+pub mod request;
+pub mod resources;
+pub mod response;
+pub mod settings;
+pub mod udp;

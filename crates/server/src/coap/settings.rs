@@ -1,0 +1,59 @@
+//! What the configuration says about CoAP, compiled for the reactors.
+
+use std::time::Duration;
+
+use crate::config::Config;
+
+/// What CoAP clients are granted.
+#[derive(Clone, Debug)]
+pub struct CoapSettings {
+    /// Largest body put together from blocks, in bytes.
+    pub max_body: usize,
+    /// Largest block sent and asked for, in bytes: a power of two from 16 to 1024.
+    pub block_size: u16,
+    /// Bodies under way in blocks.
+    pub max_uploads: usize,
+    /// Of these, those of one client.
+    pub max_uploads_per_peer: usize,
+    /// Observers.
+    pub max_observers: usize,
+    /// Of these, those of one client.
+    pub max_observers_per_peer: usize,
+    /// Of the notifications to an observer every so many is confirmable.
+    pub confirm_every: u16,
+    /// Requests that wait for something.
+    pub max_waiting: usize,
+    /// Bytes per minute beyond one block per request for a client whose address is not verified.
+    pub unverified_bytes: u64,
+    /// ACK_TIMEOUT of the message layer.
+    pub ack_timeout: Duration,
+    /// MAX_RETRANSMIT of the message layer.
+    pub max_retransmit: u8,
+    /// Whether discovery by multicast is answered.
+    pub discovery: bool,
+}
+
+impl CoapSettings {
+    /// Compiles the section.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let section = &config.coap;
+        Self {
+            max_body: section.max_body.as_usize(),
+            block_size: section.block_size.get(),
+            max_uploads: section.max_uploads.get() as usize,
+            max_uploads_per_peer: section.max_uploads_per_peer.get() as usize,
+            max_observers: section.max_observers.get().map_or(usize::MAX, |most| most.get() as usize),
+            max_observers_per_peer: section
+                .max_observers_per_peer
+                .get()
+                .map_or(usize::MAX, |most| most.get() as usize),
+            confirm_every: section.confirm_every.get(),
+            max_waiting: section.max_waiting.get() as usize,
+            unverified_bytes: section.unverified_bytes.bytes(),
+            ack_timeout: section.ack_timeout,
+            max_retransmit: section.max_retransmit,
+            discovery: section.discovery,
+        }
+    }
+}
