@@ -242,7 +242,8 @@ fn damage_is_reported_with_its_place_and_repaired() {
     // The batch of the second message begins behind the first message.
     assert!(log["damage"][0]["offset"].as_u64().unwrap() > at as u64);
     // A broker says the same and starts on nothing that is damaged.
-    let args = ["serve", "--data", "d", "--mqtt", "127.0.0.1:0", "--amqp", "off", "--coap", "off", "--http", "off"];
+    let args =
+        ["serve", "--data", "d", "--mqtt", "127.0.0.1:0", "--amqp", "off", "--coap", "off", "--http", "off"];
     let refused = tercet(dir.path(), &args);
     assert_eq!(refused.code, 1);
     assert!(

@@ -32,7 +32,9 @@ impl Broker {
             }
             Kind::Tercet => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_tercet"));
-                command.env_clear().args(["serve", "--memory", "--http", "off", "--amqp", "off", "--coap", "off", "--mqtt"]);
+                command
+                    .env_clear()
+                    .args(["serve", "--memory", "--http", "off", "--amqp", "off", "--coap", "off", "--mqtt"]);
                 command.arg(format!("127.0.0.1:{port}"));
                 command
             }

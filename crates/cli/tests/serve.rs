@@ -89,7 +89,18 @@ fn it_says_where_it_listens_and_ends_on_sigterm() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(
         dir.path(),
-        &["--mqtt", ":0", "--amqp", ":0", "--coap", ":0", "--http", "127.0.0.1:0", "--ports-file", "ports.json"],
+        &[
+            "--mqtt",
+            ":0",
+            "--amqp",
+            ":0",
+            "--coap",
+            ":0",
+            "--http",
+            "127.0.0.1:0",
+            "--ports-file",
+            "ports.json",
+        ],
     );
     let ports = std::fs::read_to_string(dir.path().join("ports.json")).unwrap();
     let ports: serde_json::Value = serde_json::from_str(&ports).unwrap();
@@ -205,7 +216,10 @@ fn an_administrator_whose_password_was_never_shown_is_taken_back() {
     let port = format!(":{}", taken.local_addr().unwrap().port());
     let (code, _) = refused(
         dir.path(),
-        &["--bind", "0.0.0.0", "--data", "d", "--mqtt", &port, "--amqp", "off", "--coap", "off", "--http", "off"],
+        &[
+            "--bind", "0.0.0.0", "--data", "d", "--mqtt", &port, "--amqp", "off", "--coap", "off", "--http",
+            "off",
+        ],
     );
     assert_eq!(code, 1);
     assert!(!dir.path().join("d/passwords").exists());
@@ -223,7 +237,8 @@ fn mistakes_are_exit_78_and_a_taken_port_is_exit_1() {
     assert_eq!(stderr, expected);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, stderr) = refused(dir.path(), &["--mqtt", &address, "--amqp", "off", "--coap", "off", "--http", "off"]);
+    let (code, stderr) =
+        refused(dir.path(), &["--mqtt", &address, "--amqp", "off", "--coap", "off", "--http", "off"]);
     assert_eq!(code, 1);
     let expected = format!(
         "error: cannot listen on {address}: address in use\n\

@@ -8,6 +8,7 @@
 //! - [`reactor`]: threads, sockets, turns.
 //! - [`mqtt`]: the MQTT face.
 //! - [`amqp`]: the AMQP 0-9-1 face.
+//! - [`coap`]: the CoAP face.
 //! - [`http`]: health, readiness, metrics and the WebSocket handshake.
 //! - [`auth`]: who may connect.
 //! - [`config`], [`logging`]: what people set and see.
@@ -21,6 +22,7 @@
 
 pub mod amqp;
 pub mod auth;
+pub mod coap;
 pub mod config;
 pub mod event_log;
 pub mod housekeeping;

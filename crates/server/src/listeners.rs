@@ -7,6 +7,8 @@ use std::sync::atomic::AtomicUsize;
 use arc_swap::ArcSwap;
 use tercet_net::{ListenError, Listener as Socket, TcpOptions, UnixOptions};
 
+use crate::coap;
+use crate::coap::udp::socket::UdpSocket;
 use crate::config::{Bind, Config, Listener, Protocol};
 use crate::http::HttpListener;
 use crate::layers;
@@ -27,6 +29,14 @@ pub struct BoundListener {
     pub address: String,
 }
 
+/// The sockets of a listener that speaks in datagrams.
+pub(crate) struct BoundDatagrams {
+    /// One for each reactor.
+    pub sockets: Vec<UdpSocket>,
+    /// Settings, replaced on reload.
+    pub settings: Arc<ArcSwap<ListenerSettings>>,
+}
+
 /// Settings of each listener, replaced on reload, and the count of its connections.
 pub(crate) type SettingsByName = HashMap<String, (Arc<ArcSwap<ListenerSettings>>, Arc<AtomicUsize>)>;
 
@@ -39,16 +49,18 @@ pub(crate) struct Doors {
     pub settings: SettingsByName,
     /// Sockets of the reactors.
     pub streams: Vec<BoundSocket>,
+    /// Sockets of datagrams, one for each reactor.
+    pub datagrams: Vec<BoundDatagrams>,
     /// Sockets of the HTTP thread.
     pub http: Vec<HttpListener>,
 }
 
 impl Doors {
     /// Binds every listener; the first that fails ends it.
-    pub(crate) fn open(config: &Config) -> Result<Self, StartError> {
+    pub(crate) fn open(config: &Config, reactors: usize) -> Result<Self, StartError> {
         let mut doors = Self::default();
         for listener in &config.listeners {
-            let socket = bind(listener)?;
+            let socket = bind(listener, reactors)?;
             let open = Arc::new(AtomicUsize::new(0));
             let settings =
                 ListenerSettings::new(config, listener, layers(listener, None)?, Arc::clone(&open));
@@ -57,12 +69,15 @@ impl Doors {
                 name: listener.name.clone(),
                 protocol: listener.protocol,
                 tls: listener.tls.is_some(),
-                address: socket.address().to_string(),
+                address: socket.address(),
             });
             doors.settings.insert(listener.name.clone(), (Arc::clone(&settings), open));
-            match listener.protocol {
-                Protocol::Mqtt | Protocol::Amqp => doors.streams.push(BoundSocket { socket, settings }),
-                Protocol::Http | Protocol::Ws => doors.http.push(HttpListener { socket, settings }),
+            match (socket, listener.protocol) {
+                (Door::Datagrams(sockets), _) => doors.datagrams.push(BoundDatagrams { sockets, settings }),
+                (Door::Stream(socket), Protocol::Http | Protocol::Ws) => {
+                    doors.http.push(HttpListener { socket, settings });
+                }
+                (Door::Stream(socket), _) => doors.streams.push(BoundSocket { socket, settings }),
             }
         }
         Ok(doors)
@@ -78,11 +93,32 @@ impl Doors {
     }
 }
 
-fn bind(listener: &Listener) -> Result<Socket, ListenError> {
+/// What a listener is bound to.
+enum Door {
+    Stream(Socket),
+    Datagrams(Vec<UdpSocket>),
+}
+
+impl Door {
+    fn address(&self) -> String {
+        match self {
+            Self::Stream(socket) => socket.address().to_string(),
+            Self::Datagrams(sockets) => {
+                sockets.first().map(|socket| socket.address.to_string()).unwrap_or_default()
+            }
+        }
+    }
+}
+
+fn bind(listener: &Listener, reactors: usize) -> Result<Door, ListenError> {
     match &listener.bind {
-        Bind::Tcp(address) => Socket::bind_tcp(&TcpOptions::new(*address)),
+        Bind::Tcp(address) if listener.protocol.is_datagrams() => {
+            coap::udp::socket::bind(*address, reactors).map(Door::Datagrams)
+        }
+        Bind::Tcp(address) => Socket::bind_tcp(&TcpOptions::new(*address)).map(Door::Stream),
         Bind::Unix(path) => {
             Socket::bind_unix(&UnixOptions { mode: Some(listener.unix_mode.0), ..UnixOptions::new(path) })
+                .map(Door::Stream)
         }
     }
 }

@@ -109,7 +109,7 @@ impl Server {
         authenticator.set_users(loaded.users, files.rules());
         authenticator.set_anonymous_user(config.auth.amqp_anonymous_user.as_deref());
 
-        let doors = Doors::open(&config)?;
+        let doors = Doors::open(&config, config.server.thread_count())?;
         let (polls, inboxes) = polls(config.server.thread_count())?;
         let storage = match storage.zip(recovery) {
             None => None,

@@ -1,7 +1,6 @@
 //! What a client asks for.
 
-use tercet_coap::code::Code;
-use tercet_coap::option::{Number, Options};
+use tercet_coap::{Code, Number, Options};
 
 use super::caller::Caller;
 

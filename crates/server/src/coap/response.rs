@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tercet_broker::message::Message;
-use tercet_coap::code::Code;
-use tercet_coap::content_format::ContentFormat;
-use tercet_coap::option::Number;
+use tercet_coap::{Code, ContentFormat, Number};
 
 /// A response before it is cut into blocks. One without `Location-*` and other options takes no memory of its own.
 #[derive(Clone, Debug)]

@@ -74,7 +74,11 @@ impl Checker<'_> {
         let size = config.coap.block_size.get();
         if !size.is_power_of_two() {
             let what = format!("block-size: {size} is not a power of two");
-            self.report(&["coap.block-size"], what, Some("blocks have 16, 32, 64, 128, 256, 512 or 1024 bytes"));
+            self.report(
+                &["coap.block-size"],
+                what,
+                Some("blocks have 16, 32, 64, 128, 256, 512 or 1024 bytes"),
+            );
         }
     }
 

@@ -234,6 +234,7 @@ impl Reactor {
                         face.decided(verdict, answers, cx)
                     });
                 }
+                Command::Ticket(_, _) => {}
                 Command::Defer(deferred) => self.effects.deferred.extend(deferred),
                 // Whoever asked is gone.
                 Command::Values(_) => {}

@@ -12,6 +12,7 @@ use tercet_broker::vhost::observing::FetchedValues;
 use tercet_net::Transport;
 
 use crate::auth::Verdict;
+use crate::coap::context::{Outcome, Ticket};
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::face::FaceKind;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub enum Command {
     Wake(Vec<ConnectionRef>),
     /// The authenticator has decided about a connection.
     Verdict(ConnectionRef, Verdict),
+    /// What a request of CoAP waited for.
+    Ticket(Ticket, Outcome),
     /// Look after these when the log has moved.
     Defer(Vec<Deferred>),
     /// Retained values that one of its requests has asked for.

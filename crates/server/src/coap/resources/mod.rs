@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tercet_broker::message::Message;
-use tercet_coap::code::Code;
+use tercet_coap::Code;
 
 use super::answer::Answer;
 use super::caller::Caller;
@@ -48,9 +48,10 @@ pub fn notification(
     let (topic, change) = changes.last()?;
     let _ = (topic, observer);
     Some(match change {
-        Change::Value(message) => {
-            Response { body: super::response::Body::Message(Arc::clone(message)), ..Response::new(Code::CONTENT) }
-        }
+        Change::Value(message) => Response {
+            body: super::response::Body::Message(Arc::clone(message)),
+            ..Response::new(Code::CONTENT)
+        },
         Change::Cleared => Response::new(Code::NOT_FOUND),
     })
 }

@@ -68,7 +68,9 @@ fn refused(address: SocketAddr, source: io::Error) -> ListenError {
     let (reason, hint) = match source.kind() {
         io::ErrorKind::AddrInUse => (
             "address in use".to_owned(),
-            Some("another CoAP server? stop it, move all ports with --port-offset, or serve no CoAP with --coap off"),
+            Some(
+                "another CoAP server? stop it, move all ports with --port-offset, or serve no CoAP with --coap off",
+            ),
         ),
         io::ErrorKind::PermissionDenied => {
             ("permission denied".to_owned(), Some("ports below 1024 need CAP_NET_BIND_SERVICE"))
