@@ -8,12 +8,15 @@
 extern crate alloc;
 
 mod code;
+mod keyed_hash;
 mod limits;
 mod message;
 
 pub mod content_format;
 pub mod datagram;
+pub mod endpoint;
 pub mod option;
+pub mod reliability;
 pub mod stream;
 
 pub use code::{Code, CodeKind};
