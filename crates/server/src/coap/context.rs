@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
-use tercet_broker::message::Message;
-use tercet_broker::outbox::ConnectionRef;
+use tercet_broker::vhost::observing::{ReadValue, ValueTicket};
 
 use super::resources::Resources;
 use super::response::Response;
@@ -50,9 +49,6 @@ pub struct Ticket {
     pub number: u32,
 }
 
-/// Slot of the [`ConnectionRef`]s of tickets: no connection has it.
-const TICKETS: u32 = u32::MAX;
-
 impl Ticket {
     /// Hands the outcome to the reactor where the request waits. One that has gone meanwhile is forgotten.
     pub fn answer(self, shared: &Shared, outcome: Outcome) {
@@ -61,25 +57,18 @@ impl Ticket {
         }
     }
 
-    /// As the name of a connection, for whoever wakes those.
+    /// The same for the reader of the log.
     #[must_use]
-    pub fn connection(self) -> ConnectionRef {
-        ConnectionRef { reactor: self.reactor, slot: TICKETS, generation: self.number }
-    }
-
-    /// The ticket that goes by the name of a connection.
-    #[must_use]
-    pub fn of(connection: ConnectionRef) -> Option<Self> {
-        let ConnectionRef { reactor, slot, generation } = connection;
-        (slot == TICKETS).then_some(Self { reactor, number: generation })
+    pub fn for_values(self) -> ValueTicket {
+        ValueTicket { reactor: self.reactor, number: self.number.into() }
     }
 }
 
 /// What has been found out.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The value of a topic that was only in the log; `None` when there is none any more.
-    Value(Option<Arc<Message>>),
+    /// Values of topics that were only in the log, as they were asked for.
+    Values(Vec<ReadValue>),
     /// What the authenticator says.
     Verdict(Verdict),
     /// What another server has answered.

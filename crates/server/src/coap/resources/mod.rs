@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tercet_broker::message::Message;
+use tercet_broker::watch::Change;
 use tercet_coap::Code;
 
 use super::answer::Answer;
@@ -22,13 +22,13 @@ pub enum Form {
     Value,
 }
 
-/// What has happened to a topic that is observed.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// This is its value now, or was published to it.
-    Value(Arc<Message>),
-    /// It has no value any more.
-    Cleared,
+/// What has changed for the observers of a filter.
+#[derive(Clone, Copy, Debug)]
+pub struct Changes<'a> {
+    /// Topics, each with what has become of it.
+    pub topics: &'a [(Arc<str>, Change)],
+    /// Other topics have changed, too; which is not known.
+    pub overflowed: bool,
 }
 
 /// Answers a request.
@@ -40,12 +40,12 @@ pub fn dispatch(_request: &Request<'_>, _cx: &mut CoapContext<'_>) -> Answer {
 /// a success ends their observation.
 pub fn notification(
     form: Form,
-    changes: &[(Arc<str>, Change)],
+    changes: &Changes<'_>,
     observer: &Caller,
     _cx: &mut CoapContext<'_>,
 ) -> Option<Response> {
     let Form::Value = form;
-    let (topic, change) = changes.last()?;
+    let (topic, change) = changes.topics.last()?;
     let _ = (topic, observer);
     Some(match change {
         Change::Value(message) => Response {
