@@ -15,9 +15,13 @@ mod message;
 pub mod content_format;
 pub mod datagram;
 pub mod endpoint;
+pub mod link_format;
 pub mod option;
+pub mod problem;
 pub mod reliability;
+pub mod senml;
 pub mod stream;
+pub mod uri;
 
 pub use code::{Code, CodeKind};
 pub use content_format::ContentFormat;

@@ -48,7 +48,10 @@ mod tests {
     use super::*;
     use crate::option::OptionBuf;
 
-    fn judge(options: &[(u16, &[u8])]) -> Judgement {
+    /// Numbers and values.
+    type Sent<'a> = &'a [(u16, &'a [u8])];
+
+    fn judge(options: Sent<'_>) -> Judgement {
         let mut buffer = OptionBuf::new();
         for &(number, value) in options {
             buffer.add(Number(number), value);
@@ -58,7 +61,7 @@ mod tests {
 
     #[test]
     fn critical_options_must_be_understood() {
-        let fine: &[&[(u16, &[u8])]] = &[
+        let fine: &[Sent<'_>] = &[
             &[],
             &[(11, b"a"), (11, b"b"), (15, b"x")],
             // Elective: unknown, of a wrong length, repeated.
@@ -71,7 +74,7 @@ mod tests {
         for options in fine {
             assert_eq!(judge(options), Judgement::Acceptable, "{options:?}");
         }
-        let bad: &[(&[(u16, &[u8])], u16)] = &[
+        let bad: &[(Sent<'_>, u16)] = &[
             (&[(9999, b"")], 9999),
             (&[(7, &[80]), (7, &[80])], 7),
             (&[(7, &[0, 0, 80])], 7),
