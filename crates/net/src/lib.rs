@@ -74,6 +74,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod dtls;
 #[cfg(unix)]
 pub mod listen;
 pub mod peer;

@@ -95,7 +95,7 @@ pub fn client_config(settings: &ClientSettings) -> Result<Arc<ClientConfig>, Tls
     Ok(Arc::new(config))
 }
 
-fn server_verifier(
+pub(crate) fn server_verifier(
     settings: &ClientSettings,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {

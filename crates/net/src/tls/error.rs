@@ -17,11 +17,11 @@ pub struct TlsConfigError {
 }
 
 impl TlsConfigError {
-    pub(super) fn new(what: &'static str, path: Option<&Path>, reason: impl fmt::Display) -> Self {
+    pub(crate) fn new(what: &'static str, path: Option<&Path>, reason: impl fmt::Display) -> Self {
         Self { what, path: path.map(Path::to_owned), reason: reason.to_string(), hint: None }
     }
 
-    pub(super) fn hint(self, hint: &'static str) -> Self {
+    pub(crate) fn hint(self, hint: &'static str) -> Self {
         Self { hint: Some(hint), ..self }
     }
 }

@@ -7,9 +7,10 @@ mod client_config;
 mod error;
 mod identity;
 mod info;
-mod pem;
+pub(crate) mod pem;
 mod server_config;
 
+pub(crate) use client_config::server_verifier;
 pub use client_config::{ClientCertificate, ClientSettings, NameCheck, Roots, client_config};
 pub use error::TlsConfigError;
 pub use identity::{CertificateIdentity, IdentityError, certificate_identity};

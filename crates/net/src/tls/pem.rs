@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::error::TlsConfigError;
 
 /// All certificates of a file, at least one.
-pub(super) fn certificates(
+pub(crate) fn certificates(
     what: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
@@ -27,7 +27,7 @@ pub(super) fn certificates(
 }
 
 /// The private key of a file.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsConfigError> {
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsConfigError> {
     const WHAT: &str = "private key";
     let bytes = read(WHAT, path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
@@ -45,14 +45,14 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsConf
 }
 
 /// A trust store of the certificates in a file.
-pub(super) fn roots(what: &'static str, path: &Path) -> Result<RootCertStore, TlsConfigError> {
+pub(crate) fn roots(what: &'static str, path: &Path) -> Result<RootCertStore, TlsConfigError> {
     let mut store = RootCertStore::empty();
     add_roots(&mut store, what, path)?;
     Ok(store)
 }
 
 /// Adds the certificates in a file to a trust store.
-pub(super) fn add_roots(
+pub(crate) fn add_roots(
     store: &mut RootCertStore,
     what: &'static str,
     path: &Path,
@@ -63,7 +63,7 @@ pub(super) fn add_roots(
     Ok(())
 }
 
-fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsConfigError> {
+pub(crate) fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsConfigError> {
     fs::read(path).map_err(|error| {
         let failure = TlsConfigError::new(what, Some(path), &error);
         match error.kind() {
