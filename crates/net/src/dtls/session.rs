@@ -208,7 +208,9 @@ impl DtlsSession {
         now: Instant,
         on: &mut dyn FnMut(SessionEvent<'_>),
     ) -> Result<(), DtlsError> {
-        let mut resolved = take_resolved();
+        if let Some(name) = take_resolved() {
+            self.identity = DtlsIdentity::PreSharedKey(name);
+        }
         loop {
             let (engine, buffer) = (&mut self.engine, &mut scratch[..]);
             match contain(move || engine.poll_output(buffer))? {
@@ -226,9 +228,6 @@ impl DtlsSession {
                     return Ok(());
                 }
                 _ => {}
-            }
-            if let Some(name) = resolved.take() {
-                self.identity = DtlsIdentity::PreSharedKey(name);
             }
         }
     }

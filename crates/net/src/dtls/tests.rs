@@ -2,4 +2,5 @@
 
 mod acceptor;
 mod handshake;
+mod libcoap;
 mod network;
