@@ -60,14 +60,11 @@ pub(crate) fn decode_message<'a>(
             Err(FormatError::NotEmpty)
         };
     }
-    let (token, rest) = match token_length {
-        0..=8 => bytes.split_at_checked(usize::from(token_length)).ok_or(FormatError::Truncated)?,
-        13 | 14 if limits.token > 8 => {
-            let (length, rest) = wire::extended(token_length, bytes).ok_or(FormatError::Truncated)?;
-            rest.split_at_checked(length as usize).ok_or(FormatError::Truncated)?
-        }
-        _ => return Err(FormatError::TokenLength),
-    };
+    if !wire::is_token_length(token_length, limits) {
+        return Err(FormatError::TokenLength);
+    }
+    let (length, rest) = wire::extended(token_length, bytes).ok_or(FormatError::Truncated)?;
+    let (token, rest) = rest.split_at_checked(length as usize).ok_or(FormatError::Truncated)?;
     let (options, payload) = Options::split(rest)?;
     if options.as_bytes().len() > limits.options {
         return Err(FormatError::OptionsTooLong);

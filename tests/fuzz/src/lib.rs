@@ -8,6 +8,8 @@
 pub mod acl_file;
 pub mod amqp_frames;
 pub mod certificate_identity;
+pub mod coap_messages;
+pub mod coap_payloads;
 pub mod configuration;
 pub mod log_records;
 pub mod password_file;
@@ -24,6 +26,8 @@ pub const TARGETS: &[Target] = &[
     ("acl_file", acl_file::check),
     ("amqp_frames", amqp_frames::check),
     ("certificate_identity", certificate_identity::check),
+    ("coap_messages", coap_messages::check),
+    ("coap_payloads", coap_payloads::check),
     ("configuration", configuration::check),
     ("log_records", log_records::check),
     ("password_file", password_file::check),

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::limits::Limits;
+
 /// What follows the options when there is a payload.
 pub(crate) const PAYLOAD_MARKER: u8 = 0xFF;
 
@@ -34,6 +36,12 @@ pub(crate) fn extended(nibble: u8, bytes: &[u8]) -> Option<(u32, &[u8])> {
         }
         _ => None,
     }
+}
+
+/// The nibble can stand for the length of a token: up to 8 (RFC 7252 §3), or all but 15 (RFC 8974 §2.1).
+#[inline]
+pub(crate) const fn is_token_length(nibble: u8, limits: &Limits) -> bool {
+    nibble <= 8 || nibble < 15 && limits.token > 8
 }
 
 /// The nibble for a value, and its extension: the bytes and how many of them count.

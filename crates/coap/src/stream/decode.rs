@@ -28,7 +28,7 @@ pub enum Error {
 pub fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Option<(Message<'a>, usize)>, Error> {
     let Some((length, extension)) = framing::read_length(bytes) else { return Ok(None) };
     let token_length = bytes.first().map_or(0, |first| first & 0x0F);
-    if token_length == 15 || token_length > 8 && (token_length < 13 || limits.token <= 8) {
+    if !wire::is_token_length(token_length, limits) {
         return Err(FormatError::TokenLength.into());
     }
     // First byte, extension and code; what follows is the token, options and payload.
