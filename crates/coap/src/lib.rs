@@ -12,10 +12,13 @@ mod keyed_hash;
 mod limits;
 mod message;
 
+pub mod block;
 pub mod content_format;
 pub mod datagram;
+pub mod echo;
 pub mod endpoint;
 pub mod link_format;
+pub mod observe;
 pub mod option;
 pub mod problem;
 pub mod reliability;
