@@ -16,7 +16,7 @@ use crate::engine::Interrupt;
 use crate::floor;
 use crate::mqtt::wire::Version;
 use crate::peers::{
-    Attached, Command as CommandPeer, Floor, Mosquitto, Peer, Protocol, RabbitMq, Storage, Tercet,
+    Attached, Command as CommandPeer, Floor, LibCoap, Mosquitto, Peer, Protocol, RabbitMq, Storage, Tercet,
 };
 use crate::report;
 use crate::scenarios::{self, Scenario, Suite};
@@ -40,6 +40,12 @@ enum Command {
         /// Port on 127.0.0.1; 0 picks a free one
         #[arg(long, default_value_t = 0)]
         port: u16,
+        /// Speak CoAP instead of MQTT
+        #[arg(long)]
+        coap: bool,
+        /// Speak CoAP over DTLS instead
+        #[arg(long, conflicts_with = "coap")]
+        coaps: bool,
     },
 }
 
@@ -54,7 +60,8 @@ struct Run {
     /// Also the scenarios that take minutes and gigabytes
     #[arg(long)]
     long: bool,
-    /// Which of tercet, tercet-memory (beside durable runs), mosquitto, rabbitmq (AMQP) and floor take part
+    /// Which of tercet, tercet-memory (beside durable runs), tercet-1 and tercet-2 (with so many reactors, CoAP),
+    /// mosquitto, rabbitmq (AMQP), libcoap (CoAP) and floor take part
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = PEERS)]
     peers: Vec<String>,
     /// Where servers of durable scenarios keep their data, removed after each run; on the disk to be measured
@@ -97,7 +104,7 @@ struct Run {
     markdown: Option<PathBuf>,
 }
 
-const PEERS: &str = "tercet,tercet-memory,mosquitto,rabbitmq,floor";
+const PEERS: &str = "tercet,tercet-memory,tercet-1,tercet-2,mosquitto,rabbitmq,libcoap,floor";
 
 /// Runs the program; exit code 0 when all went well, 1 when a run failed or lost messages, 2 for a wrong
 /// command line, 130 when interrupted.
@@ -105,7 +112,9 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(run) => run.execute(),
         Command::List => list(),
-        Command::Floor { port } => serve_floor(port),
+        Command::Floor { port, coap: true, .. } => serve_floor(port, floor::serve_coap),
+        Command::Floor { port, coaps: true, .. } => serve_floor(port, floor::serve_coaps),
+        Command::Floor { port, .. } => serve_floor(port, floor::serve),
     }
     .unwrap_or_else(|error| {
         say(&format!("tercet-bench: {error}"));
@@ -195,8 +204,11 @@ impl Run {
             peers.push(match name.as_str() {
                 "tercet" => Box::new(Tercet::from_env()),
                 "tercet-memory" => Box::new(Tercet::from_env().twin()),
+                "tercet-1" => Box::new(Tercet::from_env().with_two_reactors(false)),
+                "tercet-2" => Box::new(Tercet::from_env().with_two_reactors(true)),
                 "mosquitto" => Box::new(Mosquitto),
                 "rabbitmq" => Box::new(RabbitMq::from_env()),
+                "libcoap" => Box::new(LibCoap),
                 "floor" => Box::new(Floor::of_this_program()?),
                 other => return Ok(Err(format!("no peer `{other}`; there are {PEERS}"))),
             });
@@ -252,14 +264,18 @@ fn list() -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve_floor(port: u16) -> io::Result<ExitCode> {
+/// Serves at an address until interrupted; the function in the box hears of the address that it has got.
+type Serve = fn(SocketAddr, &Interrupt, Box<dyn FnOnce(SocketAddr)>) -> io::Result<()>;
+
+fn serve_floor(port: u16, serve: Serve) -> io::Result<ExitCode> {
     raise_file_limit();
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    floor::serve(addr, &Interrupt::on_signals()?, |bound| {
+    let ready = |bound| {
         let mut out = io::stdout().lock();
         // Nobody reading the address is no reason not to serve.
         let _ = writeln!(out, "listening on {bound}").and_then(|()| out.flush());
-    })?;
+    };
+    serve(addr, &Interrupt::on_signals()?, Box::new(ready))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,8 +2,9 @@
 //!
 //! One thread reads large buffers, finds packet boundaries and topics, copies each PUBLISH into the buffers of
 //! the exact-topic subscribers, and writes each touched connection once per turn of the loop. It checks
-//! nothing, keeps no sessions and trusts its clients: never expose it.
+//! nothing, keeps no sessions and trusts its clients: never expose it. For CoAP it is even less: [`serve_coap`].
 
+mod datagrams;
 mod router;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::engine::{EventLoop, Interrupt};
+pub use datagrams::{serve_coap, serve_coaps};
 use router::Router;
 
 /// Binds `addr`, tells `ready` the address, and serves until interrupted.

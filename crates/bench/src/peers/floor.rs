@@ -37,18 +37,29 @@ impl Peer for Floor {
     }
 
     fn settings(&self) -> String {
-        "one thread, exact topics, no limits, no sessions (TCP_NODELAY on)".to_owned()
+        "one thread, exact topics, no limits, no sessions (TCP_NODELAY on); CoAP: recvfrom, sendto, Message ID and \
+         token echoed, the same 64 bytes to every GET, over DTLS with an engine for each peer"
+            .to_owned()
     }
 
     fn offers(&self, need: Need) -> bool {
         need == Need::Plain
     }
 
-    fn start(&self, _: Protocol, _: Storage<'_>) -> Result<Server, PeerError> {
+    fn speaks(&self, protocol: Protocol) -> bool {
+        protocol != Protocol::Amqp
+    }
+
+    fn start(&self, protocol: Protocol, _: Storage<'_>) -> Result<Server, PeerError> {
         let dir = TempDir::create("floor")?;
         let mut command = Command::new(&self.binary);
         command.args(["floor", "--port", "0"]);
-        Launch::new(command, dir, Probe::Printed("listening on "), "run the tercet-bench binary itself")
-            .start()
+        match protocol {
+            Protocol::Mqtt | Protocol::Amqp => &mut command,
+            Protocol::Coap => command.arg("--coap"),
+            Protocol::Coaps => command.arg("--coaps"),
+        };
+        let probe = Probe::Printed("listening on ", protocol);
+        Launch::new(command, dir, probe, "run the tercet-bench binary itself").start()
     }
 }

@@ -5,6 +5,7 @@
 
 mod external;
 mod floor;
+mod libcoap;
 mod mosquitto;
 mod rabbitmq;
 mod server;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use external::{Attached, Command};
 pub use floor::Floor;
+pub use libcoap::LibCoap;
 pub use mosquitto::Mosquitto;
 pub use rabbitmq::RabbitMq;
 pub use server::{PeerError, Server};
@@ -31,6 +33,10 @@ pub enum Protocol {
     Mqtt,
     /// AMQP 0-9-1.
     Amqp,
+    /// CoAP over UDP.
+    Coap,
+    /// CoAP over DTLS with a pre-shared key.
+    Coaps,
 }
 
 impl Protocol {
@@ -39,7 +45,13 @@ impl Protocol {
         match self {
             Protocol::Mqtt => "mosquitto",
             Protocol::Amqp => "rabbitmq",
+            Protocol::Coap | Protocol::Coaps => "libcoap",
         }
+    }
+
+    /// Whether it is spoken in datagrams.
+    pub fn is_datagrams(self) -> bool {
+        matches!(self, Protocol::Coap | Protocol::Coaps)
     }
 
     /// As people write it.
@@ -47,16 +59,18 @@ impl Protocol {
         match self {
             Protocol::Mqtt => "MQTT",
             Protocol::Amqp => "AMQP 0-9-1",
+            Protocol::Coap => "CoAP",
+            Protocol::Coaps => "CoAP over DTLS",
         }
     }
 }
 
-/// What a scenario needs from a server beyond QoS 0 to 2 over exact topics.
+/// What a scenario needs from a server beyond QoS 0 to 2 over exact topics, or GET and PUT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Connect, ping, publish and subscribe with exact topics.
+    /// Connect, ping, publish and subscribe with exact topics; answer a GET or PUT.
     Plain,
-    /// Wildcards: a real broker.
+    /// Wildcards, or resources that keep what is put there and have observers: a real broker or server.
     Broker,
     /// Sessions or retained messages, which stay behind: a real broker of our own, thrown away afterwards.
     FreshBroker,

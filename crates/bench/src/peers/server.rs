@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::usage::{Threads, Usage, threads_of};
 use super::{Promise, Protocol};
+use crate::coap::wire::{self, Kind};
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -174,8 +175,10 @@ pub(super) enum Probe {
     Given(SocketAddr),
     /// The entry of this protocol in a JSON file in its directory.
     PortsFile(&'static str, Protocol),
+    /// It was told, and answers a CoAP ping at the first address once it is ready at the second.
+    Pinged(SocketAddr, SocketAddr),
     /// The first line of its output, behind these words.
-    Printed(&'static str),
+    Printed(&'static str, Protocol),
 }
 
 /// A program and what belongs to it: enough to start it any number of times.
@@ -247,15 +250,17 @@ impl Launch {
 
     /// Its address, once it accepts connections there.
     fn listening(&self) -> Option<SocketAddr> {
-        let addr = match self.probe {
-            Probe::Given(addr) => addr,
-            Probe::PortsFile(name, protocol) => port_of(&self.dir.path().join(name), protocol)?,
-            Probe::Printed(words) => {
+        let (addr, protocol) = match self.probe {
+            Probe::Given(addr) => (addr, Protocol::default()),
+            Probe::PortsFile(name, protocol) => (port_of(&self.dir.path().join(name), protocol)?, protocol),
+            Probe::Pinged(pinged, addr) => return answers_ping(pinged).then_some(addr),
+            Probe::Printed(words, protocol) => {
                 let output = fs::read_to_string(self.output()).ok()?;
-                output.lines().next()?.strip_prefix(words)?.trim().parse().ok()?
+                (output.lines().next()?.strip_prefix(words)?.trim().parse().ok()?, protocol)
             }
         };
-        TcpStream::connect(addr).ok().map(|_| addr)
+        // Whoever tells the address of its datagrams has bound it.
+        (protocol.is_datagrams() || TcpStream::connect(addr).is_ok()).then_some(addr)
     }
 
     fn failure(&self, reason: String) -> PeerError {
@@ -279,11 +284,29 @@ fn port_of(ports_file: &Path, protocol: Protocol) -> Option<SocketAddr> {
     let entry = match protocol {
         Protocol::Mqtt => "mqtt",
         Protocol::Amqp => "amqp",
+        Protocol::Coap => "coap",
+        Protocol::Coaps => "coaps",
     };
     let text = fs::read_to_string(ports_file).ok()?;
     let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
     ports.get(entry)?.as_str()?.parse().ok()
 }
+
+/// Whether an empty confirmable message brings a reset (RFC 7252 §4.3).
+fn answers_ping(addr: SocketAddr) -> bool {
+    let ping = wire::empty(Kind::Confirmable, PING_ID);
+    let mut answer = [0; wire::HEADER + 1];
+    let asked = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| {
+        socket.connect(addr)?;
+        socket.set_read_timeout(Some(PING_ANSWERED_WITHIN))?;
+        socket.send(&ping)?;
+        socket.recv(&mut answer)
+    });
+    asked.is_ok_and(|length| answer[..length] == wire::empty(Kind::Reset, PING_ID))
+}
+
+const PING_ID: u16 = 0x7E57;
+const PING_ANSWERED_WITHIN: Duration = Duration::from_millis(20);
 
 /// A directory that is removed on drop.
 #[derive(Debug)]
@@ -323,6 +346,20 @@ pub(super) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// The same for datagrams: the first of two ports in a row.
+pub(super) fn free_pair_of_ports() -> io::Result<u16> {
+    let any = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+    for _ in 0..100 {
+        let (first, port) = any().and_then(|socket| socket.local_addr().map(|addr| (socket, addr.port())))?;
+        let next = port.checked_add(1).map(|next| UdpSocket::bind((Ipv4Addr::LOCALHOST, next)));
+        drop(first);
+        if let Some(Ok(_)) = next {
+            return Ok(port);
+        }
+    }
+    Err(io::Error::from(io::ErrorKind::AddrInUse))
+}
+
 /// What a program prints when asked for its version; the first line that has a digit.
 pub(super) fn version_of(program: &str, flag: &str) -> String {
     let printed = Command::new(program).arg(flag).stdin(Stdio::null()).output();
@@ -343,7 +380,7 @@ mod tests {
         let path = dir.path().to_owned();
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such luck; exit 3"]);
-        let launch = Launch::new(command, dir, Probe::Printed("listening on"), "");
+        let launch = Launch::new(command, dir, Probe::Printed("listening on", Protocol::Mqtt), "");
         let error = launch.start().unwrap_err().to_string();
         assert!(error.contains("exit status: 3") && error.contains("no such luck"), "{error}");
         assert!(!path.exists());
@@ -353,7 +390,7 @@ mod tests {
     fn a_missing_program_is_reported_with_the_hint() {
         let dir = TempDir::create("test").unwrap();
         let command = Command::new("/nonexistent/server");
-        let launch = Launch::new(command, dir, Probe::Printed("listening on"), "build it");
+        let launch = Launch::new(command, dir, Probe::Printed("listening on", Protocol::Mqtt), "build it");
         let error = launch.start().unwrap_err().to_string();
         assert!(error.contains("build it"), "{error}");
         assert_eq!(version_of("/nonexistent/server", "-v"), "not installed");

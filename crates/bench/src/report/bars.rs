@@ -31,6 +31,12 @@ pub enum Measure {
     CpuBeyond(&'static str),
     /// Median time to PUBACK beyond that of this peer, at most `target` syncs of the disk.
     ConfirmBeyond(&'static str),
+    /// Server CPU time per request, at most `target` times that of this other scenario.
+    CpuOfScenario(&'static str),
+    /// Server CPU time per request with two reactors, at most `target` times that with one.
+    SecondReactor,
+    /// This figure, at most `target` above that of the floor program.
+    BeyondFloor(&'static str),
 }
 
 /// A bar and what was measured.
@@ -50,6 +56,9 @@ pub struct Verdict {
 pub(super) const SUBJECT: &str = "tercet";
 /// The same without durability.
 pub(super) const TWIN: &str = "tercet-memory";
+const ONE_REACTOR: &str = "tercet-1";
+const TWO_REACTORS: &str = "tercet-2";
+const FLOOR: &str = "floor";
 const PER_CONNECTION: &str = "anonymous_bytes_per_connection";
 const PER_CONNECTION_USED: &str = "anonymous_bytes_per_connection_after_ping";
 
@@ -83,6 +92,15 @@ const TIMES: &[(&str, &str, f64)] = &[
     ("amqp-topic-10k", "rabbitmq", 12.0),
     ("amqp-confirm-1000", "rabbitmq", 16.0),
     ("amqp-backlog-1m-1k", "rabbitmq", 30.0),
+    ("coap-get-50", "libcoap", 2.0),
+    ("coap-get-1000", "libcoap", 2.0),
+    ("coap-put-50", "libcoap", 2.0),
+    ("coap-put-1000", "libcoap", 2.0),
+    ("coap-fanout-1000", "libcoap", 4.0),
+    ("coap-get-50", "floor", 0.6),
+    ("coap-get-1000", "floor", 0.6),
+    ("coap-put-50", "floor", 0.6),
+    ("coap-put-1000", "floor", 0.6),
 ];
 
 /// Bars of other kinds.
@@ -101,6 +119,18 @@ const OTHERS: &[(&str, Measure, f64)] = &[
     ("amqp-backlog-1m-1k", Measure::AtMost("rss_full_mib"), 200.0),
     ("amqp-backlog-1m-1k", Measure::AtMost("ready_after_kill_s"), 5.0),
     ("amqp-backlog-1m-1k", Measure::AtMost("ready_without_checkpoint_s"), 5.0),
+    ("coap-get-50", Measure::P99Of("libcoap"), 1.0),
+    ("coap-get-1000", Measure::P99Of("libcoap"), 1.0),
+    ("coap-put-50", Measure::P99Of("libcoap"), 1.0),
+    ("coap-put-1000", Measure::P99Of("libcoap"), 1.0),
+    ("coap-get-50", Measure::SecondReactor, 1.15),
+    ("coap-get-1000", Measure::SecondReactor, 1.15),
+    ("coap-put-50", Measure::SecondReactor, 1.15),
+    ("coap-put-1000", Measure::SecondReactor, 1.15),
+    ("coap-idle-observers-10k", Measure::AtMost("anonymous_bytes_per_observer"), 1024.0),
+    ("coaps-get-50", Measure::CpuOfScenario("coap-get-50"), 2.5),
+    ("coaps-put-50", Measure::CpuOfScenario("coap-put-50"), 2.5),
+    ("coaps-idle-peers-2k", Measure::BeyondFloor("anonymous_bytes_per_peer"), 1024.0),
     ("backlog-10m-100", Measure::AtMost("rss_full_mib"), 1024.0),
     ("backlog-10m-100", Measure::AtMost("segments_left"), 2.0),
 ];
@@ -141,12 +171,20 @@ impl Bar {
             Measure::ConfirmBeyond(peer) => {
                 format!("p50 to PUBACK at most {peer}'s + {} fdatasync", self.target)
             }
+            Measure::CpuOfScenario(other) => format!("CPU per request at most {} x {other}'s", self.target),
+            Measure::SecondReactor => {
+                format!("CPU per request of {TWO_REACTORS} at most {} x {ONE_REACTOR}'s", self.target)
+            }
+            Measure::BeyondFloor(figure) => {
+                format!("{} at most floor's + {}", figure.replace('_', " "), self.target)
+            }
         }
     }
 
     fn judge(&self, summary: &Summary) -> Verdict {
         let subject = summary.cell(&self.scenario, SUBJECT);
         let p99 = |cell: &Cell| cell.median.p99_us;
+        let per_cpu = |cell: &Cell| cell.median.per_cpu_second;
         let (value, met) = match self.measure {
             Measure::PerCpuOf(peer) => {
                 let ratio = summary.ratio(&self.scenario, SUBJECT, peer);
@@ -168,6 +206,21 @@ impl Bar {
             Measure::CpuBeyond(peer) => {
                 let value = durability::cpu_beyond(summary, &self.scenario, peer);
                 (value, value.map(|value| value <= self.target))
+            }
+            Measure::CpuOfScenario(other) => {
+                let base = summary.cell(other, SUBJECT).and_then(per_cpu);
+                let ratio = base.zip(subject.and_then(per_cpu)).map(|(base, ours)| base / ours);
+                (ratio, ratio.map(|ratio| ratio <= self.target))
+            }
+            Measure::SecondReactor => {
+                let ratio = summary.ratio(&self.scenario, ONE_REACTOR, TWO_REACTORS);
+                (ratio, ratio.map(|ratio| ratio <= self.target))
+            }
+            Measure::BeyondFloor(figure) => {
+                let of = |cell: &Cell| cell.median.extra.get(figure).copied();
+                let base = summary.cell(&self.scenario, FLOOR).and_then(of);
+                let beyond = subject.and_then(of).zip(base).map(|(ours, base)| ours - base);
+                (beyond, beyond.map(|beyond| beyond <= self.target))
             }
             Measure::ConfirmBeyond(peer) => {
                 let value = durability::confirm_beyond(summary, &self.scenario, peer);
@@ -208,6 +261,20 @@ mod tests {
         let slow = [("latency-5k-qos1", "tercet", 1.0, 3.0), ("latency-5k-qos1", "mosquitto", 1.0, 2.0)];
         let judged = verdict(&slow, "latency-5k-qos1", Measure::P99Of("mosquitto"));
         assert_eq!((judged.value, judged.met), (Some(1.5), Some(false)));
+    }
+
+    #[test]
+    fn a_bar_may_be_about_another_scenario_or_about_reactors() {
+        let session = [
+            ("coap-get-50", "tercet", 300.0, 1.0),
+            ("coap-get-50", "tercet-1", 300.0, 1.0),
+            ("coap-get-50", "tercet-2", 250.0, 1.0),
+            ("coaps-get-50", "tercet", 150.0, 1.0),
+        ];
+        let judged = verdict(&session, "coaps-get-50", Measure::CpuOfScenario("coap-get-50"));
+        assert_eq!((judged.value, judged.met), (Some(2.0), Some(true)));
+        let judged = verdict(&session, "coap-get-50", Measure::SecondReactor);
+        assert_eq!((judged.value, judged.met), (Some(1.2), Some(false)));
     }
 
     #[test]

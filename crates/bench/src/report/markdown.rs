@@ -18,6 +18,11 @@ const AMQP_PREFACE: &str = "All data are on disk; `rabbitmq` is Debian's package
     consumer), it yielded 10 times RabbitMQ's messages per server CPU-second when transient, 13 times when \
     persistent and confirmed, which it too does after a sync, and 26 times draining a backlog of 100,000.";
 
+const COAP_PREFACE: &str = "`libcoap` is Debian's example server, which makes a resource of whatever is PUT; `floor` \
+    calls `recvfrom` and `sendto` and does nothing else. Each client has a socket of its own. `tercet-1` and `tercet-2` \
+    are `tercet` with one and two reactors. The kernel's own work for a datagram is half of what the fastest server \
+    costs, and it charges a server with waking whoever waits for the answer.";
+
 /// A whole page, generated anew by each `make bench`.
 pub fn markdown(results: &Results) -> String {
     let summary = Summary::of(results);
@@ -30,7 +35,7 @@ pub fn markdown(results: &Results) -> String {
     } else {
         page += &table(&["scenario", "bar", "measured", "met"], &bars);
     }
-    for protocol in [Protocol::Mqtt, Protocol::Amqp] {
+    for protocol in [Protocol::Mqtt, Protocol::Amqp, Protocol::Coap, Protocol::Coaps] {
         page += &section_of(results, &summary, protocol);
     }
     page + &durability_section(results, &summary)
@@ -52,7 +57,8 @@ fn section_of(results: &Results, summary: &Summary, protocol: Protocol) -> Strin
         return text;
     }
     let preface = match protocol {
-        Protocol::Mqtt => String::new(),
+        Protocol::Mqtt | Protocol::Coaps => String::new(),
+        Protocol::Coap => format!("\n{COAP_PREFACE}\n"),
         Protocol::Amqp => format!("\n{AMQP_PREFACE}\n"),
     };
     format!("\n## {}\n{preface}{text}", protocol.title())
@@ -152,7 +158,7 @@ fn preface(results: &Results) -> String {
     );
     text += &format!("- Machine: {}\n", results.machine.describe());
     text += &format!(
-        "- Settings: {} rounds, {} s warm-up, {} s measured, MQTT {:?}, loopback TCP\n",
+        "- Settings: {} rounds, {} s warm-up, {} s measured, MQTT {:?}, loopback TCP (CoAP: UDP)\n",
         results.rounds, results.warm_up_seconds, results.measured_seconds, results.protocol
     );
     text += &format!("- Load generator: {}, `{}`\n", results.generator, results.command);

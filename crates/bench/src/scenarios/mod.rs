@@ -1,10 +1,12 @@
 //! What is measured: one file per kind of load, each made of steps of a [`Fleet`](crate::mqtt::Fleet), or in
-//! `amqp` of the [`Fleet`](crate::amqp::Fleet) that speaks AMQP.
+//! `amqp` of the [`Fleet`](crate::amqp::Fleet) that speaks AMQP, or in `coap` a script that the
+//! [`Fleet`](crate::coap::Fleet) of CoAP plays.
 //!
 //! Names are stable, as results are compared over time. Every scenario gets a fresh server.
 
 mod amqp;
 mod backlog;
+mod coap;
 mod durable;
 mod fan;
 mod idle;
@@ -31,6 +33,9 @@ pub use amqp::{
     AmqpTopic,
 };
 pub use backlog::Backlog;
+pub use coap::{
+    CoapBlocks, CoapFanOut, CoapFlood, CoapHandshakes, CoapIdleObservers, CoapIdlePeers, CoapRequests, Method,
+};
 pub use durable::{Durable, IN_FLIGHT, WRITTEN};
 pub use fan::{FanIn, FanOut};
 pub use idle::Idle;
@@ -189,6 +194,7 @@ pub fn all() -> Vec<Box<dyn Scenario>> {
     list.push(Box::new(Backlog { messages: 10_000_000, size: 100, suite: Suite::Long }));
     list.push(Box::new(RetainedOnDisk { topics: 1_000_000, size: 1024 }));
     list.extend(amqp::all());
+    list.extend(coap::all());
     list
 }
 
