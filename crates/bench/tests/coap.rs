@@ -14,6 +14,7 @@ use tercet_bench::scenarios::{
     CoapBlocks, CoapFlood, CoapHandshakes, CoapRequests, Context, Method, Sample, Scenario,
 };
 
+const WORKS: &str = "loopback sockets work and the load is well-formed";
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn context() -> Context {
@@ -39,34 +40,34 @@ impl Running {
         let (tell, told) = mpsc::channel();
         let stop = interrupt.clone();
         let thread = thread::spawn(move || {
-            let ready = |addr| tell.send(addr).unwrap();
+            let ready = |addr| tell.send(addr).expect(WORKS);
             match protocol {
-                Protocol::Coaps => floor::serve_coaps(LOOPBACK, &stop, ready).unwrap(),
-                _ => floor::serve_coap(LOOPBACK, &stop, ready).unwrap(),
+                Protocol::Coaps => floor::serve_coaps(LOOPBACK, &stop, ready).expect(WORKS),
+                _ => floor::serve_coap(LOOPBACK, &stop, ready).expect(WORKS),
             }
         });
-        Running { addr: told.recv().unwrap(), interrupt, thread: Some(thread) }
+        Running { addr: told.recv().expect(WORKS), interrupt, thread: Some(thread) }
     }
 
-    /// Answers every `careless` request with 4.04, and the first transmission of a few not at all.
+    /// Answers every fiftieth request with 4.04, and every seventh in a message of its own.
     fn careless() -> Self {
         let interrupt = Interrupt::default();
         let stop = interrupt.clone();
-        let socket = UdpSocket::bind(LOOPBACK).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        let addr = socket.local_addr().unwrap();
+        let socket = UdpSocket::bind(LOOPBACK).expect(WORKS);
+        socket.set_read_timeout(Some(Duration::from_millis(20))).expect(WORKS);
+        let addr = socket.local_addr().expect(WORKS);
         let thread = thread::spawn(move || {
             let mut requests = 0;
             let mut bytes = [0; 2048];
             while !stop.is_raised() {
                 let Ok((length, peer)) = socket.recv_from(&mut bytes) else { continue };
-                let request = Datagram::parse(&bytes[..length]).unwrap();
+                let request = Datagram::parse(&bytes[..length]).expect(WORKS);
                 requests += 1;
                 let head = 4 + request.token.len();
                 let code = if requests % 50 == 0 { 0x84 } else { code::CHANGED };
                 let separate = requests % 7 == 0;
                 if separate {
-                    socket.send_to(&empty(Kind::Acknowledgement, request.id), peer).unwrap();
+                    socket.send_to(&empty(Kind::Acknowledgement, request.id), peer).expect(WORKS);
                 }
                 let mut answer = bytes[..head].to_vec();
                 // A separate response is confirmable, as the request is, and has a Message ID of its own.
@@ -74,7 +75,7 @@ impl Running {
                 answer[1] = code;
                 answer[2] ^= if separate { 0x80 } else { 0 };
                 if request.code != code::EMPTY {
-                    socket.send_to(&answer, peer).unwrap();
+                    socket.send_to(&answer, peer).expect(WORKS);
                 }
             }
         });
@@ -82,7 +83,7 @@ impl Running {
     }
 
     fn measure(&self, scenario: &dyn Scenario) -> Sample {
-        scenario.run(&context(), &mut Server::attached(self.addr, None)).unwrap()
+        scenario.run(&context(), &mut Server::attached(self.addr, None)).expect(WORKS)
     }
 }
 
@@ -129,6 +130,7 @@ fn a_server_that_keeps_nothing_does_not_pass_for_one_that_does() {
     let sample = server.measure(&CoapFlood { clients: 2 });
     assert!(sample.faults.refused > 0 && sample.count == 0, "{sample:?}");
     let direction = tercet_bench::coap::scripts::Direction::Read;
-    let blocks = CoapBlocks { direction, clients: 2 }.run(&context(), &mut Server::attached(server.addr, None));
+    let blocks =
+        CoapBlocks { direction, clients: 2 }.run(&context(), &mut Server::attached(server.addr, None));
     assert!(blocks.is_ok_and(|sample| !sample.clean));
 }

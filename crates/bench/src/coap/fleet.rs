@@ -296,7 +296,11 @@ impl<S: Script> Fleet<S> {
         let Some(session) = session else { return self.message(at, bytes, now) };
         let connected = session.is_connected();
         let mut messages = Vec::new();
-        session.receive(bytes, |record| lossy(socket.send(record)), |message| messages.push(message.to_vec()))?;
+        session.receive(
+            bytes,
+            |record| lossy(socket.send(record)),
+            |message| messages.push(message.to_vec()),
+        )?;
         self.counts.connected += u64::from(!connected && session.is_connected());
         messages.iter().try_for_each(|message| self.message(at, message, now))
     }

@@ -51,7 +51,8 @@ impl Handshakes {
         let settings = Settings::new()?;
         let clients = (0..clients).map(|_| Client::connect(server, &settings)).collect::<io::Result<_>>()?;
         let (latency, faults) = (Histogram::default(), Tally::default());
-        let load = Handshakes { server, settings, clients, readiness, completed: 0, latency, faults, interrupt };
+        let load =
+            Handshakes { server, settings, clients, readiness, completed: 0, latency, faults, interrupt };
         for (at, client) in load.clients.iter().enumerate() {
             load.readiness.watch(&client.socket, at)?;
         }

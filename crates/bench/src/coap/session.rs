@@ -78,11 +78,7 @@ impl Session {
     ///
     /// # Errors
     /// When the engine gives up or `send` fails.
-    pub fn send(
-        &mut self,
-        message: &[u8],
-        send: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub fn send(&mut self, message: &[u8], send: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         self.engine.send_application_data(message).map_err(io::Error::other)?;
         self.drain(send, |_| ())
     }
@@ -155,7 +151,8 @@ impl fmt::Debug for Session {
 /// # Errors
 /// When the settings are refused.
 pub fn server_engine() -> io::Result<impl Fn() -> Dtls + use<>> {
-    let config = Config::builder().with_psk_server(None, Arc::new(OnePeer)).build().map_err(io::Error::other)?;
+    let config =
+        Config::builder().with_psk_server(None, Arc::new(OnePeer)).build().map_err(io::Error::other)?;
     let config = Arc::new(config);
     Ok(move || {
         let now = Instant::now();

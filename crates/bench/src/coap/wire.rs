@@ -52,8 +52,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 4] =
-        [Kind::Confirmable, Kind::NonConfirmable, Kind::Acknowledgement, Kind::Reset];
+    const ALL: [Kind; 4] = [Kind::Confirmable, Kind::NonConfirmable, Kind::Acknowledgement, Kind::Reset];
 }
 
 /// Bytes of every token that the load makes.
@@ -269,7 +268,8 @@ mod tests {
         for bytes in [&b""[..], b"\x44\x45\0", b"\x84\x45\0\x01abcd", b"\x45\x45\0\x01abcd"] {
             assert!(Datagram::parse(bytes).is_none(), "{bytes:?}");
         }
-        for bytes in [&b"\x40\x45\0\x01\xf1xy"[..], b"\x40\x45\0\x01\xb9short", b"\x40\x45\0\x01\xe0\xff\xff"] {
+        for bytes in [&b"\x40\x45\0\x01\xf1xy"[..], b"\x40\x45\0\x01\xb9short", b"\x40\x45\0\x01\xe0\xff\xff"]
+        {
             assert_eq!(Datagram::parse(bytes).unwrap().payload(), b"", "{bytes:?}");
         }
     }

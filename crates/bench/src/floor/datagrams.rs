@@ -32,7 +32,11 @@ pub fn serve_coap(addr: SocketAddr, interrupt: &Interrupt, ready: impl FnOnce(So
 ///
 /// # Errors
 /// When the address cannot be bound or the socket fails.
-pub fn serve_coaps(addr: SocketAddr, interrupt: &Interrupt, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
+pub fn serve_coaps(
+    addr: SocketAddr,
+    interrupt: &Interrupt,
+    ready: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
     let engine = server_engine()?;
     let socket = bind(addr, ready)?;
     let mut peers: HashMap<SocketAddr, Dtls> = HashMap::new();

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn it_speaks_coap_only() {
-        let spoken = [Protocol::Mqtt, Protocol::Amqp, Protocol::Coap, Protocol::Coaps].map(|p| LibCoap.speaks(p));
+        let spoken =
+            [Protocol::Mqtt, Protocol::Amqp, Protocol::Coap, Protocol::Coaps].map(|p| LibCoap.speaks(p));
         assert_eq!(spoken, [false, false, true, true]);
         assert!(!LibCoap.offers(Need::Restart));
     }

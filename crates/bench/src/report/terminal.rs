@@ -73,8 +73,7 @@ pub fn tables(results: &Results) -> String {
         text += &format!("{}: {}; {}\n", peer.name, peer.version, peer.settings);
     }
     text += &format!("machine: {}\n", results.machine.describe());
-    text +=
-        "x ref.: messages per server CPU-second as a multiple of mosquitto's (MQTT), rabbitmq's (AMQP) or libcoap's (CoAP)\n";
+    text += "x ref.: messages per server CPU-second as a multiple of mosquitto's (MQTT), rabbitmq's (AMQP) or libcoap's (CoAP)\n";
     text += &format!("again: {}\n", results.command);
     if results.shrink > 1 {
         text += &format!("quick look: big scenarios divided by {}; not for comparison\n", results.shrink);

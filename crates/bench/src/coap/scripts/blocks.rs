@@ -100,7 +100,9 @@ impl Script for Blocks {
             Direction::Read => {
                 let told = answer.uint(option::BLOCK2).map(Block::of);
                 let expected = Block { number, more: !last, exponent: EXPONENT };
-                answer.code == code::CONTENT && told == Some(expected) && answer.payload() == self.block(number)
+                answer.code == code::CONTENT
+                    && told == Some(expected)
+                    && answer.payload() == self.block(number)
             }
             Direction::Write if last => matches!(answer.code, code::CHANGED | code::CREATED),
             Direction::Write => answer.code == code::CONTINUE,

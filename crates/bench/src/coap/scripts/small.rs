@@ -74,9 +74,7 @@ impl Script for Small {
         let right = match self.expected {
             Expected::Value => answer.code == code::CONTENT && answer.payload() == SMALL,
             Expected::Stored => matches!(answer.code, code::CHANGED | code::CREATED),
-            Expected::Observation => {
-                answer.code == code::CONTENT && answer.uint(option::OBSERVE).is_some()
-            }
+            Expected::Observation => answer.code == code::CONTENT && answer.uint(option::OBSERVE).is_some(),
         };
         if right { Ok(1) } else { Err(Wrong::of(answer)) }
     }

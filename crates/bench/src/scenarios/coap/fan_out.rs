@@ -43,8 +43,7 @@ impl Scenario for CoapFanOut {
         prepare(context, server, Security::None, std::slice::from_ref(&resource))?;
         let script = FanOut::new(&resource, observers);
         let interrupt = context.interrupt.clone();
-        let mut fleet =
-            Fleet::new(server.addr(), Security::None, observers + 1, WINDOW, script, interrupt)?;
+        let mut fleet = Fleet::new(server.addr(), Security::None, observers + 1, WINDOW, script, interrupt)?;
         fleet.advance("registering observers", |fleet| fleet.script().is_registered())?;
         let (mut sample, mut fleet) = measure(context, server, fleet)?;
         fleet.advance("waiting for the last notifications", |fleet| fleet.script().is_settled())?;

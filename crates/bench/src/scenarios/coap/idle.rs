@@ -52,8 +52,7 @@ impl Scenario for CoapIdleObservers {
         prepare(context, server, Security::None, &resources)?;
         let script = Small::observe(&resources).once_each(observers);
         let interrupt = context.interrupt.clone();
-        let mut fleet =
-            Fleet::new(server.addr(), Security::None, observers, WINDOW, script, interrupt)?;
+        let mut fleet = Fleet::new(server.addr(), Security::None, observers, WINDOW, script, interrupt)?;
         let before = server.usage();
         let window = Window::begin(server, 0);
         fleet.finish("registering observers")?;
@@ -81,7 +80,10 @@ impl Scenario for CoapIdlePeers {
     }
 
     fn describe(&self) -> String {
-        format!("{} DTLS peers, 128 handshakes under way at once, then a GET each; handshakes are counted", self.peers)
+        format!(
+            "{} DTLS peers, 128 handshakes under way at once, then a GET each; handshakes are counted",
+            self.peers
+        )
     }
 
     fn protocol(&self) -> Protocol {
