@@ -271,6 +271,19 @@ impl Retained {
         Slice { values, resume_after: None }
     }
 
+    /// Values that match the filter and were set after `version`, with their versions, as far as they are in memory: what was
+    /// just set is. Looks at no more than `scan` topics.
+    pub(crate) fn changed_since(&self, filter: &str, version: u64, scan: usize) -> Vec<(Arc<Message>, u64)> {
+        let table = self.table.read();
+        let prefix = literal_prefix(filter);
+        let range = table.range(Bound::Included(prefix)).take(scan);
+        let below = range.take_while(|(topic, _)| topic.starts_with(prefix));
+        let changed =
+            below.filter(|(topic, value)| value.version() > version && filter::matches(filter, topic));
+        let hot = changed.filter_map(|(_, value)| Some((Arc::clone(value.body.message()?), value.version())));
+        hot.collect()
+    }
+
     /// Removes up to `scan` expired values behind `after`, looking at no more than `scan` that may expire; returns where to
     /// go on.
     pub(crate) fn sweep(

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::body::{Body, Stored};
+use crate::body::Body;
 use crate::clock::Now;
 use crate::effects::Effects;
 use crate::filter;
@@ -19,7 +19,7 @@ use crate::route::{RouteCache, Routing, Subscription};
 use crate::session::SessionId;
 use crate::vhost::Vhost;
 use crate::vhost::publishing::{Origin, Published};
-use crate::watch::Watch;
+use crate::watch::{Change, Watch};
 
 /// Topics looked at for one page.
 const SCANNED: usize = 8192;
@@ -38,17 +38,6 @@ pub enum PublishedValue {
     },
 }
 
-/// Where the retained value of a topic is.
-#[derive(Clone, Debug)]
-pub enum RetainedValue {
-    /// There is none.
-    None,
-    /// In memory.
-    Hot(Arc<Message>),
-    /// Only in the log: see [`Vhost::fetch_values`].
-    Cold(Stored),
-}
-
 /// Some retained values, in the order of their topics.
 #[derive(Debug, Default)]
 pub struct RetainedPage {
@@ -57,6 +46,10 @@ pub struct RetainedPage {
     /// The last topic looked at: where to go on. `None` when all were seen.
     pub resume_after: Option<Arc<str>>,
 }
+
+/// A moment in the history of the retained values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment(u64);
 
 /// Who asks for values, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +102,19 @@ impl Vhost {
         !own && self.policy.load().permissions.check(subject, action, topic).is_allowed()
     }
 
+    /// Whether this client may be shown a message of its topic: it may receive what is published there, and the author of a
+    /// retained value may still publish there.
+    #[must_use]
+    pub fn may_see(&self, subject: &Subject<'_>, message: &Message) -> bool {
+        let policy = self.policy.load();
+        let permissions = &policy.permissions;
+        permissions.is_unrestricted()
+            || permissions.check(subject, Action::Receive, &message.topic).is_allowed()
+                && message.author.as_ref().is_none_or(|author| {
+                    permissions.check(&author.subject(), Action::Publish, &message.topic).is_allowed()
+                })
+    }
+
     /// Publishes for a client without a session. `routes` belongs to this author alone, as it remembers what the author may do.
     ///
     /// With `condition` a retained value is set or cleared only if that holds, and nobody gets the publication otherwise. A
@@ -152,14 +158,11 @@ impl Vhost {
         published
     }
 
-    /// The retained value of a topic, unless it has expired. Asks nobody whether the caller may receive it.
+    /// The retained value of a topic, unless it has expired. One that is only in the log has to be fetched
+    /// ([`Vhost::fetch_values`]). Asks nobody whether the caller may receive it.
     #[must_use]
-    pub fn retained_value(&self, topic: &str, now: Now) -> RetainedValue {
-        match self.retained.unexpired(topic, now) {
-            None => RetainedValue::None,
-            Some(Body::Memory(message)) => RetainedValue::Hot(message),
-            Some(Body::Log(stored)) => RetainedValue::Cold(stored),
-        }
+    pub fn retained_value(&self, topic: &str, now: Now) -> Option<Body> {
+        self.retained.unexpired(topic, now)
     }
 
     /// Up to `most` retained values that match the filter, those of topics behind `after`; looks at a bounded number of topics.
@@ -195,6 +198,31 @@ impl Vhost {
         tree.insert(filter::levels(filter), Subscription::Watch(Arc::clone(&watch)), |_| false);
         self.generations.changed(filter);
         watch
+    }
+
+    /// The moment before which a reader of this topic's value, or of a filter's values, begins to read: what changes later is
+    /// told by [`Vhost::catch_up`].
+    #[must_use]
+    pub fn reading_from(&self) -> Moment {
+        Moment(self.retained.version())
+    }
+
+    /// Leaves with a fresh watch what has changed between the moment at which its observer began to read and now. `had_value`:
+    /// the observer was shown a value. Only the value of a topic can be seen to be cleared, not those of a filter.
+    pub fn catch_up(&self, watch: &Watch, since: Moment, had_value: bool, effects: &mut Effects) {
+        let version = self.retained.version();
+        if version == since.0 {
+            return;
+        }
+        let filter = watch.filter();
+        let exact = !filter.contains(['+', '#']);
+        let changed = self.retained.changed_since(filter, since.0, SCANNED);
+        if exact && had_value && self.retained.body(filter).is_none() {
+            watch.publish(filter, Change::Cleared, Some(version), effects);
+        }
+        for (message, version) in changed {
+            watch.publish(&message.topic, Change::Value(Arc::clone(&message)), Some(version), effects);
+        }
     }
 
     /// Ends a watch. A publication that is under way may still reach it.

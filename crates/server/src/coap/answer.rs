@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tercet_broker::journal::Position;
+use tercet_broker::vhost::observing::Moment;
 
+use super::caller::Caller;
 use super::context::{CoapContext, Outcome, Ticket};
 use super::request::Request;
 use super::resources::Form;
@@ -56,6 +58,13 @@ pub struct Observation {
     pub filter: Arc<str>,
     /// What notifications look like. Observers of the same filter, form and identity share one encoding.
     pub form: Form,
+    /// When the response was made: what has changed between that and the beginning of a watch is told as well
+    /// ([`Vhost::catch_up`](tercet_broker::vhost::Vhost::catch_up)).
+    pub since: Moment,
+    /// Whether the response shows a value of the topic.
+    pub had_value: bool,
+    /// Whose rights count, if not those that the caller has by its transport: whoever the request says it is.
+    pub observer: Option<Arc<Caller>>,
     /// Its place among a limited number of observers.
     pub lease: Option<Lease>,
     /// At least one notification within this time is confirmable; at most a day (RFC 7641 §4.5).
