@@ -20,6 +20,7 @@ pub mod endpoint;
 pub mod link_format;
 pub mod observe;
 pub mod option;
+pub mod oscore;
 pub mod problem;
 pub mod reliability;
 pub mod senml;

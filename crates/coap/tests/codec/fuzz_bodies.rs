@@ -3,6 +3,7 @@
 
 use tercet_coap::link_format::{self, Filter};
 use tercet_coap::option::Judgement;
+use tercet_coap::oscore::{Context, Header, Parameters, Request, Sequence, parse_conf};
 use tercet_coap::problem::Problem;
 use tercet_coap::senml::Pack;
 use tercet_coap::stream::{self, Connection, Signal};
@@ -108,6 +109,9 @@ fn check_content(message: &Message<'_>, limits: &Limits) {
             assert!(all > 0);
         }
     }
+    if let Some(value) = options.get(Number::OSCORE) {
+        check_oscore(message, value);
+    }
     if let Judgement::BadOption(number) = options.judge() {
         assert!(number.is_critical());
         assert!(options.iter().any(|(other, _)| other == number));
@@ -117,7 +121,24 @@ fn check_content(message: &Message<'_>, limits: &Limits) {
     }
 }
 
-/// Takes `data` for a URI, links, a filter, measurements and problem details.
+/// Nobody without the key gets anything past OSCORE, and nothing that is tried stops those who have it.
+fn check_oscore(message: &Message<'_>, value: &[u8]) {
+    let pair = |one: &[u8], other: &[u8]| {
+        Context::new(&Parameters::new(b"secret", one, other), Sequence::volatile()).expect("valid")
+    };
+    let kid =
+        Header::decode(value).ok().and_then(|header| header.kid).filter(|kid| kid.len() <= 7 && *kid != b"S");
+    let kid = kid.unwrap_or(b"C");
+    let (mut client, mut server) = (pair(kid, b"S"), pair(b"S", kid));
+    let error = server.unprotect_request(message).expect_err("forged");
+    assert!(error.code().is_response());
+    let (genuine, mut exchange) =
+        client.protect_request(&Message::new(tercet_coap::Code::GET)).expect("protected");
+    assert!(client.unprotect_response(&mut exchange, message).is_err());
+    assert!(matches!(server.unprotect_request(&genuine.as_message()), Ok(Request::Fresh(..))));
+}
+
+/// Takes `data` for a URI, links, a filter, measurements, problem details and contexts of OSCORE.
 pub(crate) fn check_text(data: &[u8]) {
     if let Ok(pack) = Pack::from_cbor(data, 100) {
         check_pack(&pack);
@@ -138,6 +159,14 @@ pub(crate) fn check_text(data: &[u8]) {
     if let Ok((path, query)) = parse_path_and_query(text) {
         assert!(path.iter().chain(&query).all(|part| part.len() <= 255));
         assert!(!path.iter().any(|segment| segment == "." || segment == ".."));
+    }
+    match parse_conf(text) {
+        Ok(contexts) => {
+            for parameters in contexts {
+                assert!(Context::new(&parameters, Sequence::volatile()).is_ok());
+            }
+        }
+        Err(error) => assert!((1..=text.lines().count()).contains(&error.line), "{error}"),
     }
     if let Ok(links) = link_format::parse(text) {
         let mut written = String::new();
