@@ -1,7 +1,8 @@
 //! CoAP without I/O: messages, options, reliability, block-wise transfer, observation and OSCORE.
 //!
 //! Sockets, clocks and random numbers are the caller's: times are passed in as [`Time`]. The same code serves clients and
-//! servers.
+//! servers. Over datagrams, an [`endpoint`] is the message layer; [`block`], [`qblock`], [`observe`] and [`echo`] build on
+//! messages, however they travel.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ pub mod observe;
 pub mod option;
 pub mod oscore;
 pub mod problem;
+pub mod qblock;
 pub mod reliability;
 pub mod senml;
 pub mod stream;

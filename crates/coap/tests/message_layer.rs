@@ -295,6 +295,28 @@ fn rule18_nstart_messages_at_a_time() {
 }
 
 #[test]
+fn rule18_a_silent_peer_is_sent_a_byte_per_second() {
+    let transmission = Transmission { probing_rate: Some(1), ..Transmission::default() };
+    let mut side = Side::with(Settings { transmission, ..Settings::default() });
+    let heading = Heading { code: Code::PUT, token: b"t", tag: Tag(1) };
+    let send = |side: &mut Side, seconds| {
+        side.now = NOW + Time::from_secs(seconds);
+        let write = |writer: &mut Writer<'_>| {
+            writer.payload(&[0; 94]);
+        };
+        side.endpoint.send_non_confirmable(PEER, heading, write, side.now, &mut side.out)
+    };
+    // 100 bytes each.
+    assert_eq!(send(&mut side, 0), Ok(()));
+    assert_eq!(send(&mut side, 99), Err(Refused::Probing));
+    assert_eq!(send(&mut side, 100), Ok(()));
+    assert_eq!(send(&mut side, 101), Err(Refused::Probing));
+    side.receive(&message(Kind::NonConfirmable, 1, Code::CHANGED, b""));
+    assert_eq!(send(&mut side, 101), Ok(()));
+    assert_eq!(send(&mut side, 102), Err(Refused::Probing));
+}
+
+#[test]
 fn rule19_an_empty_acknowledgement_then_a_separate_response() {
     for code in [Code::GET, Code::PUT] {
         let mut side = Side::new();

@@ -290,7 +290,7 @@ impl<P: Copy + Eq + Hash> Uploads<P> {
 }
 
 impl Refusal {
-    const fn new(code: Code, diagnostic: &'static str) -> Self {
+    pub(crate) const fn new(code: Code, diagnostic: &'static str) -> Self {
         Self { code, block: None, size1: None, max_age: None, diagnostic }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Peer<P> {
     pub(super) resettable: VecDeque<(u16, Tag)>,
     /// Answers to it that are put off.
     pub(super) delayed: u16,
+    /// What it was sent in Non-confirmable messages since it was heard of, and the second of the first of them.
+    silence: Option<(u32, u32)>,
     /// The second it was heard of or sent to last.
     used: u32,
     more_recent: u32,
@@ -111,6 +113,7 @@ impl<P: Copy + Eq + Hash> Peers<P> {
             waiting: VecDeque::new(),
             resettable: VecDeque::new(),
             delayed: 0,
+            silence: None,
             used: now,
             more_recent: NONE,
             less_recent: NONE,
@@ -287,6 +290,23 @@ impl<P> Peer<P> {
     /// A message to it is under way: it cannot be forgotten.
     fn is_busy(&self) -> bool {
         !self.in_flight.is_empty() || !self.waiting.is_empty() || self.delayed > 0
+    }
+
+    /// Notes that it was heard of.
+    pub(super) fn heard(&mut self) {
+        self.silence = None;
+    }
+
+    /// §4.7: it may be sent a Non-confirmable message, as what it was sent before without a sign of life is not more than
+    /// `rate` bytes per second.
+    pub(super) fn may_be_probed(&self, rate: u32, now: u32) -> bool {
+        self.silence.is_none_or(|(since, bytes)| now.saturating_sub(since).saturating_mul(rate) >= bytes)
+    }
+
+    /// Notes that it was sent a Non-confirmable message of this length.
+    pub(super) fn probed(&mut self, length: usize, now: u32) {
+        let (_, bytes) = self.silence.get_or_insert((now, 0));
+        *bytes = bytes.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
     }
 
     /// Notes that a Reset of `id` is about what the caller calls `tag`. Beyond `limit` the oldest is forgotten.

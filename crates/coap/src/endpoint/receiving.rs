@@ -28,6 +28,9 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
                 return Incoming::Nothing;
             }
         };
+        if self.settings.transmission.probing_rate.is_some() {
+            self.heard_of(peer);
+        }
         match kind {
             _ if message.code.is_request() && self.settings.codec.too_long(message.token) => {
                 self.refuse_token(peer, kind, id, message.token, out);
@@ -242,6 +245,13 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
             exchanges.get_mut(number).is_some_and(|exchange| is_request_with(&exchange.datagram, token))
         })?;
         self.end(number, now, out)
+    }
+
+    /// §4.7: the peer is not silent.
+    fn heard_of(&mut self, peer: P) {
+        if let Some(known) = self.peers.find(peer).and_then(|slot| self.peers.get_mut(slot)) {
+            known.heard();
+        }
     }
 
     /// The slot of the peer, which is known from now on if there is room.

@@ -145,13 +145,20 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
     ) -> Result<(), Refused> {
         let slot = self.known_peer(peer, now).ok_or(Refused::TooManyPeers)?;
         let known = self.peers.get_mut(slot).ok_or(Refused::TooManyPeers)?;
+        let probing_rate = self.settings.transmission.probing_rate;
+        if probing_rate.is_some_and(|rate| !known.may_be_probed(rate, seconds(now))) {
+            return Err(Refused::Probing);
+        }
         let id = known.ids.next(seconds(now), self.exchange_lifetime).ok_or(Refused::NoMessageId)?;
         if resettable {
             known.resettable_as(id, heading.tag, self.settings.bounds.resettable_per_peer);
         }
-        out.push_with(peer, |bytes| {
+        let sent = out.push_with(peer, |bytes| {
             write(&mut Writer::datagram(bytes, Kind::NonConfirmable, id, heading.code, heading.token));
         });
+        if probing_rate.is_some() {
+            known.probed(sent.len(), seconds(now));
+        }
         Ok(())
     }
 
