@@ -36,6 +36,50 @@ fn spoofed_sources_cannot_fill_the_memory() {
 }
 
 #[test]
+fn long_answers_cannot_fill_the_memory() {
+    let bounds = Bounds { kept: 100_000, ..Bounds::default() };
+    let mut endpoint: Endpoint<u32> = Endpoint::new(Settings { bounds, ..Settings::default() }, 3);
+    let mut out = Outgoing::new();
+    for id in 0..50 {
+        for peer in 0..100 {
+            let request = post(id);
+            let Incoming::Request { reply, message } = endpoint.receive(peer, &request, NOW, &mut out) else {
+                continue;
+            };
+            let write = |writer: &mut Writer<'_>| {
+                writer.payload(&[0; 1000]);
+            };
+            endpoint.respond(reply, Code::CHANGED, message.token, write, NOW, &mut out);
+            out.clear();
+            assert!(endpoint.kept_bytes() <= 101_100, "{}", endpoint.kept_bytes());
+            assert!(matches!(endpoint.receive(peer, &request, NOW, &mut out), Incoming::Nothing));
+            assert_eq!(out.byte_len(), 1006);
+            out.clear();
+        }
+    }
+}
+
+#[test]
+fn rule14_a_peer_that_asks_too_fast_is_answered_and_not_notified() {
+    let mut endpoint: Endpoint<u32> = Endpoint::new(Settings::default(), 3);
+    let mut out = Outgoing::new();
+    let mut request = post(0);
+    request[0] |= 0x10;
+    request[1] = Code::GET.0;
+    for _ in 0..100_000 {
+        let Incoming::Request { reply, message } = endpoint.receive(0, &request, NOW, &mut out) else {
+            continue;
+        };
+        endpoint.respond(reply, Code::CONTENT, message.token, |_| {}, NOW, &mut out);
+    }
+    assert_eq!(out.len(), 100_000);
+    assert!(endpoint.statistics().reused_ids > 0);
+    let heading = Heading { code: Code::CONTENT, token: b"t", tag: Tag(1) };
+    let refused = endpoint.send_non_confirmable(0, heading, |_| {}, NOW, &mut out);
+    assert_eq!(refused, Err(Refused::NoMessageId));
+}
+
+#[test]
 fn peers_with_messages_under_way_are_not_forgotten_for_others() {
     let bounds = Bounds { peers: 10, ..Bounds::default() };
     let mut endpoint: Endpoint<u32> = Endpoint::new(Settings { bounds, ..Settings::default() }, 3);

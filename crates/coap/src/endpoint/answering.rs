@@ -43,10 +43,10 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
                 self.respond_separately(peer, heading, tag, write, now, out)
             }
             Stage::NonConfirmable => {
-                let heading = Heading { code, token, tag: tag.unwrap_or_default() };
-                if self.transmit_once(peer, heading, tag.is_some(), write, now, out).is_err() {
-                    self.statistics.unsent += 1;
-                }
+                let id = self.id_of_response(peer, tag, now);
+                out.push_with(peer, |bytes| {
+                    write(&mut Writer::datagram(bytes, Kind::NonConfirmable, id, code, token));
+                });
                 None
             }
             Stage::Multicast => {
@@ -126,6 +126,23 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
     /// The slot, if it still is the peer's.
     fn still(&self, slot: Option<u32>, peer: P) -> Option<u32> {
         slot.filter(|&slot| self.peers.get(slot).is_some_and(|known| known.name == peer))
+    }
+
+    /// A Message ID for a Non-confirmable response. A peer that asks more often than Message IDs last gets an answer all the
+    /// same, under the ID that was used the longest time ago: it uses its own ones again too.
+    fn id_of_response(&mut self, peer: P, tag: Option<Tag>, now: Time) -> u16 {
+        let (second, lifetime) = (super::seconds(now), self.exchange_lifetime);
+        let Some(known) = self.known_peer(peer, now).and_then(|slot| self.peers.get_mut(slot)) else {
+            return self.random.next_u64() as u16;
+        };
+        let id = known.ids.next(second, lifetime).unwrap_or_else(|| {
+            self.statistics.reused_ids += 1;
+            known.ids.reuse(second, lifetime)
+        });
+        if let Some(tag) = tag {
+            known.resettable_as(id, tag, self.settings.bounds.resettable_per_peer);
+        }
+        id
     }
 
     #[cold]

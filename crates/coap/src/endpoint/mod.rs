@@ -52,13 +52,15 @@ pub struct Bounds {
     pub peers: usize,
     /// Message IDs remembered of one peer; 64.
     pub seen_per_peer: usize,
-    /// Message IDs remembered of all peers; 131,072, at 40 bytes each and what of their answers exceeds 22 bytes.
+    /// Message IDs remembered of all peers, at 40 bytes each; 131,072.
     pub seen: usize,
+    /// Bytes of the answers to them, as far as an answer exceeds 22 bytes; 32 MiB.
+    pub kept: usize,
     /// Confirmable messages that wait for their turn (NSTART), per peer; 64.
     pub waiting_per_peer: usize,
     /// Confirmable messages under way or waiting, and delayed answers to multicast requests, of all peers; 65,536.
     pub exchanges: usize,
-    /// Non-confirmable messages to one peer by whose Message ID a Reset is recognised; 64.
+    /// Non-confirmable messages to one peer by whose Message ID a Reset is recognised, one of each tag; 64.
     pub resettable_per_peer: usize,
 }
 
@@ -68,6 +70,7 @@ impl Default for Bounds {
             peers: 100_000,
             seen_per_peer: 64,
             seen: 131_072,
+            kept: 32 << 20,
             waiting_per_peer: 64,
             exchanges: 65_536,
             resettable_per_peer: 64,
@@ -245,6 +248,9 @@ pub struct Statistics {
     pub failures: u64,
     /// Messages that were not sent for want of a Message ID or of room.
     pub unsent: u64,
+    /// Non-confirmable responses whose Message ID was used before within its lifetime: the peer asked more than 265 times
+    /// a second.
+    pub reused_ids: u64,
     /// Peers that were forgotten before their time.
     pub evicted: u64,
 }
@@ -298,6 +304,11 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
     /// How many Message IDs of peers are remembered.
     pub fn seen_count(&self) -> usize {
         self.peers.seen_len()
+    }
+
+    /// How many bytes the answers kept for duplicates take, as far as they are not short.
+    pub fn kept_bytes(&self) -> usize {
+        self.peers.kept_bytes()
     }
 
     /// How many messages are under way, waiting or delayed.

@@ -52,6 +52,8 @@ pub(super) struct Peers<P> {
     least_recent: u32,
     /// Message IDs remembered, of all peers.
     seen: usize,
+    /// Bytes of their answers.
+    kept: usize,
     /// The slot that was looked at last for Message IDs to forget.
     hand: usize,
     /// Peers that were forgotten before their time.
@@ -68,6 +70,7 @@ impl<P: Copy + Eq + Hash> Peers<P> {
             most_recent: NONE,
             least_recent: NONE,
             seen: 0,
+            kept: 0,
             hand: 0,
             evicted: 0,
         }
@@ -81,6 +84,11 @@ impl<P: Copy + Eq + Hash> Peers<P> {
     /// How many Message IDs are remembered, of all peers.
     pub(super) fn seen_len(&self) -> usize {
         self.seen
+    }
+
+    /// How many bytes their answers take that are not short.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept
     }
 
     /// The slot of the peer `name`, if it is known.
@@ -156,26 +164,30 @@ impl<P: Copy + Eq + Hash> Peers<P> {
         bounds: &Bounds,
         answer: Answer,
     ) {
-        if self.seen >= bounds.seen {
+        if self.seen >= bounds.seen || self.kept >= bounds.kept {
             self.make_room_for_seen();
         }
         // With all that is known spread too thinly to find some of it at once: better a duplicate effect than no bound.
-        if self.seen > bounds.seen {
+        if self.seen > bounds.seen || self.kept > bounds.kept {
             return;
         }
-        let Some(peer) = self.get_mut(slot) else { return };
-        let before = peer.seen.len();
-        peer.seen.expire(now);
-        peer.seen.insert(id, expires, bounds.seen_per_peer, answer);
-        let after = peer.seen.len();
-        self.seen = self.seen + after - before;
+        self.with_seen(slot, |seen| {
+            seen.expire(now);
+            seen.insert(id, expires, bounds.seen_per_peer, answer);
+        });
     }
 
     /// Sets what further arrivals of `id` are answered.
     pub(super) fn set_answer(&mut self, slot: u32, id: u16, answer: Answer) {
-        if let Some(peer) = self.get_mut(slot) {
-            peer.seen.set_answer(id, answer);
-        }
+        self.with_seen(slot, |seen| seen.set_answer(id, answer));
+    }
+
+    fn with_seen(&mut self, slot: u32, change: impl FnOnce(&mut Seen)) {
+        let Some(Some(peer)) = self.slots.get_mut(slot as usize) else { return };
+        let before = (peer.seen.len(), peer.seen.bytes());
+        change(&mut peer.seen);
+        self.seen = self.seen + peer.seen.len() - before.0;
+        self.kept = self.kept + peer.seen.bytes() - before.1;
     }
 
     /// Forgets `slot` altogether and returns what was known.
@@ -187,6 +199,7 @@ impl<P: Copy + Eq + Hash> Peers<P> {
             entry.remove();
         }
         self.seen -= peer.seen.len();
+        self.kept -= peer.seen.bytes();
         self.free.push(slot);
         Some(peer)
     }
@@ -244,13 +257,14 @@ impl<P: Copy + Eq + Hash> Peers<P> {
         const LOOKED_AT: usize = 64;
         for _ in 0..LOOKED_AT.min(self.slots.len()) {
             self.hand = (self.hand + 1) % self.slots.len();
-            let Some(Some(peer)) = self.slots.get_mut(self.hand) else { continue };
-            let before = peer.seen.len();
-            for _ in 0..before.div_ceil(2) {
-                peer.seen.forget_oldest();
-            }
-            self.seen -= before.div_ceil(2);
-            if before > 0 {
+            let mut forgotten = 0;
+            self.with_seen(self.hand as u32, |seen| {
+                forgotten = seen.len().div_ceil(2);
+                for _ in 0..forgotten {
+                    seen.forget_oldest();
+                }
+            });
+            if forgotten > 0 {
                 return;
             }
         }
@@ -309,11 +323,25 @@ impl<P> Peer<P> {
         *bytes = bytes.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
     }
 
-    /// Notes that a Reset of `id` is about what the caller calls `tag`. Beyond `limit` the oldest is forgotten.
+    /// Notes that a Reset of `id` is about what the caller calls `tag`, and no longer that of an earlier message of this
+    /// name: who rejects that one will reject this one too. Beyond `limit` the oldest is forgotten.
     pub(super) fn resettable_as(&mut self, id: u16, tag: Tag, limit: usize) {
-        if self.resettable.len() >= limit.max(1) {
+        if let Some(earlier) = self.resettable.iter().position(|&(_, of)| of == tag) {
+            self.resettable.remove(earlier);
+        } else if self.resettable.len() >= limit.max(1) {
             self.resettable.pop_front();
         }
         self.resettable.push_back((id, tag));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An observer that is not notified costs this much, beside its name.
+    #[test]
+    fn idle_peers_stay_small() {
+        assert!(size_of::<Peer<()>>() <= 200, "{}", size_of::<Peer<()>>());
     }
 }

@@ -33,7 +33,21 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         now: Time,
         out: &mut Outgoing<P>,
     ) -> Result<(), Refused> {
-        self.transmit_once(peer, heading, true, write, now, out)
+        let slot = self.known_peer(peer, now).ok_or(Refused::TooManyPeers)?;
+        let known = self.peers.get_mut(slot).ok_or(Refused::TooManyPeers)?;
+        let probing_rate = self.settings.transmission.probing_rate;
+        if probing_rate.is_some_and(|rate| !known.may_be_probed(rate, seconds(now))) {
+            return Err(Refused::Probing);
+        }
+        let id = known.ids.next(seconds(now), self.exchange_lifetime).ok_or(Refused::NoMessageId)?;
+        known.resettable_as(id, heading.tag, self.settings.bounds.resettable_per_peer);
+        let sent = out.push_with(peer, |bytes| {
+            write(&mut Writer::datagram(bytes, Kind::NonConfirmable, id, heading.code, heading.token));
+        });
+        if probing_rate.is_some() {
+            known.probed(sent.len(), seconds(now));
+        }
+        Ok(())
     }
 
     /// Replaces what a Confirmable message says, as its representation is outdated (RFC 7641 §4.5.2): the next transmission
@@ -131,35 +145,6 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         out.push(known.name, with_id(&mut exchange.datagram, id));
         self.wheel.set(number, now.saturating_add(timeout), now);
         true
-    }
-
-    /// Sends a message once and forgets it, except for what recognises its Reset.
-    pub(super) fn transmit_once(
-        &mut self,
-        peer: P,
-        heading: Heading<'_>,
-        resettable: bool,
-        write: impl FnOnce(&mut Writer<'_>),
-        now: Time,
-        out: &mut Outgoing<P>,
-    ) -> Result<(), Refused> {
-        let slot = self.known_peer(peer, now).ok_or(Refused::TooManyPeers)?;
-        let known = self.peers.get_mut(slot).ok_or(Refused::TooManyPeers)?;
-        let probing_rate = self.settings.transmission.probing_rate;
-        if probing_rate.is_some_and(|rate| !known.may_be_probed(rate, seconds(now))) {
-            return Err(Refused::Probing);
-        }
-        let id = known.ids.next(seconds(now), self.exchange_lifetime).ok_or(Refused::NoMessageId)?;
-        if resettable {
-            known.resettable_as(id, heading.tag, self.settings.bounds.resettable_per_peer);
-        }
-        let sent = out.push_with(peer, |bytes| {
-            write(&mut Writer::datagram(bytes, Kind::NonConfirmable, id, heading.code, heading.token));
-        });
-        if probing_rate.is_some() {
-            known.probed(sent.len(), seconds(now));
-        }
-        Ok(())
     }
 
     /// Ends a Confirmable message, starts what waited for its end, and returns its tag.

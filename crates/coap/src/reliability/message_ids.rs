@@ -14,6 +14,8 @@ const GROUP_SIZE: u16 = (65_536 / GROUPS as u32) as u16;
 pub(crate) struct MessageIds {
     next: u16,
     first: u16,
+    /// How many of the next group were used although it was not free.
+    reused: u16,
     /// By group, the second from which it may be used again; made when the first group is left.
     free_from: Option<Box<[u32; GROUPS]>>,
 }
@@ -21,7 +23,7 @@ pub(crate) struct MessageIds {
 impl MessageIds {
     /// IDs from `start` on.
     pub(crate) fn new(start: u16) -> Self {
-        Self { next: start, first: start, free_from: None }
+        Self { next: start, first: start, reused: 0, free_from: None }
     }
 
     /// An ID that the peer was not sent for `lifetime` seconds; `None` when all were.
@@ -33,6 +35,16 @@ impl MessageIds {
         }
         self.next = id.wrapping_add(1);
         Some(id)
+    }
+
+    /// An ID of the group that was used the longest time ago, for when [`Self::next`] has none.
+    pub(crate) fn reuse(&mut self, now: u32, lifetime: u32) -> u16 {
+        self.reused = (self.reused + 1) % GROUP_SIZE;
+        let id = self.next.wrapping_add(self.reused);
+        if let Some(group) = self.free_from.as_mut().and_then(|free_from| free_from.get_mut(group(id))) {
+            *group = now.saturating_add(lifetime);
+        }
+        id
     }
 
     /// Notes the use of `id`'s group, unless it is just entered and still in use.

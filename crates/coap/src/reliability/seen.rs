@@ -45,6 +45,14 @@ impl Answer {
             Self::Silence | Self::Acknowledge | Self::Reset => None,
         }
     }
+
+    /// Bytes of memory of its own.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Long(bytes) => bytes.len(),
+            Self::Silence | Self::Acknowledge | Self::Reset | Self::Short(..) => 0,
+        }
+    }
 }
 
 /// One Message ID of the peer's.
@@ -62,12 +70,19 @@ pub(crate) struct Seen {
     entries: VecDeque<Entry>,
     /// The entries are out of order: to find one takes a search.
     unordered: bool,
+    /// Bytes of the answers that need memory of their own.
+    bytes: usize,
 }
 
 impl Seen {
     /// How many IDs are remembered.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How many bytes the answers take that need memory of their own.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What `id` was answered, if it came before and the peer may not have used it anew by the second `now`.
@@ -89,23 +104,26 @@ impl Seen {
             self.forget_oldest();
         }
         self.unordered = !self.entries.is_empty() && (self.unordered || !self.is_beyond(id));
+        self.bytes += answer.bytes();
         self.entries.push_back(Entry { id, expires, answer });
     }
 
     /// Sets what further arrivals of `id` are answered.
     pub(crate) fn set_answer(&mut self, id: u16, answer: Answer) {
         if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.id == id) {
+            self.bytes = self.bytes + answer.bytes() - entry.answer.bytes();
             entry.answer = answer;
         }
     }
 
     /// Forgets the oldest, if there is one.
     pub(crate) fn forget_oldest(&mut self) -> bool {
-        let forgotten = self.entries.pop_front().is_some();
+        let Some(forgotten) = self.entries.pop_front() else { return false };
+        self.bytes -= forgotten.answer.bytes();
         if self.entries.is_empty() {
             *self = Self::default();
         }
-        forgotten
+        true
     }
 
     /// Forgets the oldest as far as they have expired by the second `now`.
@@ -154,6 +172,9 @@ mod tests {
             seen.insert(1, 9, 64, Answer::Silence);
             seen.set_answer(1, Answer::datagram(&datagram));
             assert_eq!(seen.find(1, 0).and_then(Answer::as_datagram), Some(datagram.as_slice()), "{length}");
+            assert_eq!(seen.bytes(), if length > SHORT { length } else { 0 });
+            seen.forget_oldest();
+            assert_eq!((seen.len(), seen.bytes()), (0, 0));
         }
     }
 
