@@ -1,7 +1,8 @@
 //! What the message layer remembers is bounded, whatever arrives.
 
+use proptest::prelude::*;
 use tercet_coap::{
-    Code, Kind, Time, Writer,
+    Code, Kind, Limits, Time, Writer,
     endpoint::{Bounds, Endpoint, Heading, Incoming, Outgoing, Refused, Settings, Tag},
 };
 
@@ -100,4 +101,67 @@ fn peers_with_messages_under_way_are_not_forgotten_for_others() {
         endpoint.run_due(now, &mut out, |_| failed += 1);
     }
     assert_eq!((failed, endpoint.exchange_count(), endpoint.peer_count()), (10, 0, 0));
+}
+
+/// A datagram that is more often nearly right than not.
+fn datagram() -> impl Strategy<Value = Vec<u8>> {
+    let nearly = (0..4_u8, 0..10_u8, prop_oneof![Just(0_u8), 1..8_u8, Just(0x45), any::<u8>()], 0..6_u8);
+    prop_oneof![
+        4 => (nearly, proptest::collection::vec(any::<u8>(), 0..12)).prop_map(|((kind, token, code, id), rest)| {
+            [&[0x40 | kind << 4 | token.min(4), code, 0, id][..], &rest].concat()
+        }),
+        1 => proptest::collection::vec(any::<u8>(), 0..40),
+    ]
+}
+
+proptest! {
+    /// Whatever arrives in whatever order, and whatever is sent meanwhile, nothing panics, the bounds hold and all ends.
+    #[test]
+    fn whatever_arrives(
+        seed: u64, steps in proptest::collection::vec((0..6_u8, 0..4_u32, datagram(), 0..20_000_u64), 0..150),
+    ) {
+        let bounds = Bounds {
+            peers: 3, seen_per_peer: 4, seen: 8, kept: 100, waiting_per_peer: 2, exchanges: 5, resettable_per_peer: 2,
+        };
+        let mut endpoint: Endpoint<u32> = Endpoint::new(Settings { bounds, ..Settings::default() }, seed);
+        let mut out = Outgoing::new();
+        let mut now = NOW;
+        let mut kept = Vec::new();
+        let heading = Heading { code: Code::CONTENT, token: b"t", tag: Tag(1) };
+        for (what, peer, bytes, wait) in steps {
+            match what {
+                0 => now += Time::from_millis(wait),
+                1 => drop(endpoint.send_confirmable(peer, heading, |_| {}, now, &mut out)),
+                2 => drop(endpoint.send_non_confirmable(peer, heading, |_| {}, now, &mut out)),
+                _ => match endpoint.receive(peer, &bytes, now, &mut out) {
+                    Incoming::Request { mut reply, message } => match wait % 4 {
+                        0 => drop(endpoint.respond(reply, Code::CHANGED, message.token, |_| {}, now, &mut out)),
+                        1 => endpoint.reject(reply, now, &mut out),
+                        2 => endpoint.suppress(reply, now, &mut out),
+                        _ => {
+                            endpoint.acknowledge_later(&mut reply, now, &mut out);
+                            kept.push(reply);
+                        }
+                    },
+                    Incoming::Response { receipt, .. } if wait % 2 == 0 => endpoint.accept(receipt, &mut out),
+                    Incoming::Response { receipt, .. } => endpoint.refuse(receipt, &mut out),
+                    _ => {}
+                },
+            }
+            if kept.len() > 2 {
+                endpoint.respond(kept.remove(0), Code::CONTENT, b"late", |_| {}, now, &mut out);
+            }
+            endpoint.run_due(now, &mut out, |_| {});
+            prop_assert!(endpoint.peer_count() <= 3 && endpoint.seen_count() <= 8 && endpoint.exchange_count() <= 5);
+            for (_, sent) in out.iter() {
+                prop_assert!(tercet_coap::datagram::decode(sent, &Limits::default()).is_ok(), "{sent:x?}");
+            }
+            out.clear();
+        }
+        while let Some(due) = endpoint.next_due() {
+            now = now.max(due);
+            endpoint.run_due(now, &mut out, |_| {});
+        }
+        prop_assert_eq!((endpoint.exchange_count(), endpoint.peer_count(), endpoint.seen_count()), (0, 0, 0));
+    }
 }
