@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mio::Poll;
 use tercet_broker::access::{AccessStore, Outside};
+use tercet_broker::clock::Now;
 use tercet_broker::crossing::address::TopicMapping;
 use tercet_broker::effects::Effects;
 use tercet_broker::hosts::Hosts;
@@ -21,6 +22,8 @@ use tercet_net::tls::TlsConfigError;
 
 use crate::amqp::AmqpShared;
 use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
+use crate::coap::node::Node;
+use crate::coap::settings::{CoapSettings, CoapShared};
 use crate::config::{self, Config, TopicForm};
 use crate::event_log::EventLog;
 use crate::housekeeping::{self, Housekeeping};
@@ -122,6 +125,7 @@ impl Server {
             hosts,
             vhost,
             amqp: AmqpShared::default(),
+            coap: CoapShared::new(&config),
             authenticator,
             reactors: inboxes.clone(),
             memory,
@@ -144,10 +148,18 @@ impl Server {
             config.limits.connect_rate.get().map(|rate| rate.get()),
             Instant::now(),
         ));
+        let mut datagrams = doors.datagrams;
         let mut threads = Vec::new();
         for (index, (poll, inbox)) in polls.into_iter().zip(inboxes).enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
-            let reactor = Reactor::new(index, poll, inbox, Arc::clone(&shared), acceptor.take())?;
+            let reactor = {
+                let sockets = datagrams.iter_mut().filter_map(|bound| {
+                    let socket = bound.sockets.pop()?;
+                    Some((socket, Arc::clone(&bound.settings)))
+                });
+                let node = Node::new(sockets.collect(), &shared, Now::read());
+                Reactor::new(index, poll, inbox, Arc::clone(&shared), acceptor.take(), node)?
+            };
             threads
                 .push(thread::Builder::new().name(format!("reactor-{index}")).spawn(move || reactor.run())?);
         }
@@ -212,6 +224,7 @@ impl RunningServer {
             current.store(Arc::new(settings));
         }
         self.shared.sys_interval.store(Arc::new(config.server.sys_interval.get()));
+        self.shared.coap.settings.store(Arc::new(CoapSettings::new(&config)));
         self.shared.hosts.set_limits(&core_limits(&config));
         // Rights first: a user who is new must not act under rules that do not know them yet.
         self.topic_rules.replace(loaded.permissions);

@@ -10,6 +10,7 @@ use tercet_broker::vhost::Vhost;
 
 use crate::amqp::AmqpShared;
 use crate::auth::Authenticator;
+use crate::coap::settings::CoapShared;
 use crate::http::health::Health;
 use crate::memory::Memory;
 use crate::metrics::snapshot::CensusTaker;
@@ -24,6 +25,8 @@ pub struct Shared {
     pub vhost: Arc<Vhost>,
     /// What AMQP connections share.
     pub amqp: AmqpShared,
+    /// What the CoAP sides of the reactors share.
+    pub coap: CoapShared,
     /// Who may connect.
     pub authenticator: Authenticator,
     /// The reactors' mailboxes, by index.

@@ -37,7 +37,7 @@ pub struct Later {
 }
 
 /// Goes on with a request.
-pub type Continuation = Box<dyn FnOnce(Outcome, &Request<'_>, &mut CoapContext<'_>) -> Answer>;
+pub type Continuation = Box<dyn FnOnce(Outcome, &Request<'_>, &mut CoapContext<'_>) -> Answer + Send>;
 
 impl fmt::Debug for Later {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

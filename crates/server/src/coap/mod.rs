@@ -14,12 +14,19 @@
 //! - [`exchange`]: from a request to its answer.
 //! - [`observing`]: who is told of what.
 //! - [`udp`]: sockets and batches of datagrams.
+//! - [`outlet`]: through the message layer or onto a stream.
 //! - [`peer`]: names of those at the other end.
-//! - [`settings`]: what the configuration says.
+//! - [`settings`], [`counters`]: what the configuration says, what is counted.
 
 pub mod answer;
 pub mod caller;
 pub mod context;
+pub mod counters;
+pub mod exchange;
+pub mod node;
+pub mod observing;
+pub mod outlet;
+pub mod peer;
 pub mod request;
 pub mod resources;
 pub mod response;

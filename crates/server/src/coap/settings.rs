@@ -2,7 +2,26 @@
 
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
+use super::counters::Counts;
 use crate::config::Config;
+
+/// What the CoAP sides of all reactors share.
+pub struct CoapShared {
+    /// What clients are granted, replaced on reload.
+    pub settings: ArcSwap<CoapSettings>,
+    /// What was counted.
+    pub counts: Counts,
+}
+
+impl CoapShared {
+    /// As the configuration says.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self { settings: ArcSwap::from_pointee(CoapSettings::new(config)), counts: Counts::default() }
+    }
+}
 
 /// What CoAP clients are granted.
 #[derive(Clone, Debug)]

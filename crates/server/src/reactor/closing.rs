@@ -116,6 +116,7 @@ impl Reactor {
     }
 
     pub(super) fn close_all(&mut self, reason: CloseReason) {
+        self.end_observations();
         let slots: Vec<u32> = self.connections.iter().map(|(slot, _)| slot as u32).collect();
         for slot in slots {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };

@@ -66,7 +66,7 @@ impl Reactor {
             awaiting.earliest = earlier(awaiting.earliest, deferred.position());
         }
         awaiting.looked_at = self.effects.deferred.len();
-        awaiting.earliest
+        [awaiting.earliest, self.coap.awaited()].into_iter().flatten().min()
     }
 
     /// Tells the log what is waited for, before the reactor sleeps. True if it must not sleep.
@@ -108,6 +108,7 @@ impl Reactor {
             return;
         }
         self.awaiting.earliest = None;
+        self.answer_durable_requests();
         for waiting in std::mem::take(&mut self.awaiting.answers) {
             self.confirm(waiting, durable);
         }

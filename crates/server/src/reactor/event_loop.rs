@@ -11,8 +11,11 @@ use slab::Slab;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::outbox::{ConnectionRef, Drained};
+use tercet_broker::vhost::observing::FetchedValues;
 use tercet_net::Transport;
 
+use crate::coap::context::{Outcome, Ticket};
+use crate::coap::node::Node;
 use crate::memory::{self, BRAKE};
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::acceptor::{Accepted, Acceptor};
@@ -26,6 +29,7 @@ use crate::shared::Shared;
 
 const WAKER: Token = Token(1 << 48);
 const LISTENERS: usize = 1 << 49;
+const DATAGRAMS: usize = 1 << 50;
 /// Input read at once.
 pub(super) const SCRATCH: usize = 256 * 1024;
 /// Unfinished input up to this size is decoded in the scratch; longer input grows in a buffer of its own.
@@ -46,6 +50,10 @@ pub struct Reactor {
     pub(super) inbox: Arc<Inbox>,
     pub(super) shared: Arc<Shared>,
     pub(super) acceptor: Option<Acceptor>,
+    /// The face that speaks in datagrams, and over streams from reactor to reactor alike.
+    pub(super) coap: Node,
+    /// Its sockets with input left from the last turn.
+    pub(super) datagrams_left: Vec<usize>,
     pub(super) connections: Slab<Box<Connection>>,
     pub(super) next_generation: u32,
     pub(super) effects: Effects,
@@ -81,7 +89,11 @@ impl Reactor {
         inbox: Arc<Inbox>,
         shared: Arc<Shared>,
         mut acceptor: Option<Acceptor>,
+        mut coap: Node,
     ) -> io::Result<Self> {
+        for (number, socket) in coap.sockets().enumerate() {
+            poll.registry().register(socket, Token(DATAGRAMS + number), Interest::READABLE)?;
+        }
         if let Some(acceptor) = &mut acceptor {
             for (number, bound) in acceptor.sockets.iter_mut().enumerate() {
                 poll.registry().register(&mut bound.socket, Token(LISTENERS + number), Interest::READABLE)?;
@@ -95,6 +107,8 @@ impl Reactor {
             inbox,
             shared,
             acceptor,
+            coap,
+            datagrams_left: Vec::new(),
             connections: Slab::new(),
             next_generation: 0,
             effects: Effects::default(),
@@ -153,7 +167,7 @@ impl Reactor {
     }
 
     fn sleep(&mut self) -> Option<Duration> {
-        if !self.again.is_empty() || !self.resume.is_empty() {
+        if !self.again.is_empty() || !self.resume.is_empty() || !self.datagrams_left.is_empty() {
             return Some(Duration::ZERO);
         }
         if self.announce() {
@@ -161,7 +175,8 @@ impl Reactor {
         }
         let retry = self.acceptor.as_mut().and_then(|acceptor| *acceptor.retry_at());
         let retry = retry.map(|at| at.saturating_duration_since(Instant::now()));
-        [self.wheel.timeout(Instant::now()), retry].into_iter().flatten().min()
+        let now = Instant::now();
+        [self.wheel.timeout(now), self.coap.timeout(now), retry].into_iter().flatten().min()
     }
 
     fn measure(&mut self) {
@@ -179,6 +194,10 @@ impl Reactor {
 
     /// One turn; true when the reactor is to stop.
     fn turn(&mut self, events: &Events) -> bool {
+        self.coap.begin(self.now, &self.shared);
+        for number in std::mem::take(&mut self.datagrams_left) {
+            self.receive_datagrams(number);
+        }
         for _ in 0..self.again.len() {
             if let Some((slot, generation)) = self.again.pop_front() {
                 self.read_if(slot, generation);
@@ -187,6 +206,7 @@ impl Reactor {
         for event in events {
             match event.token() {
                 WAKER => {}
+                Token(token) if token >= DATAGRAMS => self.receive_datagrams(token - DATAGRAMS),
                 Token(token) if token >= LISTENERS => self.accept(token - LISTENERS),
                 Token(slot) => {
                     let slot = slot as u32;
@@ -211,10 +231,13 @@ impl Reactor {
             self.resume(slot, generation);
         }
         self.check_limits();
+        self.run_coap_due();
         self.look_at_log();
         // The log works while this turn's output is written.
         self.shared.vhost.flush();
         self.write_all();
+        self.coap.flush(&mut self.effects);
+        self.coap.report(&self.shared);
         self.shared.vhost.flush();
         self.wake_others();
         self.shared.vhost.metrics().add(&mut self.effects.counters);
@@ -234,10 +257,14 @@ impl Reactor {
                         face.decided(verdict, answers, cx)
                     });
                 }
-                Command::Ticket(_, _) => {}
+                Command::Ticket(ticket, outcome) => self.ticket_answered(ticket, outcome),
                 Command::Defer(deferred) => self.effects.deferred.extend(deferred),
-                // Whoever asked is gone.
-                Command::Values(_) => {}
+                Command::Values(values) => {
+                    let FetchedValues { ticket, values } = values;
+                    // The numbers of tickets have 32 bits.
+                    let ticket = Ticket { reactor: ticket.reactor, number: ticket.number as u32 };
+                    self.ticket_answered(ticket, Outcome::Values(values));
+                }
                 Command::CloseAll(reason) => self.close_all(reason),
                 Command::Close(connection, reason) => {
                     self.with_face(connection.slot, connection.generation, |face, answers, cx| {

@@ -9,12 +9,14 @@
 //! - [`face`]: the protocol of a connection, and what reactor and protocol say to each other.
 //! - [`output`]: writing, and what the socket has not taken yet.
 //! - [`durability`]: what waits for the log, and what is done when it has moved.
+//! - [`coap`]: what the CoAP face does in a turn.
 //! - [`inbox`]: how other threads reach a reactor.
 //! - [`wheel`]: time limits of connections.
 //! - [`acceptor`]: listening sockets and where new connections go.
 
 pub mod acceptor;
 mod closing;
+mod coap;
 pub mod connection;
 mod durability;
 pub mod event_loop;

@@ -36,6 +36,8 @@ impl Reactor {
                     if let Some(batch) = self.outgoing.get_mut(usize::from(wake.reactor)) {
                         batch.push(wake);
                     }
+                } else if let Some(number) = wake.as_watch() {
+                    self.notify_observers(number);
                 } else if let Some(connection) = self.connections.get_mut(wake.slot as usize)
                     && connection.generation == wake.generation
                 {

@@ -37,15 +37,15 @@ pub struct Received {
     pub is_cut: bool,
 }
 
-/// A datagram to be sent; its bytes are in the buffer that goes with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outbound {
+/// A datagram to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outbound<'a> {
     /// Who is to get it.
     pub to: SocketAddr,
     /// The address it comes from; `None` leaves it to the kernel.
     pub from: Option<IpAddr>,
-    /// Where it is in the buffer.
-    pub range: Range<usize>,
+    /// What is sent.
+    pub bytes: &'a [u8],
 }
 
 /// The kernel leaves lengths in the headers that fit the next call only on the same socket, so each has its own. They hold
@@ -123,30 +123,31 @@ fn target(control: &ControlMessageOwned) -> Option<IpAddr> {
     }
 }
 
-/// Sends datagrams of `bytes`, [`MOST`] with each call. What the kernel does not take is lost, as datagrams may be; returns
+/// Sends datagrams, [`MOST`] with each call. What the kernel does not take is lost, as datagrams may be; returns
 /// how many that are.
-pub fn send(socket: &UdpSocket, bytes: &[u8], datagrams: &[Outbound]) -> usize {
+pub fn send(socket: &UdpSocket, datagrams: &[Outbound<'_>]) -> usize {
     let mut lost = 0;
     let mut rest = datagrams;
     while let Some((first, others)) = rest.split_first() {
         if others.first().is_none_or(|next| next.from.is_some()) || first.from.is_some() {
-            lost += usize::from(send_one(socket, bytes, first).is_err());
+            lost += usize::from(send_one(socket, first).is_err());
             rest = others;
             continue;
         }
         let run = rest.iter().take(MOST).take_while(|datagram| datagram.from.is_none()).count();
         let (run, _) = rest.split_at(run);
         // When the first one cannot be sent the others may fare better.
-        let sent = send_run(socket.socket.as_fd(), bytes, run).unwrap_or(0);
+        let sent = send_run(socket.socket.as_fd(), run).unwrap_or(0);
         lost += usize::from(sent == 0);
         rest = rest.get(sent.max(1)..).unwrap_or_default();
     }
     lost
 }
 
-fn send_one(socket: &UdpSocket, bytes: &[u8], datagram: &Outbound) -> io::Result<()> {
-    let bytes = bytes.get(datagram.range.clone()).unwrap_or_default();
-    let Some(from) = datagram.from else { return socket.socket.send_to(bytes, datagram.to).map(drop) };
+fn send_one(socket: &UdpSocket, datagram: &Outbound<'_>) -> io::Result<()> {
+    let Some(from) = datagram.from else {
+        return socket.socket.send_to(datagram.bytes, datagram.to).map(drop);
+    };
     let (v4, v6);
     let control = match from {
         IpAddr::V4(ip) => {
@@ -162,7 +163,7 @@ fn send_one(socket: &UdpSocket, bytes: &[u8], datagram: &Outbound) -> io::Result
         }
     };
     let to = SockaddrStorage::from(datagram.to);
-    let buffers = [IoSlice::new(bytes)];
+    let buffers = [IoSlice::new(datagram.bytes)];
     sendmsg(socket.socket.as_raw_fd(), &buffers, &[control], MsgFlags::MSG_DONTWAIT, Some(&to))?;
     Ok(())
 }
@@ -176,15 +177,13 @@ fn scope(address: SocketAddr) -> u32 {
 }
 
 /// Sends up to [`MOST`] datagrams from the address that the kernel chooses; returns how many it took.
-fn send_run(socket: BorrowedFd<'_>, bytes: &[u8], run: &[Outbound]) -> io::Result<usize> {
+fn send_run(socket: BorrowedFd<'_>, run: &[Outbound<'_>]) -> io::Result<usize> {
     let datagram = |at: usize| run.get(at).or_else(|| run.last());
     let to: [SocketAddrAny; MOST] = std::array::from_fn(|at| {
         datagram(at).map_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), |one| one.to).into()
     });
-    let buffers: [[IoSlice<'_>; 1]; MOST] = std::array::from_fn(|at| {
-        let range = datagram(at).map_or(0..0, |one| one.range.clone());
-        [IoSlice::new(bytes.get(range).unwrap_or_default())]
-    });
+    let buffers: [[IoSlice<'_>; 1]; MOST] =
+        std::array::from_fn(|at| [IoSlice::new(datagram(at).map_or(&[], |one| one.bytes))]);
     let mut controls: [SendAncillaryBuffer<'_, '_, '_>; MOST] = std::array::from_fn(|_| Default::default());
     let mut headers: smallvec::SmallVec<[MMsgHdr<'_>; MOST]> = to
         .iter()
@@ -226,9 +225,8 @@ mod tests {
         }
         let bytes: Vec<u8> = (0..80).collect();
         let to = peer.local_addr().unwrap();
-        let outbound: Vec<_> =
-            (0..40).map(|n| Outbound { to, from: None, range: n * 2..n * 2 + 2 }).collect();
-        assert_eq!(send(&socket, &bytes, &outbound), 0);
+        let outbound: Vec<_> = bytes.chunks(2).map(|bytes| Outbound { to, from: None, bytes }).collect();
+        assert_eq!(send(&socket, &outbound), 0);
         let mut buffer = [0; 10];
         for n in 0..40_u8 {
             let (length, from) = peer.recv_from(&mut buffer).unwrap();
@@ -251,7 +249,7 @@ mod tests {
             }
             for (from, to, _) in arrived(&socket, 2) {
                 assert_eq!(to.map(|ip| ip.to_canonical()), Some(asked.ip()), "{all}");
-                assert_eq!(send(&socket, b"y", &[Outbound { to: from, from: to, range: 0..1 }]), 0);
+                assert_eq!(send(&socket, &[Outbound { to: from, from: to, bytes: b"y" }]), 0);
                 assert_eq!(peer.recv_from(&mut [0; 4]).unwrap(), (1, asked), "{all}");
             }
         }

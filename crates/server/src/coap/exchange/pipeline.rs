@@ -1,0 +1,275 @@
+//! The way of a request through the face.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tercet_coap::{Code, Message, Number, OwnedMessage, Token};
+
+use super::directions::Directions;
+use super::waiting::{GivenUp, Suspended};
+use super::writing::{self, Framing};
+use crate::coap::answer::{Answer, Later, Observation};
+use crate::coap::caller::Caller;
+use crate::coap::context::{Outcome, Ticket};
+use crate::coap::node::{Node, Turn};
+use crate::coap::outlet::ReplyTo;
+use crate::coap::request::{Observe, Request};
+use crate::coap::resources;
+use crate::coap::response::Response;
+
+/// Seconds after which a client that was turned away may come again.
+const COME_AGAIN: u32 = 5;
+
+/// What is kept of a request to answer it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Where the answer goes.
+    pub to: ReplyTo,
+    /// The request's token.
+    pub token: Token,
+    /// Whether the client registers as an observer.
+    pub observe: Option<Observe>,
+    /// Classes of responses that are not wanted.
+    no_response: u8,
+    /// The block of the response that is asked for.
+    block2: Option<u32>,
+    asks_size2: bool,
+}
+
+impl Node {
+    /// Deals with a request. What is to be sent is in the outlet then.
+    pub fn request(&mut self, to: ReplyTo, message: Message<'_>, caller: &Caller, turn: &mut Turn<'_>) {
+        self.counters.requests += 1;
+        let directions = match Directions::read(message.options) {
+            Ok(directions) => directions,
+            Err(number) => return self.refuse_option(to, message.token, number),
+        };
+        let Ok(token) = Token::new(message.token) else { return self.outlet.reject(to) };
+        let observe = match (message.code, directions.observe) {
+            _ if to.is_multicast() => None,
+            (Code::GET | Code::FETCH, Some(0)) => Some(Observe::Register),
+            (Code::GET | Code::FETCH, Some(1)) => Some(Observe::Deregister),
+            _ => None,
+        };
+        let exchange = Exchange {
+            to,
+            token,
+            observe,
+            no_response: directions.no_response,
+            block2: directions.block2,
+            asks_size2: directions.asks_size2,
+        };
+        if let Some(response) = refusal(&message, &directions, caller) {
+            return self.answer(exchange, &response, None);
+        }
+        if observe == Some(Observe::Deregister) {
+            self.observers.deregister(exchange.to.origin(), message.token, &mut self.outlet, turn);
+        }
+        self.dispatch(exchange, &message, caller, turn);
+    }
+
+    /// Hands a whole request to the resources.
+    fn dispatch(&mut self, exchange: Exchange, message: &Message<'_>, caller: &Caller, turn: &mut Turn<'_>) {
+        let request = request(&exchange, message, caller);
+        match self.ask(&request, turn) {
+            Answer::Now(response) => self.answer(exchange, &response, None),
+            Answer::Observe(response, observation) => {
+                self.observe(exchange, response, observation, &request, turn);
+            }
+            other => self.settle(exchange, other, message, caller, turn),
+        }
+    }
+
+    /// Does what an answer says that is not known at once.
+    fn settle(
+        &mut self,
+        exchange: Exchange,
+        answer: Answer,
+        message: &Message<'_>,
+        caller: &Caller,
+        turn: &mut Turn<'_>,
+    ) {
+        match answer {
+            Answer::Now(response) => self.answer(exchange, &response, None),
+            Answer::Observe(response, observation) => {
+                let request = request(&exchange, message, caller);
+                self.observe(exchange, response, observation, &request, turn);
+            }
+            Answer::AfterLog(position, response) => {
+                if position <= turn.shared.vhost.durable() {
+                    self.answer(exchange, &response, None);
+                } else if self.waiting.len() >= self.settings.max_waiting {
+                    // It will be done all the same; who cannot be answered has to ask again.
+                    self.answer(exchange, &busy(), None);
+                } else {
+                    self.waiting.for_log(exchange, position, response, self.outlet.time);
+                }
+            }
+            Answer::Later(Later { ticket, then }) => {
+                if self.waiting.len() >= self.settings.max_waiting {
+                    return self.answer(exchange, &busy(), None);
+                }
+                let message = OwnedMessage::from_message(message);
+                let suspended = Suspended { message, caller: caller.clone(), then };
+                self.waiting.for_ticket(exchange, ticket, suspended, self.outlet.time);
+            }
+        }
+    }
+
+    /// Asks the resources. A panic there is a mistake of ours that one client has found; it must not take others down.
+    fn ask(&mut self, request: &Request<'_>, turn: &mut Turn<'_>) -> Answer {
+        let mut cx = self.context(turn);
+        let asked = catch_unwind(AssertUnwindSafe(|| resources::dispatch(request, &mut cx)));
+        asked.unwrap_or_else(|_| internal_error())
+    }
+
+    /// Answers with what is observed, and tells of changes from now on if that is wanted and possible.
+    fn observe(
+        &mut self,
+        exchange: Exchange,
+        response: Response,
+        observation: Observation,
+        request: &Request<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        let wanted = exchange.observe == Some(Observe::Register) && response.code.is_success();
+        if !wanted || !self.observers.has_room(exchange.to.origin(), &self.settings) {
+            return self.answer(exchange, &response, None);
+        }
+        let (mut response, mut observation) = (response, observation);
+        if self.observers.watch(&observation.filter, turn) {
+            // What happened before the watch began it does not tell: the value is looked at again.
+            match self.ask(request, turn) {
+                Answer::Observe(fresh, same) if fresh.code.is_success() => {
+                    (response, observation) = (fresh, same);
+                }
+                other => {
+                    self.observers.unwatch_unused(&observation.filter, turn);
+                    let token = exchange.token.clone();
+                    let message = message_of(request, &token);
+                    return match other {
+                        Answer::Observe(response, _) => self.answer(exchange, &response, None),
+                        other => self.settle(exchange, other, &message, request.caller, turn),
+                    };
+                }
+            }
+        }
+        let origin = exchange.to.origin();
+        let sequence = self.observers.register(
+            origin,
+            &exchange.token,
+            observation,
+            request.caller,
+            &mut self.outlet,
+            turn,
+        );
+        self.answer(exchange, &response, sequence);
+    }
+
+    /// Writes a response, or what of it is asked for.
+    pub(crate) fn answer(&mut self, exchange: Exchange, response: &Response, observe: Option<u32>) {
+        let Exchange { to, token, no_response, block2, asks_size2, .. } = exchange;
+        let directions = Directions { no_response, ..Directions::default() };
+        if directions.suppresses(response.code.class()) {
+            return self.outlet.suppress(to);
+        }
+        let body = response.body.as_bytes();
+        let _ = (block2, asks_size2);
+        let framing = Framing { observe, ..Framing::default() };
+        self.outlet.respond(to, response.code, token.as_bytes(), |writer| {
+            writing::write(writer, response, &framing, body);
+        });
+    }
+
+    /// RFC 7252 §5.4.1: a confirmable request is told which option was not understood, another one rejected.
+    fn refuse_option(&mut self, to: ReplyTo, token: &[u8], number: Number) {
+        if !to.is_confirmable() {
+            return self.outlet.reject(to);
+        }
+        let text = format!("option {} is not understood", number.0);
+        self.outlet.respond(to, Code::BAD_OPTION, token, |writer| {
+            writer.payload(text.as_bytes());
+        });
+    }
+
+    /// Gives the answers that have waited for what is durable by now.
+    pub fn log_moved(&mut self, turn: &mut Turn<'_>) {
+        let durable = turn.shared.vhost.durable();
+        while let Some((exchange, response)) = self.waiting.next_durable(durable) {
+            self.answer(exchange, &response, None);
+        }
+    }
+
+    /// Goes on with a request that waited for this.
+    pub fn ticket_answered(&mut self, ticket: Ticket, outcome: Outcome, turn: &mut Turn<'_>) {
+        if let Some((exchange, suspended)) = self.waiting.take(ticket) {
+            self.resume(exchange, *suspended, outcome, turn);
+        }
+    }
+
+    fn resume(&mut self, exchange: Exchange, suspended: Suspended, outcome: Outcome, turn: &mut Turn<'_>) {
+        let Suspended { message, caller, then } = suspended;
+        let message = message.as_message();
+        let request = request(&exchange, &message, &caller);
+        let mut cx = self.context(turn);
+        let resumed = catch_unwind(AssertUnwindSafe(|| then(outcome, &request, &mut cx)));
+        let answer = resumed.unwrap_or_else(|_| internal_error());
+        self.settle(exchange, answer, &message, &caller, turn);
+    }
+
+    /// Acknowledges what has waited for a second, and gives up what has waited for too long.
+    pub(crate) fn waiting_due(&mut self, turn: &mut Turn<'_>) {
+        self.waiting.acknowledge_due(&mut self.outlet);
+        while let Some(given_up) = self.waiting.give_up_due(self.outlet.time) {
+            match given_up {
+                GivenUp::Log(exchange) => self.answer(exchange, &busy(), None),
+                GivenUp::Ticket(exchange, suspended) => {
+                    self.resume(exchange, *suspended, Outcome::Abandoned, turn);
+                }
+            }
+        }
+    }
+}
+
+fn request<'a>(exchange: &Exchange, message: &Message<'a>, caller: &'a Caller) -> Request<'a> {
+    Request {
+        code: message.code,
+        options: message.options,
+        payload: message.payload,
+        caller,
+        confirmable: exchange.to.is_confirmable(),
+        observe: exchange.observe,
+    }
+}
+
+fn message_of<'a>(request: &Request<'a>, token: &'a Token) -> Message<'a> {
+    Message {
+        code: request.code,
+        token: token.as_bytes(),
+        options: request.options,
+        payload: request.payload,
+    }
+}
+
+/// Why a request is not for the resources.
+fn refusal(message: &Message<'_>, directions: &Directions<'_>, caller: &Caller) -> Option<Response> {
+    if directions.for_proxy {
+        return Some(Response::new(Code::PROXYING_NOT_SUPPORTED));
+    }
+    if !(Code::GET.0..=Code::IPATCH.0).contains(&message.code.0) {
+        return Some(Response::new(Code::METHOD_NOT_ALLOWED));
+    }
+    // Credentials may stand in the query; the resources look at them.
+    if !caller.admitted && !message.options.contains(Number::URI_QUERY) {
+        return Some(Response::new(Code::UNAUTHORIZED));
+    }
+    None
+}
+
+fn busy() -> Response {
+    Response::new(Code::SERVICE_UNAVAILABLE).fresh_for(COME_AGAIN)
+}
+
+fn internal_error() -> Answer {
+    tracing::error!("internal error while working on a CoAP request; please report this");
+    Answer::Now(Response::new(Code::INTERNAL_SERVER_ERROR))
+}

@@ -1,0 +1,118 @@
+//! What is sent when something has changed.
+
+use tercet_coap::endpoint::{Heading, Tag};
+use tercet_coap::{Code, Writer};
+
+use crate::coap::exchange::writing::{self, Framing};
+use crate::coap::node::{Node, Turn};
+use crate::coap::resources::{self, Changes};
+use crate::coap::response::Response;
+
+impl Node {
+    /// The watch with this number has fired.
+    pub fn notify(&mut self, number: u32, turn: &mut Turn<'_>) {
+        let Some(watched) = self.observers.watches.get_mut(number as usize) else { return };
+        let mut changes = std::mem::take(&mut self.observers.changes);
+        let taken = watched.watch.take(|topic, change| changes.push((topic.clone(), change)));
+        if taken.topics > 0 || taken.overflowed {
+            let sequence = watched.next_sequence();
+            let groups = watched.groups.len();
+            let changes = Changes { topics: &changes, overflowed: taken.overflowed };
+            for group in 0..groups {
+                self.notify_group(number, group, sequence, &changes, turn);
+            }
+        }
+        changes.clear();
+        self.observers.changes = changes;
+    }
+
+    /// Tells one group of observers.
+    fn notify_group(
+        &mut self,
+        number: u32,
+        group: usize,
+        sequence: u32,
+        changes: &Changes<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(found) = self.observers.group(number, group) else { return };
+        if found.members.is_empty() {
+            return;
+        }
+        let (form, caller) = (found.form, found.caller.clone());
+        let response = resources::notification(form, changes, &caller, &mut self.context(turn));
+        let Some(response) = response else { return };
+        let Some(found) = self.observers.group(number, group) else { return };
+        let members = std::mem::take(&mut found.members);
+        if response.code.is_success() {
+            self.send_to_all(&members, &response, sequence);
+            if let Some(found) = self.observers.group(number, group) {
+                found.members = members;
+            }
+        } else {
+            self.end_all(&members, &response);
+            for slot in members {
+                self.observers.remove(slot, &mut self.outlet, turn);
+            }
+        }
+    }
+
+    /// Sends a notification to all of these, encoded once.
+    fn send_to_all(&mut self, members: &[u32], response: &Response, sequence: u32) {
+        let framing = Framing { observe: Some(sequence), ..Framing::default() };
+        let options = writing::options(response, &framing);
+        let payload = response.body.as_bytes();
+        let write = |writer: &mut Writer<'_>| {
+            writer.options(options.as_options()).payload(payload);
+        };
+        let every = self.settings.confirm_every;
+        let outlet = &mut self.outlet;
+        for &slot in members {
+            let Some(observer) = self.observers.observers.get_mut(slot as usize) else { continue };
+            let heading =
+                Heading { code: response.code, token: observer.token.as_bytes(), tag: observer.tag(slot) };
+            if let Some(handle) = observer.outstanding {
+                if outlet.endpoint.replace(handle, heading, write) {
+                    continue;
+                }
+                observer.outstanding = None;
+            }
+            // One that the message layer does not take now is told of the next change.
+            if observer.is_to_confirm(every, outlet.time) {
+                if let Ok(handle) = outlet.send_confirmable(observer.origin, heading, write) {
+                    observer.sent(handle, true, outlet.time);
+                }
+            } else if outlet.send_once(observer.origin, heading, write).is_ok() {
+                observer.sent(None, false, outlet.time);
+            }
+            self.counters.notifications += 1;
+        }
+    }
+
+    /// Sends a last notification, which ends the relation (RFC 7641 §4.2): it carries no number.
+    pub(super) fn end_all(&mut self, members: &[u32], response: &Response) {
+        let options = writing::options(response, &Framing::default());
+        let payload = response.body.as_bytes();
+        for &slot in members {
+            let Some(observer) = self.observers.observers.get_mut(slot as usize) else { continue };
+            if let Some(handle) = observer.outstanding.take() {
+                self.outlet.endpoint.cancel(handle, self.outlet.time, &mut self.outlet.datagrams);
+            }
+            let heading =
+                Heading { code: response.code, token: observer.token.as_bytes(), tag: Tag::default() };
+            let sent = self.outlet.send_confirmable(observer.origin, heading, |writer: &mut Writer<'_>| {
+                writer.options(options.as_options()).payload(payload);
+            });
+            self.counters.notifications += u64::from(sent.is_ok());
+        }
+    }
+
+    /// Tells every observer that the server goes.
+    pub fn end_observations(&mut self, turn: &mut Turn<'_>) {
+        let all: Vec<u32> = self.observers.observers.iter().map(|(slot, _)| slot as u32).collect();
+        self.end_all(&all, &Response::new(Code::SERVICE_UNAVAILABLE));
+        for slot in all {
+            self.observers.remove(slot, &mut self.outlet, turn);
+        }
+    }
+}

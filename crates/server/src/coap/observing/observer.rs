@@ -1,0 +1,69 @@
+//! One observer.
+
+use tercet_coap::endpoint::{Handle, Tag};
+use tercet_coap::{Time, Token};
+
+use crate::coap::answer::Lease;
+use crate::coap::peer::Origin;
+
+/// A relation: a client and its token, to a filter.
+#[derive(Debug)]
+pub struct Observer {
+    /// The client.
+    pub origin: Origin,
+    /// What the client calls the relation.
+    pub token: Token,
+    /// The watch, by its number.
+    pub watch: u32,
+    /// Its group there.
+    pub group: u32,
+    /// Its place in the group.
+    pub place: u32,
+    /// The next observer of the same client.
+    pub next_of_client: Option<u32>,
+    /// Tells successive owners of a slot apart.
+    pub serial: u32,
+    /// The confirmable notification under way.
+    pub outstanding: Option<Handle>,
+    /// Notifications since the last confirmable one; `None` before the first.
+    pub since_confirmable: Option<u16>,
+    /// When the last confirmable one was sent, in seconds.
+    pub confirmable_at: u32,
+    /// The longest time between two of these, in seconds.
+    pub check_within: u32,
+    /// Its place among a limited number of observers.
+    pub lease: Option<Lease>,
+}
+
+impl Observer {
+    /// What its notifications are called in the message layer.
+    #[must_use]
+    pub fn tag(&self, slot: u32) -> Tag {
+        Tag(u64::from(self.serial) << 32 | u64::from(slot))
+    }
+
+    /// Whether the next notification is to be confirmable.
+    #[must_use]
+    pub fn is_to_confirm(&self, every: u16, now: Time) -> bool {
+        let Some(since) = self.since_confirmable else { return true };
+        let silent = (now.as_secs() as u32).saturating_sub(self.confirmable_at);
+        since.saturating_add(1) >= every || silent >= self.check_within
+    }
+
+    /// A notification was sent.
+    pub fn sent(&mut self, handle: Option<Handle>, confirmable: bool, now: Time) {
+        if confirmable {
+            self.outstanding = handle;
+            self.since_confirmable = Some(0);
+            self.confirmable_at = now.as_secs() as u32;
+        } else {
+            self.since_confirmable = self.since_confirmable.map(|since| since.saturating_add(1));
+        }
+    }
+}
+
+/// Slot and serial of the observer that a message was sent to.
+#[must_use]
+pub fn of_tag(tag: Tag) -> (u32, u32) {
+    (tag.0 as u32, (tag.0 >> 32) as u32)
+}

@@ -1,0 +1,34 @@
+//! Names of those at the other end.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// A peer that sends datagrams, by what keeps its messages apart from those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The address of this machine that it talks to; `None` on a socket that has only one.
+    pub local: Option<IpAddr>,
+    /// The socket that it reached, by its place among those of the reactor.
+    pub socket: u16,
+}
+
+/// A byte stream, by its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamRef {
+    /// The connection's slot in its reactor.
+    pub slot: u32,
+    /// Tells successive owners of a slot apart.
+    pub generation: u32,
+    /// Whether messages are framed by a WebSocket (RFC 8323 §4.2) rather than by lengths of their own (§3.2).
+    pub is_websocket: bool,
+}
+
+/// Where a request comes from, and what else is to be sent goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Over datagrams.
+    Datagrams(Peer),
+    /// Over a stream.
+    Stream(StreamRef),
+}
