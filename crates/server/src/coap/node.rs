@@ -21,6 +21,7 @@ use tercet_coap::reliability::Transmission;
 use super::caller::{Caller, Transport};
 use super::context::CoapContext;
 use super::counters::Counters;
+use super::exchange::bodies::Bodies;
 use super::exchange::waiting::Waiting;
 use super::observing::table::Observers;
 use super::outlet::{Outlet, ReplyTo};
@@ -67,6 +68,7 @@ pub struct Node {
     /// Who is told of what.
     pub observers: Observers,
     pub(super) waiting: Waiting,
+    pub(super) bodies: Bodies,
     pub(super) settings: Arc<CoapSettings>,
     pub(super) counters: Counters,
     resources: Resources,
@@ -90,7 +92,7 @@ impl Node {
         let codec = Limits { token: LONGEST_TOKEN, ..Limits::default() };
         let endpoint = endpoint::Settings { transmission, codec, ..endpoint::Settings::default() };
         // As unpredictable as the keys of the hash maps: they come from the system.
-        let seed = RandomState::new().build_hasher().finish();
+        let random = || RandomState::new().build_hasher().finish();
         let sockets = sockets.into_iter().map(|(socket, settings)| {
             let caller = Caller {
                 address: socket.address,
@@ -103,9 +105,10 @@ impl Node {
             Socket { socket, settings, caller }
         });
         Self {
-            outlet: Outlet::new(Endpoint::new(endpoint, seed), now),
+            outlet: Outlet::new(Endpoint::new(endpoint, random()), now),
             observers: Observers::default(),
             waiting: Waiting::default(),
+            bodies: Bodies::new(&settings, [random(), random()]),
             settings,
             counters: Counters::default(),
             resources: Resources::default(),
@@ -201,6 +204,7 @@ impl Node {
         for tag in failed {
             self.observers.gone(tag, &mut self.outlet, turn);
         }
+        self.bodies.expire(self.outlet.time);
         self.waiting_due(turn);
     }
 
@@ -221,6 +225,7 @@ impl Node {
     /// A stream is gone, with all that it observed.
     pub fn stream_gone(&mut self, origin: Origin, turn: &Turn<'_>) {
         self.observers.client_gone(origin, &mut self.outlet, turn);
+        self.bodies.forget(origin);
     }
 
     /// Sends the datagrams that have been written.

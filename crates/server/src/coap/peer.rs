@@ -1,6 +1,9 @@
 //! Names of those at the other end.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+
+use tercet_coap::block::{BlockSize, Carrier};
 
 /// A peer that sends datagrams, by what keeps its messages apart from those of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,8 +16,8 @@ pub struct Peer {
     pub socket: u16,
 }
 
-/// A byte stream, by its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A byte stream, by its connection: that alone tells one from another.
+#[derive(Clone, Copy, Debug, Eq)]
 pub struct StreamRef {
     /// The connection's slot in its reactor.
     pub slot: u32,
@@ -22,6 +25,20 @@ pub struct StreamRef {
     pub generation: u32,
     /// Whether messages are framed by a WebSocket (RFC 8323 §4.2) rather than by lengths of their own (§3.2).
     pub is_websocket: bool,
+    /// Bytes of payload that a message to it may carry.
+    pub max_payload: u32,
+}
+
+impl PartialEq for StreamRef {
+    fn eq(&self, other: &Self) -> bool {
+        (self.slot, self.generation) == (other.slot, other.generation)
+    }
+}
+
+impl Hash for StreamRef {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.slot, self.generation).hash(state);
+    }
 }
 
 /// Where a request comes from, and what else is to be sent goes to.
@@ -31,4 +48,15 @@ pub enum Origin {
     Datagrams(Peer),
     /// Over a stream.
     Stream(StreamRef),
+}
+
+impl Origin {
+    /// How much a message to it can carry, with blocks of at most this size.
+    #[must_use]
+    pub fn carrier(&self, largest: BlockSize) -> Carrier {
+        match self {
+            Self::Datagrams(_) => Carrier::Datagram(largest),
+            Self::Stream(stream) => Carrier::Stream(stream.max_payload as usize),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tercet_coap::block::BlockSize;
 
 use super::counters::Counts;
 use crate::config::Config;
@@ -53,6 +54,12 @@ pub struct CoapSettings {
 }
 
 impl CoapSettings {
+    /// The largest block.
+    #[must_use]
+    pub fn largest_block(&self) -> BlockSize {
+        BlockSize::within(self.block_size.into())
+    }
+
     /// Compiles the section.
     #[must_use]
     pub fn new(config: &Config) -> Self {

@@ -1,9 +1,12 @@
 //! The way of a request through the face.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tercet_coap::block::{Block, Slice};
 use tercet_coap::{Code, Message, Number, OwnedMessage, Token};
 
+use super::bodies::{self, Body};
 use super::directions::Directions;
 use super::waiting::{GivenUp, Suspended};
 use super::writing::{self, Framing};
@@ -32,7 +35,11 @@ pub struct Exchange {
     no_response: u8,
     /// The block of the response that is asked for.
     block2: Option<u32>,
+    /// The last block of the request.
+    block1: Option<u32>,
     asks_size2: bool,
+    /// What the answer is kept by if it is large: the request must not be carried out again for the rest of it.
+    once: Option<u64>,
 }
 
 impl Node {
@@ -56,7 +63,9 @@ impl Node {
             observe,
             no_response: directions.no_response,
             block2: directions.block2,
+            block1: None,
             asks_size2: directions.asks_size2,
+            once: None,
         };
         if let Some(response) = refusal(&message, &directions, caller) {
             return self.answer(exchange, &response, None);
@@ -64,14 +73,47 @@ impl Node {
         if observe == Some(Observe::Deregister) {
             self.observers.deregister(exchange.to.origin(), message.token, &mut self.outlet, turn);
         }
+        if directions.block1.is_some() || message.code != Code::GET {
+            return self.request_with_body(exchange, &message, caller, turn);
+        }
         self.dispatch(exchange, &message, caller, turn);
+    }
+
+    /// Goes on with a request that is to change something, or whose body comes in blocks.
+    fn request_with_body(
+        &mut self,
+        mut exchange: Exchange,
+        message: &Message<'_>,
+        caller: &Caller,
+        turn: &mut Turn<'_>,
+    ) {
+        let is_plain = message.payload.len() <= self.settings.max_body
+            && !message.options.contains(Number::BLOCK1)
+            && exchange.block2.is_none();
+        if is_plain {
+            return self.dispatch(exchange, message, caller, turn);
+        }
+        let origin = exchange.to.origin();
+        let body = self.bodies.receive(origin, message, exchange.block2, self.outlet.time);
+        match body {
+            Body::Whole => self.dispatch(exchange, message, caller, turn),
+            Body::Complete(body, block) => {
+                exchange.block1 = Some(block.to_uint());
+                self.dispatch(exchange, &Message { payload: &body, ..*message }, caller, turn);
+            }
+            Body::Rest(response) => self.answer(exchange, &response, None),
+            Body::Answer(response, block, size1) => {
+                let framing = Framing { block1: block.map(Block::to_uint), size1, ..Framing::default() };
+                self.respond(exchange, &response, framing, 0..response.body.as_bytes().len());
+            }
+        }
     }
 
     /// Hands a whole request to the resources.
     fn dispatch(&mut self, exchange: Exchange, message: &Message<'_>, caller: &Caller, turn: &mut Turn<'_>) {
         let request = request(&exchange, message, caller);
         match self.ask(&request, turn) {
-            Answer::Now(response) => self.answer(exchange, &response, None),
+            Answer::Now(response) if message.code == Code::GET => self.answer(exchange, &response, None),
             Answer::Observe(response, observation) => {
                 self.observe(exchange, response, observation, &request, turn);
             }
@@ -82,12 +124,18 @@ impl Node {
     /// Does what an answer says that is not known at once.
     fn settle(
         &mut self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         answer: Answer,
         message: &Message<'_>,
         caller: &Caller,
         turn: &mut Turn<'_>,
     ) {
+        if let Answer::Now(response) | Answer::AfterLog(_, response) = &answer
+            && message.code != Code::GET
+            && response.body.as_bytes().len() > usize::from(self.settings.block_size)
+        {
+            exchange.once = Some(self.bodies.fingerprint(message));
+        }
         match answer {
             Answer::Now(response) => self.answer(exchange, &response, None),
             Answer::Observe(response, observation) => {
@@ -167,16 +215,37 @@ impl Node {
 
     /// Writes a response, or what of it is asked for.
     pub(crate) fn answer(&mut self, exchange: Exchange, response: &Response, observe: Option<u32>) {
-        let Exchange { to, token, no_response, block2, asks_size2, .. } = exchange;
+        let length = response.body.as_bytes().len();
+        let origin = exchange.to.origin();
+        let wanted = exchange.block2.filter(|_| response.code.is_success());
+        match bodies::slice(length, wanted, origin.carrier(self.settings.largest_block())) {
+            Ok(Slice { range, block, size2 }) => {
+                if let Some(fingerprint) = exchange.once
+                    && block.is_some_and(|block| block.more)
+                {
+                    self.bodies.keep(origin, fingerprint, response.clone(), self.outlet.time);
+                }
+                let size2 = size2.or_else(|| u32::try_from(length).ok().filter(|_| exchange.asks_size2));
+                let (block2, block1) = (block.map(Block::to_uint), exchange.block1);
+                self.respond(exchange, response, Framing { observe, block2, block1, size2, size1: None }, range);
+            }
+            Err(refusal) => {
+                let all = 0..refusal.body.as_bytes().len();
+                self.respond(exchange, &refusal, Framing::default(), all);
+            }
+        }
+    }
+
+    /// Writes a response with this part of its body, unless it is not wanted.
+    fn respond(&mut self, exchange: Exchange, response: &Response, framing: Framing, part: Range<usize>) {
+        let Exchange { to, token, no_response, .. } = exchange;
         let directions = Directions { no_response, ..Directions::default() };
         if directions.suppresses(response.code.class()) {
             return self.outlet.suppress(to);
         }
-        let body = response.body.as_bytes();
-        let _ = (block2, asks_size2);
-        let framing = Framing { observe, ..Framing::default() };
+        let part = response.body.as_bytes().get(part).unwrap_or_default();
         self.outlet.respond(to, response.code, token.as_bytes(), |writer| {
-            writing::write(writer, response, &framing, body);
+            writing::write(writer, response, &framing, part);
         });
     }
 

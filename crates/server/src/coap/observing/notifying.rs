@@ -1,12 +1,33 @@
 //! What is sent when something has changed.
 
 use tercet_coap::endpoint::{Heading, Tag};
-use tercet_coap::{Code, Writer};
+use tercet_coap::block::{Block, Carrier, Slice};
+use tercet_coap::{Code, OptionBuf, Writer};
 
+use crate::coap::exchange::bodies;
 use crate::coap::exchange::writing::{self, Framing};
 use crate::coap::node::{Node, Turn};
 use crate::coap::resources::{self, Changes};
 use crate::coap::response::Response;
+
+/// A notification as all observers get it, but for the token: of a large body the first block (RFC 7959 §2.6).
+struct Encoded<'a> {
+    carrier: Carrier,
+    options: OptionBuf,
+    payload: &'a [u8],
+}
+
+impl<'a> Encoded<'a> {
+    fn new(response: &'a Response, sequence: u32, carrier: Carrier) -> Self {
+        let body = response.body.as_bytes();
+        let whole = Slice { range: 0..body.len(), block: None, size2: None };
+        let Slice { range, block, size2 } = bodies::slice(body.len(), None, carrier).unwrap_or(whole);
+        let block2 = block.map(Block::to_uint);
+        let framing = Framing { observe: Some(sequence), block2, size2, ..Framing::default() };
+        let options = writing::options(response, &framing);
+        Self { carrier, options, payload: body.get(range).unwrap_or_default() }
+    }
+}
 
 impl Node {
     /// The watch with this number has fired.
@@ -59,16 +80,19 @@ impl Node {
 
     /// Sends a notification to all of these, encoded once.
     fn send_to_all(&mut self, members: &[u32], response: &Response, sequence: u32) {
-        let framing = Framing { observe: Some(sequence), ..Framing::default() };
-        let options = writing::options(response, &framing);
-        let payload = response.body.as_bytes();
-        let write = |writer: &mut Writer<'_>| {
-            writer.options(options.as_options()).payload(payload);
-        };
+        let largest = self.settings.largest_block();
+        let mut encoded = Encoded::new(response, sequence, Carrier::Datagram(largest));
         let every = self.settings.confirm_every;
         let outlet = &mut self.outlet;
         for &slot in members {
             let Some(observer) = self.observers.observers.get_mut(slot as usize) else { continue };
+            let carrier = observer.origin.carrier(largest);
+            if carrier != encoded.carrier {
+                encoded = Encoded::new(response, sequence, carrier);
+            }
+            let write = |writer: &mut Writer<'_>| {
+                writer.options(encoded.options.as_options()).payload(encoded.payload);
+            };
             let heading =
                 Heading { code: response.code, token: observer.token.as_bytes(), tag: observer.tag(slot) };
             if let Some(handle) = observer.outstanding {
