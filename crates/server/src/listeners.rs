@@ -33,6 +33,8 @@ pub struct BoundListener {
 pub(crate) struct BoundDatagrams {
     /// One for each reactor.
     pub sockets: Vec<UdpSocket>,
+    /// Those of multicast groups, for the first reactor.
+    pub groups: Vec<UdpSocket>,
     /// Settings, replaced on reload.
     pub settings: Arc<ArcSwap<ListenerSettings>>,
 }
@@ -73,7 +75,13 @@ impl Doors {
             });
             doors.settings.insert(listener.name.clone(), (Arc::clone(&settings), open));
             match (socket, listener.protocol) {
-                (Door::Datagrams(sockets), _) => doors.datagrams.push(BoundDatagrams { sockets, settings }),
+                (Door::Datagrams(sockets), _) => {
+                    let address = sockets.first().map(|socket| socket.address);
+                    let joins = config.coap.discovery && listener.tls.is_none();
+                    let groups = address.filter(|_| joins).map(coap::udp::socket::join_groups).transpose()?;
+                    let groups = groups.unwrap_or_default();
+                    doors.datagrams.push(BoundDatagrams { sockets, groups, settings });
+                }
                 (Door::Stream(socket), Protocol::Http | Protocol::Ws) => {
                     doors.http.push(HttpListener { socket, settings });
                 }

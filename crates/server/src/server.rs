@@ -22,7 +22,7 @@ use tercet_net::tls::TlsConfigError;
 
 use crate::amqp::AmqpShared;
 use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
-use crate::coap::node::Node;
+use crate::coap::node::{DatagramDoor, Node};
 use crate::coap::settings::{CoapSettings, CoapShared};
 use crate::config::{self, Config, TopicForm};
 use crate::event_log::EventLog;
@@ -153,11 +153,11 @@ impl Server {
         for (index, (poll, inbox)) in polls.into_iter().zip(inboxes).enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             let reactor = {
-                let sockets = datagrams.iter_mut().filter_map(|bound| {
-                    let socket = bound.sockets.pop()?;
-                    Some((socket, Arc::clone(&bound.settings)))
+                let doors = datagrams.iter_mut().filter_map(|bound| {
+                    let (socket, groups) = (bound.sockets.pop()?, std::mem::take(&mut bound.groups));
+                    Some(DatagramDoor { socket, groups, settings: Arc::clone(&bound.settings) })
                 });
-                let node = Node::new(sockets.collect(), &shared, Now::read());
+                let node = Node::new(doors.collect(), &shared, Now::read());
                 Reactor::new(index, poll, inbox, Arc::clone(&shared), acceptor.take(), node)?
             };
             threads

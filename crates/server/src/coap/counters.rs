@@ -23,7 +23,21 @@ macro_rules! counters {
             pub observers: AtomicU64,
         }
 
+        /// The counts of all reactors at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counted {
+            $( $(#[$doc])* pub $name: u64, )*
+            /// Observers.
+            pub observers: u64,
+        }
+
         impl Counts {
+            /// Looks at them.
+            #[must_use]
+            pub fn look(&self) -> Counted {
+                Counted { $( $name: self.$name.load(Relaxed), )* observers: self.observers.load(Relaxed) }
+            }
+
             /// Adds what a reactor has counted, which begins again from nothing.
             pub fn add(&self, counters: &mut Counters) {
                 let observers = counters.observers;
@@ -46,6 +60,10 @@ counters! {
     requests,
     /// Notifications sent to observers.
     notifications,
+    /// Clients that were asked to show that they receive what is sent to them.
+    challenges,
+    /// Requests that were turned away because too many others were waiting.
+    turned_away,
     /// Datagrams sent.
     datagrams_sent,
     /// Datagrams that the system refused to send.
@@ -68,6 +86,7 @@ mod tests {
         (one.requests, one.observers) = (1, 0);
         counts.add(&mut one);
         counts.add(&mut one);
-        assert_eq!((counts.requests.load(Relaxed), counts.observers.load(Relaxed)), (4, 5));
+        let counted = counts.look();
+        assert_eq!((counted.requests, counted.observers), (4, 5));
     }
 }

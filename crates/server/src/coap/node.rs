@@ -6,6 +6,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,13 +15,14 @@ use smallvec::SmallVec;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::journal::Position;
-use tercet_coap::Limits;
 use tercet_coap::endpoint::{self, Endpoint, Event, Incoming};
 use tercet_coap::reliability::Transmission;
+use tercet_coap::{Code, Limits};
 
 use super::caller::{Caller, Transport};
 use super::context::CoapContext;
 use super::counters::Counters;
+use super::exchange::amplification::Amplification;
 use super::exchange::bodies::Bodies;
 use super::exchange::waiting::Waiting;
 use super::observing::table::Observers;
@@ -51,6 +53,16 @@ pub struct Turn<'a> {
     pub reactor: u16,
 }
 
+/// What a reactor gets of a listener.
+pub struct DatagramDoor {
+    /// Its socket.
+    pub socket: UdpSocket,
+    /// Sockets of multicast groups.
+    pub groups: Vec<UdpSocket>,
+    /// Settings of the listener, replaced on reload.
+    pub settings: Arc<ArcSwap<ListenerSettings>>,
+}
+
 /// A socket and the listener that it belongs to.
 pub struct Socket {
     /// The socket.
@@ -59,6 +71,8 @@ pub struct Socket {
     pub settings: Arc<ArcSwap<ListenerSettings>>,
     /// Whoever talks to it now; reused from datagram to datagram.
     caller: Caller,
+    /// The number of the socket by which it is answered: its own, unless it is that of a multicast group.
+    answers_by: u16,
 }
 
 /// The CoAP side of one reactor.
@@ -69,6 +83,7 @@ pub struct Node {
     pub observers: Observers,
     pub(super) waiting: Waiting,
     pub(super) bodies: Bodies,
+    pub(super) amplification: Amplification,
     pub(super) settings: Arc<CoapSettings>,
     pub(super) counters: Counters,
     resources: Resources,
@@ -80,7 +95,7 @@ pub struct Node {
 impl Node {
     /// Serves these sockets.
     #[must_use]
-    pub fn new(sockets: Vec<(UdpSocket, Arc<ArcSwap<ListenerSettings>>)>, shared: &Shared, now: Now) -> Self {
+    pub fn new(doors: Vec<DatagramDoor>, shared: &Shared, now: Now) -> Self {
         let settings = shared.coap.settings.load_full();
         let transmission = Transmission {
             ack_timeout: settings.ack_timeout,
@@ -93,27 +108,25 @@ impl Node {
         let endpoint = endpoint::Settings { transmission, codec, ..endpoint::Settings::default() };
         // As unpredictable as the keys of the hash maps: they come from the system.
         let random = || RandomState::new().build_hasher().finish();
-        let sockets = sockets.into_iter().map(|(socket, settings)| {
-            let caller = Caller {
-                address: socket.address,
-                is_local: false,
-                transport: Transport::Udp,
-                identity: Identity::anonymous(),
-                client_id: Arc::from(""),
-                admitted: false,
-            };
-            Socket { socket, settings, caller }
-        });
+        let mut sockets: Vec<Socket> = Vec::new();
+        for DatagramDoor { socket, groups, settings } in doors {
+            let answers_by = sockets.len() as u16;
+            for socket in std::iter::once(socket).chain(groups) {
+                let caller = stranger(socket.address);
+                sockets.push(Socket { socket, settings: Arc::clone(&settings), caller, answers_by });
+            }
+        }
         Self {
             outlet: Outlet::new(Endpoint::new(endpoint, random()), now),
             observers: Observers::default(),
             waiting: Waiting::default(),
+            amplification: Amplification::new([random(), random()]),
             bodies: Bodies::new(&settings, [random(), random()]),
             settings,
             counters: Counters::default(),
             resources: Resources::default(),
             last_ticket: 0,
-            sockets: sockets.collect(),
+            sockets,
             received: Vec::with_capacity(batch::MOST),
         }
     }
@@ -150,7 +163,7 @@ impl Node {
         for _ in 0..BATCHES {
             let Some(socket) = self.sockets.get_mut(number) else { return false };
             let settings = socket.settings.load();
-            let mut caller = socket.caller.clone();
+            let (mut caller, answers_by) = (socket.caller.clone(), socket.answers_by);
             if let Err(error) = batch::receive(&socket.socket, scratch, &mut self.received) {
                 return complain(&error);
             }
@@ -166,8 +179,12 @@ impl Node {
                 caller.address = datagram.from;
                 caller.is_local = origin.is_local;
                 caller.admitted = settings.anonymous.admits(origin);
-                let peer = Peer { address: datagram.from, local: datagram.to, socket: number as u16 };
-                self.datagram(peer, bytes, &caller, turn);
+                let peer = Peer { address: datagram.from, local: datagram.to, socket: answers_by };
+                if usize::from(answers_by) == number {
+                    self.datagram(peer, bytes, &caller, turn);
+                } else {
+                    self.group_datagram(peer, bytes, &caller, turn);
+                }
             }
             let is_last = received.len() < batch::MOST;
             self.received = received;
@@ -193,6 +210,17 @@ impl Node {
             Incoming::Acknowledged { tag } => self.observers.acknowledged(tag),
             Incoming::Rejected { tag } => self.observers.gone(tag, &mut self.outlet, turn),
             Incoming::Nothing => {}
+        }
+    }
+
+    /// Deals with a datagram that was sent to a group: only discovery is answered, some time within the leisure.
+    fn group_datagram(&mut self, peer: Peer, bytes: &[u8], caller: &Caller, turn: &mut Turn<'_>) {
+        let incoming = self.outlet.endpoint.receive_multicast(peer, bytes, self.outlet.time);
+        if let Incoming::Request { reply, message } = incoming
+            && message.code == Code::GET
+            && message.path().eq([&b".well-known"[..], b"core"])
+        {
+            self.request(ReplyTo::Datagram(reply), message, caller, turn);
         }
     }
 
@@ -254,6 +282,18 @@ impl Node {
     pub fn report(&mut self, shared: &Shared) {
         self.counters.observers = self.observers.len() as u64;
         shared.coap.counts.add(&mut self.counters);
+    }
+}
+
+/// A client of which nothing is known yet.
+fn stranger(address: SocketAddr) -> Caller {
+    Caller {
+        address,
+        is_local: false,
+        transport: Transport::Udp,
+        identity: Identity::anonymous(),
+        client_id: Arc::from(""),
+        admitted: false,
     }
 }
 

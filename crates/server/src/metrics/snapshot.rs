@@ -9,6 +9,7 @@ use tercet_broker::metrics::Counters;
 use tercet_broker::vhost::Vhost;
 
 use super::process::Process;
+use crate::coap::counters::Counted;
 use crate::shared::Shared;
 use crate::storage::{LogState, StorageView};
 
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub listeners: Vec<(String, usize)>,
     /// Open AMQP connections, and the channels open on them.
     pub amqp: (usize, usize),
+    /// What CoAP clients have done.
+    pub coap: Counted,
     /// Bytes that the process may fill before publishers are slowed down.
     pub memory_budget: u64,
     /// Whether they are.
@@ -74,6 +77,7 @@ impl Snapshot {
             reactors: reactors.collect(),
             listeners: listeners.collect(),
             amqp: shared.amqp.connections.totals(),
+            coap: shared.coap.counts.look(),
             memory_budget: shared.memory.budget(),
             memory_short: shared.memory.is_short(),
             log: shared.storage.as_ref().map(StorageView::state),

@@ -189,6 +189,23 @@ metrics! {
     Gauge "tercet_amqp_connections" "Open AMQP connections that have passed their handshake." =
         |snapshot| one(snapshot.amqp.0.into());
     Gauge "tercet_amqp_channels" "Open AMQP channels." = |snapshot| one(snapshot.amqp.1.into());
+    Counter "tercet_coap_requests_total" "Requests of CoAP clients, repeated ones not counted." =
+        |snapshot| one(Value::Whole(snapshot.coap.requests));
+    Counter "tercet_coap_notifications_total" "Notifications sent to observers of CoAP resources." =
+        |snapshot| one(Value::Whole(snapshot.coap.notifications));
+    Gauge "tercet_coap_observers" "Observations of CoAP resources that are open." =
+        |snapshot| one(Value::Whole(snapshot.coap.observers));
+    Counter "tercet_coap_challenges_total"
+        "CoAP clients that were asked to show that they receive what is sent to their address." =
+        |snapshot| one(Value::Whole(snapshot.coap.challenges));
+    Counter "tercet_coap_busy_total" "CoAP requests that were turned away because too many others were waiting." =
+        |snapshot| one(Value::Whole(snapshot.coap.turned_away));
+    Counter "tercet_coap_datagrams_sent_total" "Datagrams sent to CoAP clients." =
+        |snapshot| one(Value::Whole(snapshot.coap.datagrams_sent));
+    Counter "tercet_coap_datagrams_lost_total" "Datagrams to CoAP clients that the system did not take." =
+        |snapshot| one(Value::Whole(snapshot.coap.datagrams_lost));
+    Counter "tercet_coap_datagrams_oversized_total" "Datagrams that were longer than any CoAP message taken." =
+        |snapshot| one(Value::Whole(snapshot.coap.oversized));
     Gauge "tercet_reactor_connections" {"reactor"} "Connections of each reactor." =
         |snapshot| {
             let reactors = snapshot.reactors.iter().enumerate();

@@ -34,6 +34,19 @@ impl Reactor {
         self.with_coap(|node, turn, _| node.log_moved(turn));
     }
 
+    /// Hands frames to the connections that they are for.
+    pub(super) fn write_frames(&mut self) {
+        for (stream, bytes) in self.coap.outlet.frames.iter() {
+            if let Some(connection) = self.connections.get_mut(stream.slot as usize)
+                && connection.generation == stream.generation
+            {
+                connection.answers.extend_from_slice(bytes);
+                Self::mark_dirty(&mut self.dirty, stream.slot, connection);
+            }
+        }
+        self.coap.outlet.frames.clear();
+    }
+
     pub(super) fn end_observations(&mut self) {
         self.with_coap(|node, turn, _| node.end_observations(turn));
     }

@@ -12,6 +12,7 @@ use tercet_net::Transport;
 
 use crate::amqp::connection::AmqpConnection;
 use crate::auth::Verdict;
+use crate::coap::node::{Node, Turn};
 use crate::mqtt::connection::MqttConnection;
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::output::packets;
@@ -25,10 +26,25 @@ pub struct FaceContext<'a> {
     pub now: Now,
     /// What the reactor is to do.
     pub effects: &'a mut Effects,
+    /// The CoAP side of the reactor, for streams that speak it.
+    pub coap: &'a mut Node,
     /// The connection's name.
     pub connection: ConnectionRef,
     /// The stream below, for the peer's address and certificate.
     pub transport: &'a Transport,
+}
+
+impl FaceContext<'_> {
+    /// Lends the CoAP side of the reactor what it needs.
+    pub fn with_coap<R>(&mut self, act: impl FnOnce(&mut Node, &mut Turn<'_>) -> R) -> R {
+        let mut turn = Turn {
+            shared: self.shared,
+            now: self.now,
+            effects: self.effects,
+            reactor: self.connection.reactor,
+        };
+        act(self.coap, &mut turn)
+    }
 }
 
 /// How the connection goes on.

@@ -94,6 +94,7 @@ impl Reactor {
             shared: &self.shared,
             now: self.now,
             effects: &mut self.effects,
+            coap: &mut self.coap,
             connection: ConnectionRef { reactor: self.index, slot, generation: connection.generation },
             transport: &connection.transport,
         };
@@ -200,6 +201,7 @@ impl Reactor {
             shared: &self.shared,
             now: self.now,
             effects: &mut self.effects,
+            coap: &mut self.coap,
             connection: ConnectionRef { reactor: self.index, slot, generation },
             transport: &connection.transport,
         };

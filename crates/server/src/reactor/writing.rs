@@ -45,6 +45,7 @@ impl Reactor {
                 }
             }
             self.effects.wakes.clear();
+            self.write_frames();
             let Some(slot) = self.dirty.pop() else { return };
             self.write(slot);
         }

@@ -69,7 +69,8 @@ impl Bodies {
             Upload::Continue(block) => return Body::Answer(Response::new(Code::CONTINUE), Some(block), None),
             Upload::Refused(refusal) => return refused(refusal),
         }
-        let is_rest = message.payload.is_empty() && wanted.and_then(Block::from_uint).is_some_and(|block| block.number > 0);
+        let is_rest = message.payload.is_empty()
+            && wanted.and_then(Block::from_uint).is_some_and(|block| block.number > 0);
         match self.kept.get(from, fingerprint) {
             Some(response) if is_rest => Body::Rest(response.clone()),
             _ => Body::Whole,

@@ -5,6 +5,7 @@
 //! ([`writing`]): at once, when the log has it, or when something is known that had to be found out first ([`waiting`]).
 //! What resources never see: blocks, suppressed answers, and who is to be told how.
 
+pub mod amplification;
 pub mod bodies;
 pub mod directions;
 pub mod pipeline;

@@ -3,15 +3,17 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
 use tercet_coap::block::{Block, Slice};
 use tercet_coap::{Code, Message, Number, OwnedMessage, Token};
 
+use super::amplification::Unproven;
 use super::bodies::{self, Body};
 use super::directions::Directions;
 use super::waiting::{GivenUp, Suspended};
 use super::writing::{self, Framing};
 use crate::coap::answer::{Answer, Later, Observation};
-use crate::coap::caller::Caller;
+use crate::coap::caller::{Caller, Transport};
 use crate::coap::context::{Outcome, Ticket};
 use crate::coap::node::{Node, Turn};
 use crate::coap::outlet::ReplyTo;
@@ -38,6 +40,8 @@ pub struct Exchange {
     /// The last block of the request.
     block1: Option<u32>,
     asks_size2: bool,
+    /// Set when the answer may go to somebody who has not asked. Not for what was changed: that is done already.
+    unproven: Option<Unproven>,
     /// What the answer is kept by if it is large: the request must not be carried out again for the rest of it.
     once: Option<u64>,
 }
@@ -65,6 +69,7 @@ impl Node {
             block2: directions.block2,
             block1: None,
             asks_size2: directions.asks_size2,
+            unproven: self.unproven(&message, &directions, caller),
             once: None,
         };
         if let Some(response) = refusal(&message, &directions, caller) {
@@ -147,14 +152,14 @@ impl Node {
                     self.answer(exchange, &response, None);
                 } else if self.waiting.len() >= self.settings.max_waiting {
                     // It will be done all the same; who cannot be answered has to ask again.
-                    self.answer(exchange, &busy(), None);
+                    self.turn_away(exchange);
                 } else {
                     self.waiting.for_log(exchange, position, response, self.outlet.time);
                 }
             }
             Answer::Later(Later { ticket, then }) => {
                 if self.waiting.len() >= self.settings.max_waiting {
-                    return self.answer(exchange, &busy(), None);
+                    return self.turn_away(exchange);
                 }
                 let message = OwnedMessage::from_message(message);
                 let suspended = Suspended { message, caller: caller.clone(), then };
@@ -173,12 +178,18 @@ impl Node {
     /// Answers with what is observed, and tells of changes from now on if that is wanted and possible.
     fn observe(
         &mut self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         response: Response,
         observation: Observation,
         request: &Request<'_>,
         turn: &mut Turn<'_>,
     ) {
+        // Before anybody is told of anything else.
+        if let Some(unproven) = exchange.unproven.take()
+            && !self.may_send(unproven, &response)
+        {
+            return self.challenge(exchange, unproven);
+        }
         let wanted = exchange.observe == Some(Observe::Register) && response.code.is_success();
         if !wanted || !self.observers.has_room(exchange.to.origin(), &self.settings) {
             return self.answer(exchange, &response, None);
@@ -216,6 +227,11 @@ impl Node {
     /// Writes a response, or what of it is asked for.
     pub(crate) fn answer(&mut self, exchange: Exchange, response: &Response, observe: Option<u32>) {
         let length = response.body.as_bytes().len();
+        if let Some(unproven) = exchange.unproven
+            && !self.may_send(unproven, response)
+        {
+            return self.challenge(exchange, unproven);
+        }
         let origin = exchange.to.origin();
         let wanted = exchange.block2.filter(|_| response.code.is_success());
         match bodies::slice(length, wanted, origin.carrier(self.settings.largest_block())) {
@@ -227,7 +243,12 @@ impl Node {
                 }
                 let size2 = size2.or_else(|| u32::try_from(length).ok().filter(|_| exchange.asks_size2));
                 let (block2, block1) = (block.map(Block::to_uint), exchange.block1);
-                self.respond(exchange, response, Framing { observe, block2, block1, size2, size1: None }, range);
+                self.respond(
+                    exchange,
+                    response,
+                    Framing { observe, block2, block1, size2, size1: None },
+                    range,
+                );
             }
             Err(refusal) => {
                 let all = 0..refusal.body.as_bytes().len();
@@ -247,6 +268,45 @@ impl Node {
         self.outlet.respond(to, response.code, token.as_bytes(), |writer| {
             writing::write(writer, response, &framing, part);
         });
+    }
+
+    /// What is known of a request whose sender's address may be forged: nobody forges that of this machine, and over a
+    /// stream or DTLS it cannot be.
+    fn unproven(
+        &mut self,
+        message: &Message<'_>,
+        directions: &Directions<'_>,
+        caller: &Caller,
+    ) -> Option<Unproven> {
+        if caller.is_local || caller.transport != Transport::Udp {
+            return None;
+        }
+        let address = caller.address.ip().to_canonical();
+        if let Some(echo) = directions.echo {
+            self.amplification.repeated(address, echo, self.outlet.time);
+        }
+        let size = message.token.len() + message.options.as_bytes().len() + message.payload.len();
+        matches!(message.code, Code::GET | Code::FETCH).then_some(Unproven { address, size })
+    }
+
+    fn may_send(&mut self, request: Unproven, response: &Response) -> bool {
+        let length = response.body.as_bytes().len().min(self.settings.block_size.into());
+        self.amplification.allows(request, length, self.settings.unverified_bytes, self.outlet.time)
+    }
+
+    /// Asks the client to show that it receives what is sent to it (RFC 9175 §2.3).
+    fn challenge(&mut self, exchange: Exchange, request: Unproven) {
+        self.counters.challenges += 1;
+        let echo = self.amplification.challenge(request.address, self.outlet.time);
+        let response = Response::new(Code::UNAUTHORIZED).with(Number::ECHO, Bytes::copy_from_slice(&echo));
+        self.respond(exchange, &response, Framing::default(), 0..0);
+    }
+
+    /// Too much is waiting.
+    fn turn_away(&mut self, exchange: Exchange) {
+        self.counters.turned_away += 1;
+        let response = Response::new(Code::SERVICE_UNAVAILABLE).fresh_for(COME_AGAIN);
+        self.answer(exchange, &response, None);
     }
 
     /// RFC 7252 §5.4.1: a confirmable request is told which option was not understood, another one rejected.
@@ -290,7 +350,7 @@ impl Node {
         self.waiting.acknowledge_due(&mut self.outlet);
         while let Some(given_up) = self.waiting.give_up_due(self.outlet.time) {
             match given_up {
-                GivenUp::Log(exchange) => self.answer(exchange, &busy(), None),
+                GivenUp::Log(exchange) => self.turn_away(exchange),
                 GivenUp::Ticket(exchange, suspended) => {
                     self.resume(exchange, *suspended, Outcome::Abandoned, turn);
                 }
@@ -332,10 +392,6 @@ fn refusal(message: &Message<'_>, directions: &Directions<'_>, caller: &Caller) 
         return Some(Response::new(Code::UNAUTHORIZED));
     }
     None
-}
-
-fn busy() -> Response {
-    Response::new(Code::SERVICE_UNAVAILABLE).fresh_for(COME_AGAIN)
 }
 
 fn internal_error() -> Answer {

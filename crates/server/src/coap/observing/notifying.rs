@@ -1,7 +1,7 @@
 //! What is sent when something has changed.
 
-use tercet_coap::endpoint::{Heading, Tag};
 use tercet_coap::block::{Block, Carrier, Slice};
+use tercet_coap::endpoint::{Heading, Tag};
 use tercet_coap::{Code, OptionBuf, Writer};
 
 use crate::coap::exchange::bodies;

@@ -2,7 +2,7 @@
 //! every client stays with one.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -35,6 +35,37 @@ pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<UdpSocket>, ListenE
     let Some(actual) = actual.as_socket() else { return Err(failed(io::ErrorKind::AddrNotAvailable.into())) };
     drop(probe);
     (0..count).map(|_| shared(actual).map_err(failed)).collect()
+}
+
+/// "All CoAP Nodes" (RFC 7252 §12.8), of IPv4, and of IPv6 in the link and in the site.
+const GROUPS: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(224, 0, 1, 187)),
+    IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfd)),
+    IpAddr::V6(Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0xfd)),
+];
+
+/// Binds a socket to each multicast address of CoAP that fits a listener at `address`, on its port.
+///
+/// # Errors
+/// The system refuses to join a group.
+pub fn join_groups(address: SocketAddr) -> Result<Vec<UdpSocket>, ListenError> {
+    let fits = |group: &&IpAddr| group.is_ipv4() == address.is_ipv4();
+    let join = |group: &IpAddr| {
+        let at = SocketAddr::new(*group, address.port());
+        join(*group, address).map_err(|source| refused(at, source))
+    };
+    GROUPS.iter().filter(fits).map(join).collect()
+}
+
+fn join(group: IpAddr, listener: SocketAddr) -> io::Result<UdpSocket> {
+    let address = SocketAddr::new(group, listener.port());
+    let socket = open(address, true)?;
+    match (group, listener.ip()) {
+        (IpAddr::V4(group), IpAddr::V4(interface)) => socket.join_multicast_v4(&group, &interface)?,
+        (IpAddr::V6(group), _) => socket.join_multicast_v6(&group, 0)?,
+        _ => {}
+    }
+    Ok(UdpSocket { socket: mio::net::UdpSocket::from_std(socket.into()), address, is_wildcard: false })
 }
 
 fn shared(address: SocketAddr) -> io::Result<UdpSocket> {
