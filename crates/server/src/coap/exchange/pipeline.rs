@@ -120,7 +120,7 @@ impl Node {
         match self.ask(&request, turn) {
             Answer::Now(response) if message.code == Code::GET => self.answer(exchange, &response, None),
             Answer::Observe(response, observation) => {
-                self.observe(exchange, response, observation, &request, turn);
+                self.observe(exchange, response, observation, caller, turn);
             }
             other => self.settle(exchange, other, message, caller, turn),
         }
@@ -144,8 +144,7 @@ impl Node {
         match answer {
             Answer::Now(response) => self.answer(exchange, &response, None),
             Answer::Observe(response, observation) => {
-                let request = request(&exchange, message, caller);
-                self.observe(exchange, response, observation, &request, turn);
+                self.observe(exchange, response, observation, caller, turn);
             }
             Answer::AfterLog(position, response) => {
                 if position <= turn.shared.vhost.durable() {
@@ -181,7 +180,7 @@ impl Node {
         mut exchange: Exchange,
         response: Response,
         observation: Observation,
-        request: &Request<'_>,
+        caller: &Caller,
         turn: &mut Turn<'_>,
     ) {
         // Before anybody is told of anything else.
@@ -194,34 +193,10 @@ impl Node {
         if !wanted || !self.observers.has_room(exchange.to.origin(), &self.settings) {
             return self.answer(exchange, &response, None);
         }
-        let (mut response, mut observation) = (response, observation);
-        if self.observers.watch(&observation.filter, turn) {
-            // What happened before the watch began it does not tell: the value is looked at again.
-            match self.ask(request, turn) {
-                Answer::Observe(fresh, same) if fresh.code.is_success() => {
-                    (response, observation) = (fresh, same);
-                }
-                other => {
-                    self.observers.unwatch_unused(&observation.filter, turn);
-                    let token = exchange.token.clone();
-                    let message = message_of(request, &token);
-                    return match other {
-                        Answer::Observe(response, _) => self.answer(exchange, &response, None),
-                        other => self.settle(exchange, other, &message, request.caller, turn),
-                    };
-                }
-            }
-        }
         let origin = exchange.to.origin();
-        let sequence = self.observers.register(
-            origin,
-            &exchange.token,
-            observation,
-            request.caller,
-            &mut self.outlet,
-            turn,
-        );
-        self.answer(exchange, &response, sequence);
+        let sequence =
+            self.observers.register(origin, &exchange.token, observation, caller, &mut self.outlet, turn);
+        self.answer(exchange, &response, Some(sequence));
     }
 
     /// Writes a response, or what of it is asked for.
@@ -367,15 +342,6 @@ fn request<'a>(exchange: &Exchange, message: &Message<'a>, caller: &'a Caller) -
         caller,
         confirmable: exchange.to.is_confirmable(),
         observe: exchange.observe,
-    }
-}
-
-fn message_of<'a>(request: &Request<'a>, token: &'a Token) -> Message<'a> {
-    Message {
-        code: request.code,
-        token: token.as_bytes(),
-        options: request.options,
-        payload: request.payload,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is sent when something has changed.
 
+use std::sync::Arc;
+
 use tercet_coap::block::{Block, Carrier, Slice};
 use tercet_coap::endpoint::{Heading, Tag};
 use tercet_coap::{Code, OptionBuf, Writer};
@@ -7,7 +9,7 @@ use tercet_coap::{Code, OptionBuf, Writer};
 use crate::coap::exchange::bodies;
 use crate::coap::exchange::writing::{self, Framing};
 use crate::coap::node::{Node, Turn};
-use crate::coap::resources::{self, Changes};
+use crate::coap::resources::{self, Change};
 use crate::coap::response::Response;
 
 /// A notification as all observers get it, but for the token: of a large body the first block (RFC 7959 §2.6).
@@ -38,7 +40,6 @@ impl Node {
         if taken.topics > 0 || taken.overflowed {
             let sequence = watched.next_sequence();
             let groups = watched.groups.len();
-            let changes = Changes { topics: &changes, overflowed: taken.overflowed };
             for group in 0..groups {
                 self.notify_group(number, group, sequence, &changes, turn);
             }
@@ -53,7 +54,7 @@ impl Node {
         number: u32,
         group: usize,
         sequence: u32,
-        changes: &Changes<'_>,
+        changes: &[(Arc<str>, Change)],
         turn: &mut Turn<'_>,
     ) {
         let Some(found) = self.observers.group(number, group) else { return };

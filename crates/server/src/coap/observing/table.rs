@@ -59,6 +59,16 @@ impl Watched {
         self.groups.iter().all(|group| group.members.is_empty())
     }
 
+    /// The group of observers with this form and the rights of `caller`: its number and its members.
+    fn group_of(&mut self, form: Form, caller: &Caller) -> (u32, &mut Vec<u32>) {
+        let found = self.groups.iter().position(|group| group.is_for(form, caller));
+        let number = found.unwrap_or_else(|| {
+            self.groups.push(Group { form, caller: caller.clone(), members: Vec::new() });
+            self.groups.len() - 1
+        });
+        (number as u32, &mut self.groups[number].members)
+    }
+
     pub(super) fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1) & SEQUENCE;
         self.sequence
@@ -94,21 +104,28 @@ impl Observers {
         self.len() < settings.max_observers && own() < settings.max_observers_per_peer
     }
 
-    /// Watches a filter, unless it is watched. Returns whether that is new.
-    pub fn watch(&mut self, filter: &Arc<str>, turn: &Turn<'_>) -> bool {
-        if self.by_filter.contains_key(filter) {
-            return false;
+    /// The number of the watch of a filter, which begins if nobody observes that yet.
+    fn watch(&mut self, observation: &Observation, turn: &mut Turn<'_>) -> u32 {
+        let Observation { filter, since, had_value, .. } = observation;
+        // What happened since the response was made the watch has not seen, or has told to others.
+        let vhost = &turn.shared.vhost;
+        if let Some(number) = self.by_filter.get(filter).copied() {
+            if let Some(watched) = self.watches.get(number as usize) {
+                vhost.catch_up(&watched.watch, *since, *had_value, turn.effects);
+            }
+            return number;
         }
         let entry = self.watches.vacant_entry();
         let number = entry.key() as u32;
-        let watch = turn.shared.vhost.watch(filter, ConnectionRef::watch(turn.reactor, number));
+        let watch = vhost.watch(filter, ConnectionRef::watch(turn.reactor, number));
+        vhost.catch_up(&watch, *since, *had_value, turn.effects);
         entry.insert(Watched { watch, groups: Vec::new(), sequence: 1 });
         self.by_filter.insert(Arc::clone(filter), number);
-        true
+        number
     }
 
     /// Ends the watch of a filter that nobody observes.
-    pub fn unwatch_unused(&mut self, filter: &str, turn: &Turn<'_>) {
+    fn unwatch_unused(&mut self, filter: &str, turn: &Turn<'_>) {
         let Some(number) = self.by_filter.get(filter).copied() else { return };
         if self.watches.get(number as usize).is_some_and(Watched::is_unused) {
             self.by_filter.remove(filter);
@@ -117,7 +134,7 @@ impl Observers {
         }
     }
 
-    /// Adds an observer of a filter that is watched, in place of one of the same client and token. Returns the number of the
+    /// Adds an observer, in place of one of the same client and token. Returns the number of the
     /// response as a notification.
     pub fn register(
         &mut self,
@@ -126,32 +143,27 @@ impl Observers {
         observation: Observation,
         caller: &Caller,
         outlet: &mut Outlet,
-        turn: &Turn<'_>,
-    ) -> Option<u32> {
-        let Observation { filter, form, lease, check_within } = observation;
-        let watch = self.by_filter.get(&filter).copied()?;
+        turn: &mut Turn<'_>,
+    ) -> u32 {
+        let watch = self.watch(&observation, turn);
         let old = self.find(origin, token.as_bytes());
-        let observers = &mut self.observers;
-        let watched = self.watches.get_mut(watch as usize)?;
-        let group = match watched.groups.iter().position(|group| group.is_for(form, caller)) {
-            Some(found) => found,
-            None => {
-                watched.groups.push(Group { form, caller: caller.clone(), members: Vec::new() });
-                watched.groups.len() - 1
-            }
-        };
-        let members = &mut watched.groups.get_mut(group)?.members;
+        let Observation { form, lease, check_within, observer, .. } = observation;
+        let caller = observer.as_deref().unwrap_or(caller);
+        let Self { watches, observers, serial, .. } = self;
+        // It is there: it was found or made just now.
+        let Some(watched) = watches.get_mut(watch as usize) else { return 0 };
+        let (group, members) = watched.group_of(form, caller);
         let entry = observers.vacant_entry();
         let slot = entry.key() as u32;
-        self.serial = self.serial.wrapping_add(1).max(1);
+        *serial = serial.wrapping_add(1).max(1);
         entry.insert(Observer {
             origin,
             token: token.clone(),
             watch,
-            group: group as u32,
+            group,
             place: members.len() as u32,
             next_of_client: None,
-            serial: self.serial,
+            serial: *serial,
             outstanding: None,
             since_confirmable: None,
             confirmable_at: outlet.time.as_secs() as u32,
@@ -164,7 +176,7 @@ impl Observers {
         if let Some(old) = old {
             self.remove(old, outlet, turn);
         }
-        Some(sequence)
+        sequence
     }
 
     /// The client with this token does not want to hear any more.
