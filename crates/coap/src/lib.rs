@@ -65,3 +65,8 @@ pub use option::{Number, OptionBuf, Options};
 
 /// A point in time, as the time since a moment that the caller chooses once.
 pub type Time = core::time::Duration;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
