@@ -186,7 +186,7 @@ fn connect_hint(source: &io::Error) -> Option<&'static str> {
     }
 }
 
-fn tls_hint(reason: &str) -> Option<&'static str> {
+pub(crate) fn tls_hint(reason: &str) -> Option<&'static str> {
     if reason.contains("UnknownIssuer") {
         Some("name the authority that signed the broker's certificate: --cafile FILE")
     } else if reason.contains("NotValidForName") || reason.contains("not valid for name") {
@@ -211,7 +211,7 @@ fn refused_hint(code: u8) -> Option<&'static str> {
 }
 
 /// The operating system's words without "(os error 111)", in lower case as the rest of the sentence.
-fn io_reason(error: &io::Error) -> String {
+pub(crate) fn io_reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut letters = text.chars();

@@ -40,7 +40,7 @@ impl Tls {
     ///
     /// # Errors
     /// A text that names the file and what is wrong with it.
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, String> {
         let (roots, name_check) = match (self.ca_file.clone(), self.ca_dir.clone()) {
             (None, None) if self.insecure => (Roots::Insecure, NameCheck::AnyName),
             (None, None) => (Roots::System, NameCheck::Required),

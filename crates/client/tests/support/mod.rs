@@ -96,7 +96,10 @@ fn launch(kind: Kind, config: &Path) -> Child {
         Kind::Tercet => {
             let mut command = Command::new(tercet());
             command
-                .args(["serve", "--memory", "--mqtt", "off", "--amqp", "off", "--coap", "off", "--http", "off", "--config"])
+                .args([
+                    "serve", "--memory", "--mqtt", "off", "--amqp", "off", "--coap", "off", "--http", "off",
+                    "--config",
+                ])
                 .arg(config);
             command
         }

@@ -1,0 +1,258 @@
+//! From a request message to its answer, whatever the transport: options, body, route, handler, representation, block.
+//!
+//! The order is that of the rules: options that must be understood come before everything (RFC 7252 §5.4.1), the body
+//! is whole before a handler sees it (RFC 7959 §2.5), and only what is sent is cut into blocks.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tercet_coap::option::Judgement;
+use tercet_coap::{Code, Number, Token};
+use tokio::time::Instant;
+
+use super::super::message::Message;
+use super::blocks::{Blocks, Room, slice};
+use super::handler::Erased;
+use super::method_router::{Description, MethodRouter};
+use super::relation::Relation;
+use super::reply::Reply;
+use super::request::{Peer, Request};
+use super::router::Router;
+use super::well_known;
+
+/// What a server does with requests.
+pub(super) struct Service {
+    router: Router,
+    blocks: Mutex<Blocks>,
+    observers: Arc<AtomicUsize>,
+    max_observers: usize,
+    sequence: AtomicU32,
+    start: Instant,
+}
+
+/// What a request leads to.
+pub(super) enum Outcome {
+    Answer(Message),
+    /// The answer begins an observation.
+    Observe(Message, Relation),
+    /// The client wants to hear nothing (RFC 7967).
+    Silence,
+}
+
+/// What a relation or a request needs to make a representation.
+#[derive(Clone)]
+pub(super) struct Resource {
+    pub(super) request: Request,
+    handler: Erased<()>,
+    room: Room,
+}
+
+impl Service {
+    pub(super) fn new(router: Router, max_body: usize, max_observers: usize) -> Self {
+        Self {
+            router,
+            blocks: Mutex::new(Blocks::new(max_body)),
+            observers: Arc::new(AtomicUsize::new(0)),
+            max_observers,
+            sequence: AtomicU32::new(1),
+            start: Instant::now(),
+        }
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        peer: &Peer,
+        token: &Token,
+        message: Message,
+        room: Room,
+    ) -> Outcome {
+        let silenced = message.options().uint(Number::NO_RESPONSE).unwrap_or(0);
+        let outcome = match self.carry_out(peer, token, message, room).await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Answer(error),
+        };
+        match &outcome {
+            // RFC 7967 §2.1: bit n - 1 stands for class n.
+            Outcome::Answer(answer) if silenced >> (answer.code.class() - 1) & 1 != 0 => Outcome::Silence,
+            _ => outcome,
+        }
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        peer: &Peer,
+        token: &Token,
+        message: Message,
+        room: Room,
+    ) -> Result<Outcome, Message> {
+        let path = understood(&message)?;
+        if !message.options().contains(Number::BLOCK1)
+            && let Some(kept) = self.lock().further_block(peer, &message, room)
+        {
+            return kept.map(Outcome::Answer);
+        }
+        let (message, echo) = match self.lock().assemble(peer, message, room, self.start.elapsed())? {
+            super::blocks::Assembled::Whole(message, echo) => (message, echo),
+            super::blocks::Assembled::Partial(answer) => return Ok(Outcome::Answer(answer)),
+        };
+        if path.iter().map(String::as_str).eq(well_known::PATH) && !self.router.has(&path, message.code) {
+            return self.core(peer, message, path, room).map(Outcome::Answer);
+        }
+        let (resource, description) = self.find(peer, message, path, room)?;
+        let code = resource.request.method();
+        let mut answer = resource.represent(self).await;
+        if let Some(echo) = echo {
+            answer.options.set_uint(Number::BLOCK1, echo);
+        }
+        let observe = resource.request.options().uint(Number::OBSERVE);
+        let wanted = observe == Some(0) && matches!(code, Code::GET | Code::FETCH);
+        match description.trigger.filter(|_| wanted && answer.code.is_success()) {
+            None => Ok(Outcome::Answer(answer)),
+            Some(trigger) => {
+                let place = Relation::place(&self.observers, self.max_observers);
+                // RFC 7641 §4.1: without room the request is answered as if it had not asked.
+                let Some(place) = place else { return Ok(Outcome::Answer(answer)) };
+                answer.options.set_uint(Number::OBSERVE, self.next_number());
+                let relation = Relation::new(self.clone(), resource, trigger.watch(), token.clone(), place);
+                Ok(Outcome::Observe(answer, relation))
+            }
+        }
+    }
+
+    /// The resource that a request is for, if it can be asked so.
+    fn find(
+        &self,
+        peer: &Peer,
+        message: Message,
+        path: Vec<String>,
+        room: Room,
+    ) -> Result<(Resource, Description), Message> {
+        let found = self.router.find(&path).ok_or_else(|| Message::new(Code::NOT_FOUND))?;
+        let methods: &MethodRouter = found.methods;
+        let handler = methods.handler(message.code).ok_or_else(|| Message::new(Code::METHOD_NOT_ALLOWED))?;
+        let description = methods.description().clone();
+        let format = message.content_format(Number::CONTENT_FORMAT);
+        if format
+            .is_some_and(|format| !description.consumes.is_empty() && !description.consumes.contains(&format))
+        {
+            return Err(Message::new(Code::UNSUPPORTED_CONTENT_FORMAT));
+        }
+        let accept = message.content_format(Number::ACCEPT);
+        if accept
+            .is_some_and(|accept| !description.produces.is_empty() && !description.produces.contains(&accept))
+        {
+            return Err(Message::new(Code::NOT_ACCEPTABLE));
+        }
+        let handler = handler.clone();
+        let request = Request::new(message, path, found.parameters, peer.clone());
+        Ok((Resource { request, handler, room }, description))
+    }
+
+    /// `/.well-known/core`.
+    fn core(&self, peer: &Peer, message: Message, path: Vec<String>, room: Room) -> Result<Message, Message> {
+        if message.code != Code::GET {
+            return Err(Message::new(Code::METHOD_NOT_ALLOWED));
+        }
+        let request = Request::new(message, path, Vec::new(), peer.clone());
+        let reply = well_known::answer(&self.router, request.query());
+        Ok(finish(&request, reply, room, self))
+    }
+
+    /// The number of the next notification: ever greater, with the wrap that 24 bits bring (RFC 7641 §4.4).
+    pub(super) fn next_number(&self) -> u32 {
+        self.sequence.fetch_add(1, Ordering::Relaxed) & 0x00FF_FFFF
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Blocks> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a body of which the client has the first block only.
+    fn keep(&self, request: &Request, answer: Message) {
+        self.lock().keep(request, answer, self.start.elapsed());
+    }
+}
+
+impl Resource {
+    /// What the handler answers, as a message of which the payload fits.
+    pub(super) async fn represent(&self, service: &Service) -> Message {
+        let reply = (self.handler)(self.request.clone(), ()).await;
+        finish(&self.request, reply, self.room, service)
+    }
+}
+
+/// The path, if every critical option is understood.
+fn understood(message: &Message) -> Result<Vec<String>, Message> {
+    let options = message.options();
+    // RFC 7252 §5.10.2: a server that is no proxy says so, and not that it does not know the option.
+    if options.contains(Number::PROXY_URI) || options.contains(Number::PROXY_SCHEME) {
+        return Err(Message::new(Code::PROXYING_NOT_SUPPORTED));
+    }
+    let known =
+        |number| !matches!(number, Number::OSCORE | Number::EDHOC | Number::Q_BLOCK1 | Number::Q_BLOCK2);
+    if let Judgement::BadOption(number) = options.judge_by(known) {
+        return Err(Message::diagnostic(Code::BAD_OPTION, format!("{number:?}")));
+    }
+    if message.code.name().is_none() {
+        return Err(Message::new(Code::METHOD_NOT_ALLOWED));
+    }
+    Ok(options.texts(Number::URI_PATH).map(str::to_owned).collect())
+}
+
+/// The message that a reply means, with the block of the body that the client is to have.
+fn finish(request: &Request, reply: Reply, room: Room, service: &Service) -> Message {
+    let method = request.method();
+    let code = reply.code.unwrap_or(match method {
+        Code::GET | Code::FETCH => Code::CONTENT,
+        Code::DELETE => Code::DELETED,
+        _ => Code::CHANGED,
+    });
+    if code == Code::CONTENT
+        && let (Some(accept), Some(format)) = (request.accept(), reply.content_format)
+        && accept != format
+    {
+        return Message::new(Code::NOT_ACCEPTABLE);
+    }
+    let mut message = Message { payload: reply.payload, ..Message::new(code) };
+    for (number, value) in &reply.options {
+        message.options.add(*number, value);
+    }
+    if let Some(format) = reply.content_format {
+        message.options.set_uint(Number::CONTENT_FORMAT, format.0.into());
+    }
+    if let Some(seconds) = reply.max_age {
+        message.options.set_uint(Number::MAX_AGE, seconds);
+    }
+    if code == Code::CONTENT {
+        let etag = reply.etag.unwrap_or_else(|| etag(&message));
+        message.options.set(Number::ETAG, &etag);
+        if request.options().all(Number::ETAG).any(|known| known == etag) {
+            message.code = Code::VALID;
+            message.payload = Bytes::new();
+            message.options.remove(Number::CONTENT_FORMAT);
+        }
+    } else if let Some(etag) = &reply.etag {
+        message.options.set(Number::ETAG, etag);
+    }
+    slice(request.options(), &message, room).map_or_else(
+        |refused| refused,
+        |sliced| {
+            // What GET gives can be made again; the result of a change cannot.
+            if sliced.payload.len() < message.payload.len() && method != Code::GET {
+                service.keep(request, message);
+            }
+            sliced
+        },
+    )
+}
+
+/// Eight bytes that change with the representation.
+fn etag(message: &Message) -> Bytes {
+    let mut hasher = DefaultHasher::new();
+    message.options().uint(Number::CONTENT_FORMAT).hash(&mut hasher);
+    message.payload.hash(&mut hasher);
+    Bytes::copy_from_slice(&hasher.finish().to_be_bytes())
+}
