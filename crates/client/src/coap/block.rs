@@ -14,7 +14,7 @@ impl Block {
     }
 
     pub(super) fn from_uint(value: u32) -> Option<Self> {
-        (value < 1 << 24).then(|| Self { num: value >> 4, more: value & 8 != 0, szx: (value & 7) as u8 })
+        (value < 1 << 24).then_some(Self { num: value >> 4, more: value & 8 != 0, szx: (value & 7) as u8 })
     }
 
     pub(super) fn to_uint(self) -> u32 {

@@ -32,6 +32,8 @@ pub(super) struct Transfer<'c> {
     first_block: Option<u32>,
     /// Of the first message.
     token: Option<Token>,
+    /// Keeps the body that was sent in blocks, and the blocks of its answer, apart from others (RFC 9175 §3).
+    tag: Option<Token>,
     max_body: usize,
     deadline: Instant,
     timeout: Duration,
@@ -53,6 +55,7 @@ impl<'c> Transfer<'c> {
             szx: manner.szx,
             first_block: manner.first_block,
             token: manner.token.clone(),
+            tag: None,
             max_body,
             deadline: Instant::now() + manner.timeout,
             timeout: manner.timeout,
@@ -97,8 +100,8 @@ impl<'c> Transfer<'c> {
 
     /// One attempt to send the body in blocks.
     async fn blocks(&mut self, request: &Message, mut cut: Cut) -> Result<Message> {
-        // RFC 9175 §3: keeps two bodies for one resource apart.
         let tag = self.channel.link().token();
+        self.tag = Some(tag.clone());
         let body = &request.payload;
         let mut offset = 0;
         loop {
@@ -143,7 +146,7 @@ impl<'c> Transfer<'c> {
                 return Ok(whole);
             }
             // The representation changed meanwhile (RFC 7959 §2.4).
-            let mut again = continuation(request);
+            let mut again = self.continuation(request);
             self.ask(&mut again, 0);
             first = self.round(again).await?;
         }
@@ -163,7 +166,7 @@ impl<'c> Transfer<'c> {
             if body.len() % (16 << szx.min(6)) != 0 {
                 return Err(Error::Protocol("a block that is not full and not the last".into()));
             }
-            let mut message = continuation(request);
+            let mut message = self.continuation(request);
             message
                 .options
                 .set_uint(Number::BLOCK2, Block::new(block_number(offset, szx)?, false, szx).to_uint());
@@ -239,21 +242,24 @@ impl<'c> Transfer<'c> {
         (szx < BERT).then_some(Cut { szx, step: 16 << szx })
     }
 
+    /// The request for a further block: the same, without what was about the body (RFC 7959 §2.7) or the observation
+    /// (RFC 7959 §2.6). The body of a FETCH that fitted into one message is part of what is asked for.
+    fn continuation(&self, request: &Message) -> Message {
+        let mut message = request.clone();
+        if request.code != Code::FETCH || self.tag.is_some() {
+            message.payload = Bytes::new();
+        }
+        message.options.remove(Number::OBSERVE).remove(Number::BLOCK1).remove(Number::SIZE1);
+        if let Some(tag) = &self.tag {
+            message.options.add(Number::REQUEST_TAG, tag);
+        }
+        message
+    }
+
     /// Asks for a block of our size.
     fn ask(&self, message: &mut Message, num: u32) {
         message.options.set_uint(Number::BLOCK2, Block::new(num, false, self.szx).to_uint());
     }
-}
-
-/// The request for a further block: the same, without what was about the body (RFC 7959 §2.7) or the observation
-/// (RFC 7959 §2.6). The body of a FETCH that fitted into one message is part of what is asked for.
-fn continuation(request: &Message) -> Message {
-    let mut message = request.clone();
-    if request.code != Code::FETCH {
-        message.payload = Bytes::new();
-    }
-    message.options.remove(Number::OBSERVE).remove(Number::BLOCK1).remove(Number::SIZE1);
-    message
 }
 
 fn block2(message: &Message) -> Option<Block> {

@@ -28,8 +28,20 @@ const BERT: u8 = 7;
 pub(super) struct Room {
     /// Bytes of payload.
     pub(super) payload: usize,
-    /// Whether blocks may have SZX 7.
-    pub(super) bert: bool,
+    /// Whether blocks may have SZX 7, by which way they go.
+    pub(super) bert: Bert,
+}
+
+/// Whether several blocks of 1,024 bytes may go in each message (RFC 8323 §6): a side takes them if it announced messages
+/// of more than 1,152 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bert {
+    /// Over datagrams: never.
+    Reserved,
+    /// In requests only.
+    Taken,
+    /// In requests and answers.
+    Both,
 }
 
 /// What a block of a request leads to.
@@ -104,7 +116,7 @@ impl Blocks {
         if block.offset() != body.len() {
             return Err(Message::new(Code::REQUEST_ENTITY_INCOMPLETE));
         }
-        let full = message.payload.len() % block.unit() == 0 && !message.payload.is_empty();
+        let full = message.payload.len().is_multiple_of(block.unit()) && !message.payload.is_empty();
         if block.more() && !(full && (block.szx() == BERT || message.payload.len() == block.unit())) {
             return Err(Message::diagnostic(Code::BAD_REQUEST, "a block that is not full and not the last"));
         }
@@ -177,14 +189,15 @@ pub(super) fn slice(options: Options<'_>, answer: &Message, room: Room) -> Resul
     let (offset, szx) = match wanted {
         None if body.len() <= room.payload => return Ok(answer),
         Some(block) if body.is_empty() && block.num() == 0 => return Ok(answer),
-        None => (0, if room.bert { BERT } else { SZX }),
+        None => (0, if room.bert == Bert::Both { BERT } else { SZX }),
         Some(block) => (block.offset(), block.szx()),
     };
     if offset > 0 && offset >= body.len() {
         return Err(Message::diagnostic(Code::BAD_REQUEST, "no such block"));
     }
     let unit = 16 << szx.min(SZX);
-    let step = if szx == BERT { (room.payload / unit).max(1) * unit } else { unit };
+    let step =
+        if szx == BERT && room.bert == Bert::Both { (room.payload / unit).max(1) * unit } else { unit };
     let end = body.len().min(offset + step);
     let more = end < body.len();
     let num = u32::try_from(offset / unit).unwrap_or(u32::MAX);
@@ -200,7 +213,7 @@ pub(super) fn slice(options: Options<'_>, answer: &Message, room: Room) -> Resul
 /// A Block option, if it may be used here (RFC 7959 §2.2: SZX 7 is reserved over datagrams).
 fn block(options: Options<'_>, number: Number, room: Room) -> Result<Option<Block>, Message> {
     match options.uint(number).and_then(Block::from_uint) {
-        Some(block) if block.szx() == BERT && !room.bert => {
+        Some(block) if block.szx() == BERT && room.bert == Bert::Reserved => {
             Err(Message::diagnostic(Code::BAD_REQUEST, "the block size 7 is reserved"))
         }
         block => Ok(block),

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::error::{Error, Result};
 use super::super::message::Message;
-use super::blocks::Room;
+use super::blocks::{Bert, Room};
 use super::relation::{Notifier, Relation};
 use super::request::Peer;
 use super::service::{Outcome, Service};
@@ -28,7 +28,7 @@ const PIGGYBACK: Duration = Duration::from_secs(1);
 /// Requests that are worked on at the same time; beyond it the answer is 5.03.
 const REQUESTS: usize = 4096;
 /// What fits into a datagram (RFC 7252 §4.6).
-const ROOM: Room = Room { payload: 1024, bert: false };
+const ROOM: Room = Room { payload: 1024, bert: Bert::Reserved };
 
 struct Task {
     socket: UdpSocket,
@@ -196,9 +196,22 @@ impl Task {
             }
             Command::Replace { observer, message } => {
                 let Some(known) = self.observers.get(&observer) else { return };
-                let heading = Heading { code: message.code, token: &known.token, tag: Tag(observer) };
-                if let Some(handle) = known.under_way {
-                    self.endpoint.replace(handle, heading, writing(&message));
+                let (peer, heading) = (known.peer, heading(known, observer, &message));
+                let replaced = known
+                    .under_way
+                    .is_some_and(|handle| self.endpoint.replace(handle, heading, writing(&message)));
+                // What it was to replace has arrived meanwhile.
+                if !replaced {
+                    let sent = self.endpoint.send_non_confirmable(
+                        peer,
+                        heading,
+                        writing(&message),
+                        now,
+                        &mut self.out,
+                    );
+                    if sent.is_err() {
+                        self.remove(observer);
+                    }
                 }
             }
             Command::Ended(observer) => self.remove(observer),
@@ -231,7 +244,7 @@ impl Task {
     ) {
         let now = self.start.elapsed();
         let Some(known) = self.observers.get_mut(&observer) else { return };
-        let heading = Heading { code: message.code, token: &known.token, tag: Tag(observer) };
+        let heading = Heading { code: message.code, token: &known.token.clone(), tag: Tag(observer) };
         let sent = if confirmable {
             self.endpoint
                 .send_confirmable(known.peer, heading, writing(message), now, &mut self.out)
@@ -307,6 +320,10 @@ impl Notifier for Notifications {
     fn replace(&mut self, message: Message) {
         let _ = self.sender.send(Command::Replace { observer: self.observer, message });
     }
+}
+
+fn heading<'k>(known: &'k Observer, observer: u64, message: &Message) -> Heading<'k> {
+    Heading { code: message.code, token: &known.token, tag: Tag(observer) }
 }
 
 fn writing(message: &Message) -> impl FnOnce(&mut Writer<'_>) {

@@ -17,7 +17,7 @@ use super::super::dial::{Dialled, Io};
 use super::super::error::Result;
 use super::super::message::Message;
 use super::super::stream_port::{Arrived, StreamPort};
-use super::blocks::Room;
+use super::blocks::{Bert, Room};
 use super::relation::{Notifier, Relation};
 use super::request::Peer;
 use super::service::{Outcome, Service};
@@ -144,7 +144,7 @@ impl Connection {
         }
         self.requests += 1;
         let max_message = usize::try_from(self.port.peer().max_message_size()).unwrap_or(usize::MAX);
-        let bert = self.port.peer().is_bert();
+        let bert = if self.port.peer().is_bert() { Bert::Both } else { Bert::Taken };
         let room = Room { payload: max_message.saturating_sub(OVERHEAD).clamp(16, 1 << 20), bert };
         let (service, sender, peer) = (self.service.clone(), self.sender.clone(), self.peer.clone());
         self.tasks.spawn(async move {
@@ -194,10 +194,10 @@ impl Connection {
     /// Ends a relation, if it is still that of this number.
     fn remove(&mut self, token: &Token, number: Option<u64>) {
         let known = self.observers.get(token).map(|(number, _)| *number);
-        if number.is_none() || number == known {
-            if let Some((_, task)) = self.observers.remove(token) {
-                task.abort();
-            }
+        if (number.is_none() || number == known)
+            && let Some((_, task)) = self.observers.remove(token)
+        {
+            task.abort();
         }
     }
 }

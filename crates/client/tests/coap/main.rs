@@ -1,0 +1,12 @@
+//! The CoAP client and server of this library against each other and against libcoap, over every transport, with datagrams
+//! that are lost, doubled and overtaken.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod libcoap;
+mod loss;
+mod observing;
+mod relay;
+mod routing;
+mod transports;
+mod world;
