@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import amqp_broker as amqp_brokers  # noqa: E402
+import coap_broker as coap_brokers  # noqa: E402
 from amqp_peer import Amqp  # noqa: E402
 from broker import Broker  # noqa: E402
 
@@ -62,3 +63,10 @@ def only_tercet(request):
     mark = request.node.get_closest_marker("tercet_only")
     if mark and request.getfixturevalue("on_rabbitmq"):
         pytest.skip(mark.args[0])
+
+
+@pytest.fixture(scope="session")
+def coap_broker(tmp_path_factory):
+    running = coap_brokers.start(tmp_path_factory.mktemp("coap"))
+    yield running
+    running.stop()
