@@ -27,7 +27,7 @@ test: rust-tests doc-tests client-tests ## run every test: Rust, documentation e
 
 # The tests of the `tercet` package have cargo build its binary first; the interoperability tests start that one.
 rust-tests:
-	@tools/need cargo cc openssl mosquitto mosquitto_pub strace
+	@tools/need cargo cc openssl mosquitto mosquitto_pub strace coap-client-openssl coap-client-gnutls
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run --workspace --locked --no-fail-fast; \
 	else $(CARGO) test --workspace --locked --lib --bins --tests --no-fail-fast; fi
@@ -37,7 +37,8 @@ doc-tests:
 	@$(CARGO) test --workspace --locked --doc --quiet
 
 client-tests: rust-tests
-	@tools/need python3 python3-venv node npm openssl mosquitto mosquitto_pub rabbitmq-server amqp-publish
+	@tools/need python3 python3-venv node npm openssl mosquitto mosquitto_pub rabbitmq-server amqp-publish \
+		coap-client-openssl coap-client-notls
 	@tests/run
 
 ci: fmt-check deps lint doc check-docs test ## all that must pass before a change lands; .ci/run is this

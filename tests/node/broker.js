@@ -70,10 +70,19 @@ export class Broker {
     return broker;
   }
 
+  // Starts a broker with a CoAP listener.
+  static async startCoap() {
+    const broker = new Broker();
+    broker.directory = mkdtempSync(join(tmpdir(), 'tercet-node-'));
+    await broker.launch(['--http', 'off', '--amqp', 'off']);
+    return broker;
+  }
+
   async launch(args) {
     const portsFile = join(this.directory, 'ports.json');
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TERCET_')));
-    this.process = spawn(binary(), ['serve', '--memory', '--mqtt', '127.0.0.1:0', '--ports-file', portsFile, ...args],
+    this.process = spawn(binary(), ['serve', '--memory', '--mqtt', '127.0.0.1:0', '--coap', '127.0.0.1:0',
+      '--ports-file', portsFile, ...args],
       { stdio: ['ignore', 'ignore', 'pipe'], env });
     this.log = [];
     await new Promise((resolve, reject) => {

@@ -25,6 +25,9 @@ class Running:
     def __init__(self, port):
         self.coap_port = port
 
+    def port(self, name):
+        return self.coap_port
+
     def stop(self):
         """It is not ours to end."""
 
