@@ -4,6 +4,11 @@
 //! server, which must take a PUT of any path.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
+mod classes;
+mod durable;
+mod exchanges;
+mod hostile;
 mod malformed;
+mod streams;
 mod table;
 mod wire;

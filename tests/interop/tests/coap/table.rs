@@ -53,7 +53,11 @@ pub(crate) fn reaction(peer: &mut Peer, sent: &[u8]) -> String {
     peer.send(sent);
     let seen = peer.settle();
     let [answer] = &seen[..] else {
-        return if seen.is_empty() { "silence".into() } else { format!("{} datagrams: {seen:02x?}", seen.len()) };
+        return if seen.is_empty() {
+            "silence".into()
+        } else {
+            format!("{} datagrams: {seen:02x?}", seen.len())
+        };
     };
     let message = match Message::decode(answer) {
         Ok(message) => message,
@@ -79,7 +83,11 @@ pub(crate) fn failures(cases: &[Case], mut peer: impl FnMut() -> Peer) -> Vec<St
         let seen = seen.unwrap_or_else(|_| "no answer to the ping that followed".into());
         if !case.answers.contains(&seen) {
             let sent: String = case.bytes.iter().take(60).map(|byte| format!("{byte:02x}")).collect();
-            failures.push(format!("{}: expected {}, seen {seen}, sent {sent}", case.name, case.answers.join(" or ")));
+            failures.push(format!(
+                "{}: expected {}, seen {seen}, sent {sent}",
+                case.name,
+                case.answers.join(" or ")
+            ));
         }
     }
     failures

@@ -29,7 +29,6 @@ pub(crate) const CONTINUE: u8 = code(2, 31);
 
 pub(crate) const OBSERVE: u16 = 6;
 pub(crate) const URI_PATH: u16 = 11;
-pub(crate) const BLOCK2: u16 = 23;
 pub(crate) const BLOCK1: u16 = 27;
 pub(crate) const REQUEST_TAG: u16 = 292;
 

@@ -84,7 +84,19 @@ fn a_broken_file_is_refused_with_its_line() {
     let config = directory.path().join("tercet.toml");
     fs::write(&config, CONFIG.replace("{dir}", directory.path().to_str().unwrap())).unwrap();
     let output = Command::new(binary())
-        .args(["serve", "--memory", "--mqtt", "127.0.0.1:0", "--amqp", "off", "--coap", "off", "--http", "off", "--config"])
+        .args([
+            "serve",
+            "--memory",
+            "--mqtt",
+            "127.0.0.1:0",
+            "--amqp",
+            "off",
+            "--coap",
+            "off",
+            "--http",
+            "off",
+            "--config",
+        ])
         .arg(&config)
         .output()
         .unwrap();
