@@ -1,7 +1,7 @@
 //! The CoAP face over raw datagrams and streams: what a correct library never sends, and what it never does in this order.
 //!
 //! `INTEROP_COAP=127.0.0.1:5683 cargo test -p tercet-interop --test coap malformed` holds the tables against another
-//! server, which must take a PUT of any path.
+//! server (`coap-server-notls -d 1000`), `... streams` what is said by TCP.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
 mod classes;
@@ -9,6 +9,7 @@ mod durable;
 mod exchanges;
 mod hostile;
 mod malformed;
+mod server;
 mod streams;
 mod table;
 mod wire;

@@ -1,12 +1,10 @@
 //! Every malformed datagram gets its answer, and none disturbs another client.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
-use tercet_interop::Broker;
-
+use crate::server::Server;
 use crate::table::{Case, cases, failures, reaction, rows};
-use crate::wire::{CHANGED, CON, CONTENT, CREATED, GET, Message, PUT, Peer, URI_PATH, code, spell};
+use crate::wire::{CON, CONTENT, GET, Message, PUT, Peer, URI_PATH, code, spell};
 
 const MATRIX: &str = include_str!("matrix.tbl");
 const TABLES: [(&str, &str); 4] = [
@@ -17,32 +15,15 @@ const TABLES: [(&str, &str); 4] = [
 ];
 const DOCUMENT: &str = include_str!("../../../../docs/coap-conformance.md");
 
-/// Tercet with what the tables speak of, or the server that `INTEROP_COAP` names, which must take a PUT.
-fn server() -> (Option<Broker>, SocketAddr) {
-    let broker = std::env::var("INTEROP_COAP").is_err().then(Broker::start);
-    let address = match &broker {
-        Some(broker) => broker.address("coap"),
-        None => std::env::var("INTEROP_COAP").unwrap().parse().expect("an address"),
-    };
-    let mut peer = Peer::new(address);
-    for (name, format, value) in [("m", &[][..], "value"), ("five", &[50], "[1,2]")] {
-        let put = Message::request(CON, PUT, peer.id(), &format!("ps/{name}")).option(12, format);
-        let answer = peer.ask(&put.payload(value.as_bytes()));
-        assert!([CREATED, CHANGED].contains(&answer.code), "{answer:?}");
-    }
-    (broker, address)
-}
-
 fn check(cases: &[Case]) {
-    let (broker, address) = server();
-    let failures = failures(cases, || Peer::new(address));
+    let mut server = Server::start();
+    let udp = server.udp;
+    let failures = failures(cases, || Peer::new(udp));
     assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
-    let mut witness = Peer::new(address);
+    let mut witness = Peer::new(server.udp);
     let answer = witness.call(GET, "ps/m", b"");
     assert_eq!((answer.code, &answer.payload[..]), (CONTENT, &b"value"[..]));
-    if let Some(mut broker) = broker {
-        broker.assert_alive();
-    }
+    server.assert_alive();
 }
 
 #[test]
@@ -70,7 +51,7 @@ fn the_tables_say_what_they_mean() {
 /// The published matrix shows what Tercet does today.
 #[test]
 fn the_published_matrix_is_true() {
-    let (_broker, address) = server();
+    let server = Server::start();
     let published: BTreeMap<_, _> = DOCUMENT
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split_once(" | `"))
@@ -78,7 +59,7 @@ fn the_published_matrix_is_true() {
         .collect();
     for [name, hex, _, _] in rows(MATRIX) {
         let bytes = tercet_interop::notation::bytes(hex);
-        let seen = reaction(&mut Peer::new(address), &bytes);
+        let seen = reaction(&mut Peer::new(server.udp), &bytes);
         let row = published.get(name).unwrap_or_else(|| panic!("docs/coap-conformance.md lacks {name:?}"));
         let columns: Vec<_> = row.split(" | ").collect();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -3,8 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use tercet_interop::Broker;
-
+use crate::server::Server;
 use crate::table::cases;
 use crate::wire::{GET, PATIENCE, PUT, Peer, decode_body, spell};
 
@@ -90,16 +89,10 @@ impl Stream {
     }
 }
 
-fn server() -> (Broker, SocketAddr) {
-    let broker = Broker::start();
-    Peer::new(broker.address("coap")).call(PUT, "ps/m", b"value");
-    let address = broker.address("coap-tcp");
-    (broker, address)
-}
-
 #[test]
 fn every_shape_on_a_stream_gets_its_answer() {
-    let (mut broker, address) = server();
+    let mut server = Server::start();
+    let address = server.tcp;
     let mut failures = Vec::new();
     for case in cases(TABLE) {
         let mut stream = Stream::open(address);
@@ -119,13 +112,14 @@ fn every_shape_on_a_stream_gets_its_answer() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    broker.assert_alive();
+    server.assert_alive();
 }
 
 /// RFC 8323 §5.3: the first message must be a CSM.
 #[test]
 fn who_does_not_begin_with_a_csm_is_sent_away() {
-    let (_broker, address) = server();
+    let server = Server::start();
+    let address = server.tcp;
     for first in [&[0x00, GET][..], &[0x00, 0xE2], &[0x00, 0x45], &[0x01, 0x00, 0xaa, 0x00, GET]] {
         let mut stream = Stream::open(address);
         stream.send(first);
@@ -138,7 +132,8 @@ fn who_does_not_begin_with_a_csm_is_sent_away() {
 /// RFC 8323 §5.3: the Abort names the option that was not understood.
 #[test]
 fn a_bad_option_of_a_csm_is_named() {
-    let (_broker, address) = server();
+    let server = Server::start();
+    let address = server.tcp;
     let mut stream = Stream::open(address);
     stream.send(&[0x10, CSM, 0x90]);
     let abort = stream.next().expect("an Abort");
@@ -148,7 +143,8 @@ fn a_bad_option_of_a_csm_is_named() {
 
 #[test]
 fn custody_comes_with_its_pong() {
-    let (_broker, address) = server();
+    let server = Server::start();
+    let address = server.tcp;
     let mut stream = Stream::open(address);
     stream.send(&HELLO);
     // Custody holds for the request before it: its answer comes first.
@@ -165,7 +161,8 @@ fn custody_comes_with_its_pong() {
 /// Class 15: one byte at a time, while others are served.
 #[test]
 fn a_slow_sender_is_served_and_disturbs_nobody() {
-    let (_broker, address) = server();
+    let server = Server::start();
+    let address = server.tcp;
     let mut slow = Stream::open(address);
     for byte in HELLO.into_iter().chain([0x51, GET, 7, 0xB2, b'p', b's', 0x01, b'm']) {
         slow.send(&[byte]);
@@ -179,11 +176,12 @@ fn a_slow_sender_is_served_and_disturbs_nobody() {
 /// Half a message at the end of a stream is no message.
 #[test]
 fn half_a_message_does_nothing() {
-    let (broker, address) = server();
+    let server = Server::start();
+    let address = server.tcp;
     let mut stream = Stream::open(address);
     stream.send(&HELLO);
     stream.send(&[0xD0, 0xF0, PUT, 0xB2, b'p', b's', 0x01, b'h', 0xFF, b'x']);
     stream.tcp.shutdown(Shutdown::Write).unwrap();
     assert!(stream.next().is_none());
-    assert_eq!(spell(Peer::new(broker.address("coap")).call(GET, "ps/h", b"").code), "4.04");
+    assert_eq!(spell(Peer::new(server.udp).call(GET, "ps/h", b"").code), "4.04");
 }
