@@ -17,6 +17,7 @@ class Hasty(aiocoap.numbers.TransportTuning):
     """Sends again soon: the tests that lose datagrams have no time to lose."""
 
     ACK_TIMEOUT = 0.1
+    MAX_RETRANSMIT = 7
 
 
 def together(test):
@@ -57,18 +58,23 @@ class Client:
 
 
 class Observation:
-    """What an observed resource is, one value after the other."""
+    """What an observed resource is, one value after the other. aiocoap's iterator would leave out what comes too fast, and
+    end with a wait that was given up."""
 
     def __init__(self, request):
-        self.request, self.values = request, None
+        self.request, self.values = request, asyncio.Queue()
 
     async def first(self):
         response = await asyncio.wait_for(self.request.response, PATIENCE)
-        self.values = aiter(self.request.observation)
+        self.request.observation.register_callback(self.values.put_nowait, _suppress_deprecation=True)
+        self.request.observation.register_errback(self.values.put_nowait, _suppress_deprecation=True)
         return response
 
-    async def next(self):
-        return await asyncio.wait_for(anext(self.values), PATIENCE)
+    async def next(self, patience=PATIENCE):
+        value = await asyncio.wait_for(self.values.get(), patience)
+        if isinstance(value, Exception):
+            raise value
+        return value
 
     async def until(self, payload):
         """The values up to one."""
@@ -78,10 +84,11 @@ class Observation:
         return seen
 
     async def ended(self):
-        """Waits for the end of the observation; what was told before it does not matter."""
-        with contextlib.suppress(StopAsyncIteration):
-            while True:
-                await self.next()
+        """Waits for the end of the observation; the last that was told says why."""
+        last = None
+        while not isinstance(value := await asyncio.wait_for(self.values.get(), PATIENCE), Exception):
+            last = value
+        return last
 
     def cancel(self):
         self.request.observation.cancel()

@@ -9,13 +9,13 @@ from aiocoap.numbers.codes import Code
 from coap_peer import DELETE, FETCH, GET, POST, PUT, client, together
 from coap_wire import CBOR, JSON, LINKS, OCTETS, SENML_CBOR, SENML_JSON, TEXT
 
-BASES = {"udp": "coap://127.0.0.1:{coap}", "tcp": "coap+tcp://127.0.0.1:{coap-tcp}", "ws": "coap+ws://127.0.0.1:{http}"}
+BASES = {"udp": ("coap", "coap"), "tcp": ("coap+tcp", "coap-tcp"), "ws": ("coap+ws", "http")}
 
 
 @pytest.fixture(params=BASES)
 def base(coap_broker, request):
-    ports = {name: coap_broker.port(name) for name in ("coap", "coap-tcp", "http")}
-    return BASES[request.param].format(**ports)
+    scheme, listener = BASES[request.param]
+    return f"{scheme}://127.0.0.1:{coap_broker.port(listener)}"
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def test_the_end_of_a_value_ends_the_observation(base, where):
         observation = peer.observe(where)
         await observation.first()
         assert (await peer.ask(DELETE, where)).code == Code.DELETED
-        await observation.ended()
+        assert (await observation.ended()).code == Code.NOT_FOUND
 
 
 @together

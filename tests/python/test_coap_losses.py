@@ -80,7 +80,7 @@ async def test_an_observer_ends_up_with_the_last_value(hasty_broker, listener, u
             last, number = None, 29
             while last is None or last < 29:
                 try:
-                    last = int((await asyncio.wait_for(anext(observation.values), 1)).payload)
+                    last = int((await observation.next(1)).payload)
                 except asyncio.TimeoutError:
                     number += 1
                     await asyncio.to_thread(listener.publish, f"{unique}/v", str(number).encode(), qos=1, retain=True)

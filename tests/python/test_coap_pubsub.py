@@ -105,13 +105,13 @@ async def test_a_topic_goes_through_its_states(base, unique):
             observation = peer.observe(data)
             assert (await observation.first()).payload == b"2"
             assert (await peer.ask(DELETE, data)).code == Code.DELETED
-            await observation.ended()
+            assert (await observation.ended()).code == Code.NOT_FOUND
             assert (await peer.ask(GET, where)).code == Code.CONTENT
             assert (await peer.ask(PUT, data, b"3", content_format=TEXT)).code == Code.CREATED
             observation = peer.observe(data)
             await observation.first()
             assert (await peer.ask(DELETE, where)).code == Code.DELETED
-            await observation.ended()
+            assert (await observation.ended()).code == Code.NOT_FOUND
             assert (await peer.ask(GET, where)).code == (await peer.ask(GET, data)).code == Code.NOT_FOUND
 
 
@@ -170,7 +170,7 @@ async def test_an_expired_topic_is_gone(base, unique):
         await peer.put(data, b"1")
         observation = peer.observe(data)
         await observation.first()
-        await observation.ended()
+        assert (await observation.ended()).code == Code.NOT_FOUND
         assert (await peer.ask(GET, where)).code == Code.NOT_FOUND
 
 

@@ -126,7 +126,7 @@ fn requests_cut_anywhere_are_rejected() {
             let bytes = whole[..length].to_vec();
             let answer = match Message::decode(&bytes) {
                 _ if length < 4 => "silence",
-                Ok(message) if message.code == PUT => "4.00 or 4.05 or 4.12 or 2.01 or 2.04",
+                Ok(message) if message.code == PUT => "4.00 or 4.04 or 4.05 or 4.12 or 2.01 or 2.04",
                 _ => "rst",
             };
             Case::new(format!("{length} bytes"), bytes, answer)

@@ -11,18 +11,17 @@ use crate::wire::{CHANGED, CON, CREATED, Message, PUT, Peer};
 pub(crate) struct Server {
     broker: Option<Broker>,
     pub(crate) udp: SocketAddr,
-    pub(crate) tcp: SocketAddr,
 }
 
 impl Server {
     pub(crate) fn start() -> Self {
         let named = std::env::var("INTEROP_COAP").map(|address| address.parse().expect("an address"));
         let server = match named {
-            Ok(address) => Self { broker: None, udp: address, tcp: address },
+            Ok(address) => Self { broker: None, udp: address },
             Err(_) => {
                 let broker = Broker::start();
-                let (udp, tcp) = (broker.address("coap"), broker.address("coap-tcp"));
-                Self { broker: Some(broker), udp, tcp }
+                let udp = broker.address("coap");
+                Self { broker: Some(broker), udp }
             }
         };
         let mut peer = Peer::new(server.udp);
@@ -32,6 +31,11 @@ impl Server {
             assert!([CREATED, CHANGED].contains(&answer.code), "{answer:?}");
         }
         server
+    }
+
+    /// Where it listens for TCP.
+    pub(crate) fn tcp(&self) -> SocketAddr {
+        self.broker.as_ref().map_or(self.udp, |broker| broker.address("coap-tcp"))
     }
 
     /// Panics unless it runs.

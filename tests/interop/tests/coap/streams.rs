@@ -92,7 +92,7 @@ impl Stream {
 #[test]
 fn every_shape_on_a_stream_gets_its_answer() {
     let mut server = Server::start();
-    let address = server.tcp;
+    let address = server.tcp();
     let mut failures = Vec::new();
     for case in cases(TABLE) {
         let mut stream = Stream::open(address);
@@ -119,7 +119,7 @@ fn every_shape_on_a_stream_gets_its_answer() {
 #[test]
 fn who_does_not_begin_with_a_csm_is_sent_away() {
     let server = Server::start();
-    let address = server.tcp;
+    let address = server.tcp();
     for first in [&[0x00, GET][..], &[0x00, 0xE2], &[0x00, 0x45], &[0x01, 0x00, 0xaa, 0x00, GET]] {
         let mut stream = Stream::open(address);
         stream.send(first);
@@ -133,7 +133,7 @@ fn who_does_not_begin_with_a_csm_is_sent_away() {
 #[test]
 fn a_bad_option_of_a_csm_is_named() {
     let server = Server::start();
-    let address = server.tcp;
+    let address = server.tcp();
     let mut stream = Stream::open(address);
     stream.send(&[0x10, CSM, 0x90]);
     let abort = stream.next().expect("an Abort");
@@ -144,7 +144,7 @@ fn a_bad_option_of_a_csm_is_named() {
 #[test]
 fn custody_comes_with_its_pong() {
     let server = Server::start();
-    let address = server.tcp;
+    let address = server.tcp();
     let mut stream = Stream::open(address);
     stream.send(&HELLO);
     // Custody holds for the request before it: its answer comes first.
@@ -162,7 +162,7 @@ fn custody_comes_with_its_pong() {
 #[test]
 fn a_slow_sender_is_served_and_disturbs_nobody() {
     let server = Server::start();
-    let address = server.tcp;
+    let address = server.tcp();
     let mut slow = Stream::open(address);
     for byte in HELLO.into_iter().chain([0x51, GET, 7, 0xB2, b'p', b's', 0x01, b'm']) {
         slow.send(&[byte]);
@@ -177,7 +177,7 @@ fn a_slow_sender_is_served_and_disturbs_nobody() {
 #[test]
 fn half_a_message_does_nothing() {
     let server = Server::start();
-    let address = server.tcp;
+    let address = server.tcp();
     let mut stream = Stream::open(address);
     stream.send(&HELLO);
     stream.send(&[0xD0, 0xF0, PUT, 0xB2, b'p', b's', 0x01, b'h', 0xFF, b'x']);
