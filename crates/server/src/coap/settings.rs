@@ -1,5 +1,7 @@
 //! What the configuration says about CoAP, compiled for the reactors.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,13 +16,19 @@ pub struct CoapShared {
     pub settings: ArcSwap<CoapSettings>,
     /// What was counted.
     pub counts: Counts,
+    /// Observers of all reactors.
+    pub observers: Arc<AtomicU32>,
 }
 
 impl CoapShared {
     /// As the configuration says.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { settings: ArcSwap::from_pointee(CoapSettings::new(config)), counts: Counts::default() }
+        Self {
+            settings: ArcSwap::from_pointee(CoapSettings::new(config)),
+            counts: Counts::default(),
+            observers: Arc::default(),
+        }
     }
 }
 
@@ -36,7 +44,7 @@ pub struct CoapSettings {
     /// Of these, those of one client.
     pub max_uploads_per_peer: usize,
     /// Observers.
-    pub max_observers: usize,
+    pub max_observers: u32,
     /// Of these, those of one client.
     pub max_observers_per_peer: usize,
     /// Of the notifications to an observer every so many is confirmable.
@@ -69,7 +77,7 @@ impl CoapSettings {
             block_size: section.block_size.get(),
             max_uploads: section.max_uploads.get() as usize,
             max_uploads_per_peer: section.max_uploads_per_peer.get() as usize,
-            max_observers: section.max_observers.get().map_or(usize::MAX, |most| most.get() as usize),
+            max_observers: section.max_observers.get().map_or(u32::MAX, |most| most.get()),
             max_observers_per_peer: section
                 .max_observers_per_peer
                 .get()

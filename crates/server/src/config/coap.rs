@@ -18,20 +18,20 @@ section! {
         /// How often it is sent again before its receiver counts as gone (MAX_RETRANSMIT).
         max_retransmit: u8 = 4 => Restart, in 1..=10;
         /// Largest body that a client may send in blocks. A larger one is answered with 4.13.
-        max_body: Size = Size::from_mib(1) => NewConnections, in Size::from_bytes(1024)..=Size::from_mib(64);
+        max_body: Size = Size::from_mib(1) => Restart, in Size::from_bytes(1024)..=Size::from_mib(64);
         /// Largest block that is sent and asked for, in bytes: 16, 32, 64, 128, 256, 512 or 1024.
         block_size: NonZeroU16 = nz16(1024) => NewConnections, in nz16(16)..=nz16(1024);
-        /// Bodies that are under way in blocks, all clients together. A further one is answered with 5.03.
-        max_uploads: NonZeroU32 = nz32(4096) => NewConnections;
-        /// The same for one client, which is answered with 4.29.
-        max_uploads_per_peer: NonZeroU32 = nz32(16) => NewConnections;
+        /// Bodies that are under way in blocks, all clients of a reactor together. A further one is answered with 5.03.
+        max_uploads: NonZeroU32 = nz32(4096) => Restart;
+        /// The same for one client. A further one takes the place of the one that waits longest for its next block.
+        max_uploads_per_peer: NonZeroU32 = nz32(16) => Restart;
         /// Observations open at a time, all clients together. A further one is answered without being established.
         max_observers: Limit<NonZeroU32> = Limit::At(nz32(1_000_000)) => NewConnections;
         /// The same for one client.
         max_observers_per_peer: Limit<NonZeroU32> = Limit::At(nz32(1024)) => NewConnections;
         /// Of the notifications to one observer every so many is confirmable, beginning with the first.
         confirm_every: NonZeroU16 = nz16(10) => NewConnections;
-        /// Requests that wait for the log or for a password check, all clients together. A further one is answered with
+        /// Requests that wait for the log or for a password check, all clients of a reactor together. A further one is answered with
         /// 5.03.
         max_waiting: NonZeroU32 = nz32(65_536) => NewConnections;
         /// Bytes per minute that a client whose address is not verified may be sent beyond one block per request; then it

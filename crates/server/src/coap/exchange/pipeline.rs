@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use tercet_coap::block::{Block, Slice};
+use tercet_coap::block::{Block, BlockSize, Slice};
 use tercet_coap::{Code, Message, Number, OwnedMessage, Token};
 
 use super::amplification::Unproven;
@@ -190,12 +190,15 @@ impl Node {
             return self.challenge(exchange, unproven);
         }
         let wanted = exchange.observe == Some(Observe::Register) && response.code.is_success();
-        if !wanted || !self.observers.has_room(exchange.to.origin(), &self.settings) {
-            return self.answer(exchange, &response, None);
-        }
         let origin = exchange.to.origin();
-        let sequence =
-            self.observers.register(origin, &exchange.token, observation, caller, &mut self.outlet, turn);
+        let place = || self.observers.place(origin, &self.settings, &turn.shared.coap);
+        let Some(place) = wanted.then(place).flatten() else {
+            return self.answer(exchange, &response, None);
+        };
+        let asked = exchange.block2.and_then(Block::from_uint).map(|block| block.size);
+        let relation = (origin, &exchange.token);
+        let place = (place, asked.unwrap_or(BlockSize::MAX));
+        let sequence = self.observers.register(relation, place, observation, caller, &mut self.outlet, turn);
         self.answer(exchange, &response, Some(sequence));
     }
 

@@ -87,7 +87,7 @@ impl Node {
         let outlet = &mut self.outlet;
         for &slot in members {
             let Some(observer) = self.observers.observers.get_mut(slot as usize) else { continue };
-            let carrier = observer.origin.carrier(largest);
+            let carrier = observer.origin.carrier(largest.min(observer.block));
             if carrier != encoded.carrier {
                 encoded = Encoded::new(response, sequence, carrier);
             }

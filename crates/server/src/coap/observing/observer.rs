@@ -1,5 +1,6 @@
 //! One observer.
 
+use tercet_coap::block::BlockSize;
 use tercet_coap::endpoint::{Handle, Tag};
 use tercet_coap::{Time, Token};
 
@@ -31,8 +32,12 @@ pub struct Observer {
     pub confirmable_at: u32,
     /// The longest time between two of these, in seconds.
     pub check_within: u32,
-    /// Its place among a limited number of observers.
+    /// Its place among the observers of what it observes, if their number is limited.
     pub lease: Option<Lease>,
+    /// Its place among all observers.
+    pub place_among_all: Lease,
+    /// The largest block that it asked for when it registered.
+    pub block: BlockSize,
 }
 
 impl Observer {

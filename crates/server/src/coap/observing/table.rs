@@ -8,16 +8,17 @@ use slab::Slab;
 use tercet_broker::outbox::ConnectionRef;
 use tercet_broker::watch::{Change, Watch};
 use tercet_coap::Token;
+use tercet_coap::block::BlockSize;
 use tercet_coap::endpoint::Tag;
 
 use super::observer::{Observer, of_tag};
-use crate::coap::answer::Observation;
+use crate::coap::answer::{Lease, Observation};
 use crate::coap::caller::Caller;
 use crate::coap::node::Turn;
 use crate::coap::outlet::Outlet;
 use crate::coap::peer::Origin;
 use crate::coap::resources::Form;
-use crate::coap::settings::CoapSettings;
+use crate::coap::settings::{CoapSettings, CoapShared};
 
 /// Notifications are numbered in 24 bits (RFC 7641 §3.4).
 const SEQUENCE: u32 = 0x00FF_FFFF;
@@ -97,11 +98,14 @@ impl Observers {
         self.observers.is_empty()
     }
 
-    /// Whether this client may observe one thing more.
+    /// A place for one observer more of this client; `None` when there is no room.
     #[must_use]
-    pub fn has_room(&self, origin: Origin, settings: &CoapSettings) -> bool {
-        let own = || self.of_client(origin).take(settings.max_observers_per_peer).count();
-        self.len() < settings.max_observers && own() < settings.max_observers_per_peer
+    pub fn place(&self, origin: Origin, settings: &CoapSettings, shared: &CoapShared) -> Option<Lease> {
+        let own = self.of_client(origin).take(settings.max_observers_per_peer).count();
+        if own >= settings.max_observers_per_peer {
+            return None;
+        }
+        Lease::take(&shared.observers, settings.max_observers)
     }
 
     /// The number of the watch of a filter, which begins if nobody observes that yet.
@@ -138,8 +142,8 @@ impl Observers {
     /// response as a notification.
     pub fn register(
         &mut self,
-        origin: Origin,
-        token: &Token,
+        (origin, token): (Origin, &Token),
+        (place_among_all, block): (Lease, BlockSize),
         observation: Observation,
         caller: &Caller,
         outlet: &mut Outlet,
@@ -169,6 +173,8 @@ impl Observers {
             confirmable_at: outlet.time.as_secs() as u32,
             check_within: u32::try_from(check_within.as_secs()).unwrap_or(DAY).min(DAY),
             lease,
+            place_among_all,
+            block,
         });
         members.push(slot);
         let sequence = watched.sequence;
