@@ -52,16 +52,24 @@ pub struct Outbound<'a> {
 /// pointers, so each thread has its own.
 type Headers = MultiHeaders<SockaddrStorage>;
 
+/// A descriptor may be used again for a socket of another kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Name {
+    descriptor: RawFd,
+    is_v4: bool,
+    is_wildcard: bool,
+}
+
 thread_local! {
-    static HEADERS: RefCell<Vec<((RawFd, bool, bool), Headers)>> = const { RefCell::new(Vec::new()) };
+    static HEADERS: RefCell<Vec<(Name, Headers)>> = const { RefCell::new(Vec::new()) };
 }
 
 fn with_headers<R>(socket: &UdpSocket, act: impl FnOnce(RawFd, &mut Headers) -> R) -> R {
     let descriptor = socket.socket.as_raw_fd();
     let (is_v4, is_wildcard) = (socket.address.is_ipv4(), socket.is_wildcard);
-    let key = (descriptor, is_v4, is_wildcard);
+    let name = Name { descriptor, is_v4, is_wildcard };
     HEADERS.with_borrow_mut(|all| {
-        if let Some((_, headers)) = all.iter_mut().find(|(of, _)| *of == key) {
+        if let Some((_, headers)) = all.iter_mut().find(|(of, _)| *of == name) {
             return act(descriptor, headers);
         }
         let room = match (is_wildcard, is_v4) {
@@ -71,7 +79,7 @@ fn with_headers<R>(socket: &UdpSocket, act: impl FnOnce(RawFd, &mut Headers) -> 
         };
         let mut headers = MultiHeaders::preallocate(MOST, room);
         let result = act(descriptor, &mut headers);
-        all.push((key, headers));
+        all.push((name, headers));
         result
     })
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mio::Poll;
 use parking_lot::Mutex;
+use tercet_broker::clock::Now;
 use tercet_broker::hosts::Hosts;
 use tercet_broker::journal::{Admission, Journal, Position};
 use tercet_broker::limits::Limits;
@@ -19,6 +20,8 @@ use tercet_broker::permission::Permissions;
 use tercet_broker::record::{QueueRecord, Record, SessionRecord};
 
 use crate::auth::{AuthSettings, Authenticator};
+use crate::coap::node::Node;
+use crate::coap::settings::CoapShared;
 use crate::config::Config;
 use crate::event_log::EventLog;
 use crate::http::health::Health;
@@ -88,7 +91,7 @@ struct Broker {
 impl Broker {
     fn start() -> Self {
         let config = Config::on_free_ports();
-        let doors = Doors::open(&config).unwrap();
+        let doors = Doors::open(&config, 1).unwrap();
         let address = doors.listeners[0].address.clone();
         let journal = Arc::new(HeldJournal::default());
         let recorder = Arc::clone(&journal) as Arc<dyn Journal>;
@@ -102,6 +105,7 @@ impl Broker {
             vhost: Arc::clone(hosts.default_host()),
             hosts: Arc::new(hosts),
             amqp: crate::amqp::AmqpShared::default(),
+            coap: CoapShared::new(&config),
             authenticator: Authenticator::new(None, AuthSettings::default()).unwrap(),
             reactors: vec![Arc::clone(&inbox)],
             memory: Memory::new(u64::MAX),
@@ -112,7 +116,9 @@ impl Broker {
             storage: None,
         });
         let acceptor = Acceptor::new(doors.streams, vec![Arc::clone(&inbox)], 100, None, Instant::now());
-        let reactor = Reactor::new(0, poll, Arc::clone(&inbox), Arc::clone(&shared), Some(acceptor)).unwrap();
+        let node = Node::new(Vec::new(), &shared, Now::read());
+        let reactor =
+            Reactor::new(0, poll, Arc::clone(&inbox), Arc::clone(&shared), Some(acceptor), node).unwrap();
         let thread = Some(thread::spawn(move || reactor.run()));
         Self { journal, inbox, shared, address, thread }
     }
