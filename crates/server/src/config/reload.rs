@@ -97,8 +97,8 @@ mod tests {
         assert_eq!(config.server.threads, old.server.threads);
         let names: Vec<_> = config.listeners.iter().map(|l| l.name.as_str()).collect();
         assert_eq!(names, ["amqp", "coap", "http", "a", "b"]);
-        assert_eq!(config.listeners[2].receive_maximum.get(), 5);
-        assert_eq!(config.listeners[2].bind, old.listeners[2].bind);
+        assert_eq!(config.listeners[3].receive_maximum.get(), 5);
+        assert_eq!(config.listeners[3].bind, old.listeners[3].bind);
     }
 
     #[test]

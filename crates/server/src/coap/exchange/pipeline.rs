@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use tercet_broker::journal::Admission;
 use tercet_coap::block::{Block, BlockSize, Slice};
 use tercet_coap::{Code, Message, Number, OwnedMessage, Token};
 
@@ -326,6 +327,11 @@ impl Node {
     /// Acknowledges what has waited for a second, and gives up what has waited for too long.
     pub(crate) fn waiting_due(&mut self, turn: &mut Turn<'_>) {
         self.waiting.acknowledge_due(&mut self.outlet);
+        if self.waiting.position().is_some() && turn.shared.vhost.admission() == Admission::Failed {
+            while let Some(exchange) = self.waiting.next_for_log() {
+                self.turn_away(exchange);
+            }
+        }
         while let Some(given_up) = self.waiting.give_up_due(self.outlet.time) {
             match given_up {
                 GivenUp::Log(exchange) => self.turn_away(exchange),

@@ -116,6 +116,16 @@ impl Waiting {
         }
     }
 
+    /// Takes the next one that waits for a log that has failed.
+    pub fn next_for_log(&mut self) -> Option<Exchange> {
+        while let Some((_, name)) = self.for_log.pop_front() {
+            if let Some(entry) = self.remove(name) {
+                return Some(entry.exchange);
+            }
+        }
+        None
+    }
+
     /// Takes the request that holds a ticket.
     pub fn take(&mut self, ticket: Ticket) -> Option<(Exchange, Box<Suspended>)> {
         let name = self.by_ticket.remove(&ticket.number)?;

@@ -13,6 +13,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmsg,
 };
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
+use smallvec::SmallVec;
 
 use super::socket::UdpSocket;
 
@@ -186,18 +187,15 @@ fn scope(address: SocketAddr) -> u32 {
 
 /// Sends up to [`MOST`] datagrams from the address that the kernel chooses; returns how many it took.
 fn send_run(socket: BorrowedFd<'_>, run: &[Outbound<'_>]) -> io::Result<usize> {
-    let datagram = |at: usize| run.get(at).or_else(|| run.last());
-    let to: [SocketAddrAny; MOST] = std::array::from_fn(|at| {
-        datagram(at).map_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), |one| one.to).into()
-    });
-    let buffers: [[IoSlice<'_>; 1]; MOST] =
-        std::array::from_fn(|at| [IoSlice::new(datagram(at).map_or(&[], |one| one.bytes))]);
-    let mut controls: [SendAncillaryBuffer<'_, '_, '_>; MOST] = std::array::from_fn(|_| Default::default());
-    let mut headers: smallvec::SmallVec<[MMsgHdr<'_>; MOST]> = to
+    let to: SmallVec<[SocketAddrAny; MOST]> = run.iter().map(|datagram| datagram.to.into()).collect();
+    let buffers: SmallVec<[[IoSlice<'_>; 1]; MOST]> =
+        run.iter().map(|datagram| [IoSlice::new(datagram.bytes)]).collect();
+    let mut controls: SmallVec<[SendAncillaryBuffer<'_, '_, '_>; MOST]> =
+        run.iter().map(|_| SendAncillaryBuffer::default()).collect();
+    let mut headers: SmallVec<[MMsgHdr<'_>; MOST]> = to
         .iter()
         .zip(&buffers)
         .zip(&mut controls)
-        .take(run.len())
         .map(|((to, buffer), control)| MMsgHdr::new_with_addr(to, buffer, control))
         .collect();
     Ok(sendmmsg(socket, &mut headers, SendFlags::DONTWAIT)?)

@@ -220,11 +220,12 @@ fn every_mistake_names_its_place_and_its_repair() {
             "[listen]\nport-offset = 60000\n",
             &[
                 "error: tercet.toml:2:1: port 5672 plus port offset 60000 is beyond 65535",
+                "error: tercet.toml:2:1: port 5683 plus port offset 60000 is beyond 65535",
                 "error: tercet.toml:2:1: port 15672 plus port offset 60000 is beyond 65535",
             ],
         ),
         (
-            "[listen]\nmqtt = \"off\"\nhttp = \"off\"\namqp = \"off\"\n",
+            "[listen]\nmqtt = \"off\"\nhttp = \"off\"\namqp = \"off\"\ncoap = \"off\"\n",
             &["error: tercet.toml:2:1: nothing to listen on: every listener is off"],
         ),
         (
@@ -312,7 +313,7 @@ fn nothing_configured_is_the_default() {
     assert_eq!(loaded.config, Config::default());
     assert_eq!(
         addresses(&loaded.config),
-        ["mqtt 127.0.0.1:1883", "amqp 127.0.0.1:5672", "http 127.0.0.1:15672"]
+        ["mqtt 127.0.0.1:1883", "amqp 127.0.0.1:5672", "coap 127.0.0.1:5683", "http 127.0.0.1:15672"]
     );
     assert!(loaded.config.listeners.iter().all(|listener| listener.bind.is_local()));
 }
@@ -349,9 +350,12 @@ fn environment_reaches_every_kind_of_key() {
         flags: Vec::new(),
     };
     let config = load(&sources).unwrap().config;
-    assert_eq!(addresses(&config), ["http 127.0.0.1:15672", "a 127.0.0.1:1", "mqtt-2 unix:/run/t.sock"]);
-    assert_eq!(config.listeners[1].receive_maximum.get(), 7);
-    assert_eq!(config.listeners[1].tls.as_ref().unwrap().cert.to_str(), Some("c.pem"));
+    assert_eq!(
+        addresses(&config),
+        ["coap 127.0.0.1:5683", "http 127.0.0.1:15672", "a 127.0.0.1:1", "mqtt-2 unix:/run/t.sock"]
+    );
+    assert_eq!(config.listeners[2].receive_maximum.get(), 7);
+    assert_eq!(config.listeners[2].tls.as_ref().unwrap().cert.to_str(), Some("c.pem"));
     assert_eq!(config.server.sys_interval, Limit::Off);
     assert_eq!(config.mqtt.versions.len(), 2);
     assert!(!config.mqtt.retain);
@@ -376,7 +380,10 @@ fn flags_of_serve() {
     let config = load(&sources).unwrap().config;
     assert_eq!(config.server.durability, Durability::Memory);
     assert_eq!(config.listen.mqtt, ListenAddress::At { ip: None, port: 0 });
-    assert_eq!(addresses(&config), ["mqtt 0.0.0.0:0", "amqp 0.0.0.0:5772", "http 127.0.0.1:180"]);
+    assert_eq!(
+        addresses(&config),
+        ["mqtt 0.0.0.0:0", "amqp 0.0.0.0:5772", "coap 0.0.0.0:5783", "http 127.0.0.1:180"]
+    );
 }
 
 #[test]
@@ -388,6 +395,7 @@ fn default_listeners_give_way_and_tls_ports_wait_for_a_certificate() {
         [
             "mqtt 127.0.0.1:1883",
             "amqp 127.0.0.1:5672",
+            "coap 127.0.0.1:5683",
             "http 127.0.0.1:15672",
             "mqtts 127.0.0.1:8883",
             "amqps 127.0.0.1:5671",
@@ -395,13 +403,19 @@ fn default_listeners_give_way_and_tls_ports_wait_for_a_certificate() {
         ]
     );
     let own = "[listen]\namqp = \"off\"\n[[listener]]\nbind = \"0.0.0.0:1883\"\n";
-    assert_eq!(names(own), ["http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]);
+    assert_eq!(names(own), ["coap 127.0.0.1:5683", "http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]);
     let socket = "[listen]\namqp = \"off\"\n[[listener]]\nbind = \"unix:/run/t.sock\"\n";
-    assert_eq!(names(socket), ["mqtt 127.0.0.1:1883", "http 127.0.0.1:15672", "mqtt-1 unix:/run/t.sock"]);
+    assert_eq!(
+        names(socket),
+        ["mqtt 127.0.0.1:1883", "coap 127.0.0.1:5683", "http 127.0.0.1:15672", "mqtt-1 unix:/run/t.sock"]
+    );
     let both = "[listen]\nmqtt = \":1884\"\namqp = \"off\"\n[[listener]]\nbind = \"0.0.0.0:1883\"\n";
-    assert_eq!(names(both), ["mqtt 127.0.0.1:1884", "http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]);
+    assert_eq!(
+        names(both),
+        ["mqtt 127.0.0.1:1884", "coap 127.0.0.1:5683", "http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]
+    );
     let amqp = "[listen]\nmqtt = \"off\"\n[[listener]]\nprotocol = \"amqp\"\nbind = \"0.0.0.0:5672\"\n";
-    assert_eq!(names(amqp), ["http 127.0.0.1:15672", "amqp-1 0.0.0.0:5672"]);
+    assert_eq!(names(amqp), ["coap 127.0.0.1:5683", "http 127.0.0.1:15672", "amqp-1 0.0.0.0:5672"]);
 }
 
 #[test]

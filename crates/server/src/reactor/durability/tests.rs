@@ -1,8 +1,10 @@
 //! A reactor above a log whose watermark moves when told. That something has not been said yet is shown by what comes after:
 //! PINGRESP waits for nothing.
 
+mod coap;
+
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
@@ -20,7 +22,7 @@ use tercet_broker::permission::Permissions;
 use tercet_broker::record::{QueueRecord, Record, SessionRecord};
 
 use crate::auth::{AuthSettings, Authenticator};
-use crate::coap::node::Node;
+use crate::coap::node::{DatagramDoor, Node};
 use crate::coap::settings::CoapShared;
 use crate::config::Config;
 use crate::event_log::EventLog;
@@ -85,13 +87,15 @@ struct Broker {
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
     address: String,
+    /// Where it speaks CoAP.
+    coap: SocketAddr,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Broker {
     fn start() -> Self {
         let config = Config::on_free_ports();
-        let doors = Doors::open(&config, 1).unwrap();
+        let mut doors = Doors::open(&config, 1).unwrap();
         let address = doors.listeners[0].address.clone();
         let journal = Arc::new(HeldJournal::default());
         let recorder = Arc::clone(&journal) as Arc<dyn Journal>;
@@ -116,11 +120,17 @@ impl Broker {
             storage: None,
         });
         let acceptor = Acceptor::new(doors.streams, vec![Arc::clone(&inbox)], 100, None, Instant::now());
-        let node = Node::new(Vec::new(), &shared, Now::read());
+        let door = doors.datagrams.pop().map(|mut bound| DatagramDoor {
+            socket: bound.sockets.remove(0),
+            groups: Vec::new(),
+            settings: bound.settings,
+        });
+        let coap = door.as_ref().map(|door| door.socket.address).unwrap();
+        let node = Node::new(door.into_iter().collect(), &shared, Now::read());
         let reactor =
             Reactor::new(0, poll, Arc::clone(&inbox), Arc::clone(&shared), Some(acceptor), node).unwrap();
         let thread = Some(thread::spawn(move || reactor.run()));
-        Self { journal, inbox, shared, address, thread }
+        Self { journal, inbox, shared, address, coap, thread }
     }
 
     /// Everything that was flushed so far is durable.
