@@ -129,6 +129,13 @@ impl Watch {
         }
     }
 
+    /// Wakes the owner, unless that is woken already.
+    pub(crate) fn wake(&self, effects: &mut Effects) {
+        if !std::mem::replace(&mut self.state.lock().woken, true) {
+            effects.wakes.push(self.owner);
+        }
+    }
+
     /// Hands over what has changed since the last call: of each topic the latest. To be called by the owner whenever it is
     /// woken. The changes are out of the watch's lock by then.
     pub fn take(&self, mut each: impl FnMut(&Arc<str>, Change)) -> Taken {

@@ -9,6 +9,7 @@ use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::outbox::ConnectionRef;
 
+use crate::coap;
 use crate::limit_log::LimitLog;
 use crate::reactor::inbox::Command;
 use crate::shared::Shared;
@@ -63,6 +64,7 @@ fn run(shared: &Shared, stopped: &Receiver<()>) {
             shared.reactors.iter().for_each(|inbox| inbox.send(Command::Wake(Vec::new())));
         }
         while shared.hosts.tick(Now::read(), &mut effects) {}
+        coap::resources::expire(shared, Now::read(), &mut effects);
         sys_topics.tick(**shared.sys_interval.load(), shared, Now::read(), &mut effects);
         // Whoever may not read any more must not go on consuming (CVE-2026-57218).
         if access.generation() != rights {

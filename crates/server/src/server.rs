@@ -121,11 +121,12 @@ impl Server {
             }
         };
         let memory = Memory::new(config.limits.memory_budget().bytes());
+        let coap = CoapShared::new(&config, hosts.definitions());
         let shared = Arc::new(Shared {
+            coap,
             hosts,
             vhost,
             amqp: AmqpShared::default(),
-            coap: CoapShared::new(&config),
             authenticator,
             reactors: inboxes.clone(),
             memory,

@@ -216,13 +216,30 @@ impl Vhost {
         }
         let filter = watch.filter();
         let exact = !filter.contains(['+', '#']);
-        let changed = self.retained.changed_since(filter, since.0, SCANNED);
+        // The first topic behind its own name is the topic itself.
+        let scan = if exact { 1 } else { SCANNED };
+        let changed = self.retained.changed_since(filter, since.0, scan);
         if exact && had_value && self.retained.body(filter).is_none() {
             watch.publish(filter, Change::Cleared, Some(version), effects);
         }
         for (message, version) in changed {
             watch.publish(&message.topic, Change::Value(Arc::clone(&message)), Some(version), effects);
         }
+    }
+
+    /// Wakes whoever watches a topic although nothing has changed there.
+    pub fn wake_watches(&self, topic: &str, effects: &mut Effects) {
+        self.tree.read().for_each_match(topic, |subscription| {
+            if let Subscription::Watch(watch) = subscription {
+                watch.wake(effects);
+            }
+        });
+    }
+
+    /// What was recorded so far is durable when the log is durable up to here.
+    #[must_use]
+    pub fn recorded(&self) -> Position {
+        self.journal.as_ref().map_or(Position::NONE, |journal| journal.staged())
     }
 
     /// Ends a watch. A publication that is under way may still reach it.

@@ -71,23 +71,67 @@ pub struct Observation {
     pub check_within: Duration,
 }
 
-/// One of a limited number of places, given back when dropped.
+/// The places of those who observe something of which few may.
 #[derive(Debug)]
-pub struct Lease(Arc<AtomicU32>);
+pub struct Places {
+    taken: AtomicU32,
+    most: AtomicU32,
+}
+
+impl Places {
+    /// This many places; `None` for as many as come.
+    #[must_use]
+    pub fn new(most: Option<u32>) -> Self {
+        Self { taken: AtomicU32::new(0), most: AtomicU32::new(most.unwrap_or(u32::MAX)) }
+    }
+
+    /// From now on this many. If that is fewer than are taken, some have to give way ([`Lease::give_way`]).
+    pub fn set_most(&self, most: Option<u32>) {
+        self.most.store(most.unwrap_or(u32::MAX), Ordering::Release);
+    }
+
+    /// Whether some have to give way.
+    #[must_use]
+    pub fn are_overfull(&self) -> bool {
+        self.taken.load(Ordering::Acquire) > self.most.load(Ordering::Acquire)
+    }
+
+    fn change(&self, change: impl FnMut(u32) -> Option<u32>) -> bool {
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, change).is_ok()
+    }
+}
+
+/// A place, given back when dropped.
+#[derive(Debug)]
+pub struct Lease(Option<Arc<Places>>);
 
 impl Lease {
-    /// Takes a place, if fewer than `most` are taken.
+    /// Takes a place, if one is free.
     #[must_use]
-    pub fn take(taken: &Arc<AtomicU32>, most: u32) -> Option<Self> {
-        let more = |count: u32| (count < most).then(|| count + 1);
-        taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
-        Some(Self(Arc::clone(taken)))
+    pub fn take(places: &Arc<Places>) -> Option<Self> {
+        let most = places.most.load(Ordering::Acquire);
+        let taken = places.change(|taken| (taken < most).then(|| taken + 1));
+        taken.then(|| Self(Some(Arc::clone(places))))
+    }
+
+    /// Gives the place back if there are fewer than are taken. Returns whether it did: its holder observes no longer.
+    pub fn give_way(&mut self) -> bool {
+        let gives = self.0.as_ref().is_some_and(|places| {
+            let most = places.most.load(Ordering::Acquire);
+            places.change(|taken| (taken > most).then(|| taken - 1))
+        });
+        if gives {
+            self.0 = None;
+        }
+        gives
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        if let Some(places) = &self.0 {
+            places.taken.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -97,11 +141,26 @@ mod tests {
 
     #[test]
     fn a_place_comes_back_when_its_holder_goes() {
-        let taken = Arc::default();
-        let first = Lease::take(&taken, 2).unwrap();
-        let _second = Lease::take(&taken, 2).unwrap();
-        assert!(Lease::take(&taken, 2).is_none());
+        let places = Arc::new(Places::new(Some(2)));
+        let first = Lease::take(&places).unwrap();
+        let _second = Lease::take(&places).unwrap();
+        assert!(Lease::take(&places).is_none());
         drop(first);
-        assert!(Lease::take(&taken, 2).is_some());
+        assert!(Lease::take(&places).is_some());
+    }
+
+    #[test]
+    fn who_has_a_place_gives_way_when_there_are_fewer() {
+        let places = Arc::new(Places::new(None));
+        let mut leases: Vec<_> = (0..3).filter_map(|_| Lease::take(&places)).collect();
+        assert!(leases.iter_mut().all(|lease| !lease.give_way()));
+        places.set_most(Some(1));
+        assert!(places.are_overfull());
+        let given = leases.iter_mut().map(Lease::give_way).collect::<Vec<_>>();
+        assert_eq!(given, [true, true, false]);
+        drop(leases);
+        assert!(!places.are_overfull() && Lease::take(&places).is_some());
+        places.set_most(Some(0));
+        assert!(Lease::take(&places).is_none());
     }
 }

@@ -1,13 +1,15 @@
 //! What the configuration says about CoAP, compiled for the reactors.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tercet_broker::definitions::Definitions;
 use tercet_coap::block::BlockSize;
 
+use super::answer::Places;
 use super::counters::Counts;
+use super::resources::SharedResources;
 use crate::config::Config;
 
 /// What the CoAP sides of all reactors share.
@@ -17,17 +19,20 @@ pub struct CoapShared {
     /// What was counted.
     pub counts: Counts,
     /// Observers of all reactors.
-    pub observers: Arc<AtomicU32>,
+    pub observers: Arc<Places>,
+    /// What the resources of all reactors share.
+    pub resources: SharedResources,
 }
 
 impl CoapShared {
     /// As the configuration says.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, definitions: &Arc<Definitions>) -> Self {
         Self {
             settings: ArcSwap::from_pointee(CoapSettings::new(config)),
             counts: Counts::default(),
-            observers: Arc::default(),
+            resources: SharedResources::open(definitions),
+            observers: Arc::new(Places::new(None)),
         }
     }
 }

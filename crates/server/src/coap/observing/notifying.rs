@@ -6,10 +6,11 @@ use tercet_coap::block::{Block, Carrier, Slice};
 use tercet_coap::endpoint::{Heading, Tag};
 use tercet_coap::{Code, OptionBuf, Writer};
 
+use crate::coap::answer::Lease;
 use crate::coap::exchange::bodies;
 use crate::coap::exchange::writing::{self, Framing};
 use crate::coap::node::{Node, Turn};
-use crate::coap::resources::{self, Change};
+use crate::coap::resources::{self, Changes};
 use crate::coap::response::Response;
 
 /// A notification as all observers get it, but for the token: of a large body the first block (RFC 7959 §2.6).
@@ -40,12 +41,32 @@ impl Node {
         if taken.topics > 0 || taken.overflowed {
             let sequence = watched.next_sequence();
             let groups = watched.groups.len();
+            let filter = Arc::clone(watched.watch.filter());
+            let changes = Changes { filter: &filter, topics: &changes, overflowed: taken.overflowed };
             for group in 0..groups {
                 self.notify_group(number, group, sequence, &changes, turn);
             }
+        } else {
+            self.thin_out(number, turn);
         }
         changes.clear();
         self.observers.changes = changes;
+    }
+
+    /// Ends observations for which there are no places any more.
+    fn thin_out(&mut self, number: u32, turn: &mut Turn<'_>) {
+        let Some(watched) = self.observers.watches.get(number as usize) else { return };
+        let members: Vec<u32> =
+            watched.groups.iter().flat_map(|group| group.members.iter().copied()).collect();
+        let gives_way = |slot: &u32| {
+            let observer = self.observers.observers.get_mut(*slot as usize);
+            observer.and_then(|observer| observer.lease.as_mut()).is_some_and(Lease::give_way)
+        };
+        let leaving: Vec<u32> = members.into_iter().filter(gives_way).collect();
+        self.end_all(&leaving, &Response::new(Code::NOT_FOUND));
+        for slot in leaving {
+            self.observers.remove(slot, &mut self.outlet, turn);
+        }
     }
 
     /// Tells one group of observers.
@@ -54,7 +75,7 @@ impl Node {
         number: u32,
         group: usize,
         sequence: u32,
-        changes: &[(Arc<str>, Change)],
+        changes: &Changes<'_>,
         turn: &mut Turn<'_>,
     ) {
         let Some(found) = self.observers.group(number, group) else { return };

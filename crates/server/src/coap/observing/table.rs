@@ -105,7 +105,8 @@ impl Observers {
         if own >= settings.max_observers_per_peer {
             return None;
         }
-        Lease::take(&shared.observers, settings.max_observers)
+        shared.observers.set_most(Some(settings.max_observers));
+        Lease::take(&shared.observers)
     }
 
     /// The number of the watch of a filter, which begins if nobody observes that yet.

@@ -15,16 +15,16 @@ use tercet_broker::vhost::observing::PublishedValue;
 use tercet_broker::vhost::publishing::Published;
 use tercet_coap::Code;
 
-use super::super::answer::{Answer, Later, Observation};
+use super::super::answer::{Answer, Later, Lease, Observation};
 use super::super::context::{CoapContext, Outcome};
+use super::super::request::Request;
 use super::super::response::Response;
-use super::asked::Asked;
 use super::conditions::Conditions;
 use super::representation;
 use super::{Call, Form};
 
 /// An observer is asked at least this often whether it still exists (RFC 7641 §4.5).
-const CHECK_WITHIN: Duration = Duration::from_secs(86_400);
+pub(super) const CHECK_WITHIN: Duration = Duration::from_secs(86_400);
 /// Seconds after which a client may try again what the log had no room for.
 const RETRY_AFTER: u32 = 5;
 
@@ -60,17 +60,18 @@ fn read(call: &Call<'_>, topic: &str, cx: &mut CoapContext<'_>) -> Answer {
 fn show(call: &Call<'_>, topic: &str, value: Option<&Arc<Message>>, cx: &mut CoapContext<'_>) -> Answer {
     let observes = call.observes();
     let value = value.filter(|message| cx.shared.vhost.may_see(&call.caller.subject(), message));
+    let configured = cx.shared.coap.resources.topics.of_data(topic);
     let response = match value {
         Some(message) => representation::represent(call, message, cx),
-        // There will be something to see.
-        None if observes => Response::new(Code::CONTENT),
+        // There will be something to see; a topic that was configured begins to exist with its first value.
+        None if observes && configured.is_none() => Response::new(Code::CONTENT),
         None => return Response::new(Code::NOT_FOUND).into(),
     };
     if !observes || !matches!(response.code, Code::CONTENT | Code::VALID) {
         return response.into();
     }
     let format = call.asked.accept.or(response.content_format);
-    let observation = Observation {
+    let mut observation = Observation {
         filter: Arc::from(topic),
         form: Form::Value(format),
         since: call.since,
@@ -79,6 +80,12 @@ fn show(call: &Call<'_>, topic: &str, value: Option<&Arc<Message>>, cx: &mut Coa
         lease: None,
         check_within: CHECK_WITHIN,
     };
+    if let Some(configured) = configured {
+        // Without a place there is the value, but no observation (draft-ietf-core-coap-pubsub-21 §6.3).
+        let Some(lease) = Lease::take(&configured.places) else { return response.into() };
+        observation.lease = Some(lease);
+        observation.check_within = Duration::from_secs(configured.observer_check().into()).min(CHECK_WITHIN);
+    }
     Answer::Observe(response, observation)
 }
 
@@ -87,6 +94,11 @@ fn publish(call: &Call<'_>, topic: &str, read: Option<&Arc<Message>>, cx: &mut C
     let retain = query.retain.unwrap_or(call.request.code == Code::PUT);
     if retain && call.request.payload.is_empty() {
         return Response::diagnostic(Code::BAD_REQUEST, "a value is not empty; DELETE clears it").into();
+    }
+    let configured = cx.shared.coap.resources.topics.of_data(topic);
+    let format = configured.and_then(|configured| configured.properties.content_format);
+    if format.is_some() && format != call.asked.content_format {
+        return Response::new(Code::UNSUPPORTED_CONTENT_FORMAT).into();
     }
     let kept = KeptOptions::new(call.asked.content_format);
     let publication = Publication {
@@ -166,37 +178,31 @@ fn with_value(call: &Call<'_>, topic: &str, cx: &mut CoapContext<'_>, then: Then
     let ticket = cx.ticket();
     let (topic, caller, since): (Arc<str>, _, _) = (Arc::from(topic), call.caller.clone(), call.since);
     cx.shared.vhost.fetch_values(vec![Arc::clone(&topic)], ticket.for_values());
-    Answer::Later(Later {
-        ticket,
-        then: Box::new(move |outcome, request, cx| {
-            let value = match outcome {
-                Outcome::Values(values) => values.into_iter().next().map(|(_, value)| value),
-                _ => None,
-            };
-            match (value, Asked::of(request)) {
-                (Some(Ok(value)), Ok(asked)) => {
-                    let call = Call { request, asked, caller: &caller, since };
-                    then(&call, &topic, value.as_ref(), cx)
-                }
-                (Some(Err(_)), _) => {
-                    Response::diagnostic(Code::INTERNAL_SERVER_ERROR, "the value cannot be read").into()
-                }
-                (_, Err(response)) => response.into(),
-                (None, _) => unavailable("the value could not be read in time"),
-            }
-        }),
-    })
+    let then = move |outcome: Outcome, request: &Request<'_>, cx: &mut CoapContext<'_>| {
+        let Outcome::Values(values) = outcome else {
+            return unavailable("the value could not be read in time");
+        };
+        let value = match values.into_iter().next() {
+            Some((_, Ok(value))) => value,
+            _ => return Response::diagnostic(Code::INTERNAL_SERVER_ERROR, "the value cannot be read").into(),
+        };
+        match Call::new(request, &caller, since) {
+            Ok(call) => then(&call, &topic, value.as_ref(), cx),
+            Err(answer) => answer,
+        }
+    };
+    Answer::Later(Later { ticket, then: Box::new(then) })
 }
 
 /// The answer when the log has what a request has changed.
-fn after_log(position: Position, response: Response) -> Answer {
+pub(super) fn after_log(position: Position, response: Response) -> Answer {
     if position == Position::NONE { response.into() } else { Answer::AfterLog(position, response) }
 }
 
-fn forbidden() -> Answer {
+pub(super) fn forbidden() -> Answer {
     Response::new(Code::FORBIDDEN).into()
 }
 
-fn unavailable(reason: &'static str) -> Answer {
+pub(super) fn unavailable(reason: &'static str) -> Answer {
     Response::diagnostic(Code::SERVICE_UNAVAILABLE, reason).fresh_for(RETRY_AFTER).into()
 }

@@ -1,6 +1,9 @@
 //! Paths as topics: each segment is one level.
 
+use std::fmt::Write;
 use std::str;
+
+use tercet_coap::uri::parse_path_and_query;
 
 /// Levels of a topic.
 const MOST_LEVELS: usize = 200;
@@ -20,17 +23,21 @@ pub(super) enum Wildcards {
 ///
 /// # Errors
 /// It is neither; says why.
-pub(super) fn join(segments: &[&[u8]], topic: &mut String) -> Result<Wildcards, &'static str> {
+pub(super) fn join<'a>(
+    segments: impl ExactSizeIterator<Item = &'a [u8]>,
+    topic: &mut String,
+) -> Result<Wildcards, &'static str> {
     topic.clear();
     let mut wildcards = Wildcards::None;
-    if segments.len() > MOST_LEVELS {
+    let levels = segments.len();
+    if levels > MOST_LEVELS {
         return Err("the topic has too many levels");
     }
-    for (index, segment) in segments.iter().enumerate() {
+    for (index, segment) in segments.enumerate() {
         let level = str::from_utf8(segment).map_err(|_| "a level of the topic is not UTF-8")?;
         match level {
             "+" => wildcards = Wildcards::Some,
-            "#" if index + 1 == segments.len() => wildcards = Wildcards::Some,
+            "#" if index + 1 == levels => wildcards = Wildcards::Some,
             "#" => return Err("the wildcard # is the last level"),
             _ if level.contains(['/', '+', '#', '\0']) => {
                 return Err("a level of a topic has none of the characters / + # and NUL");
@@ -45,9 +52,59 @@ pub(super) fn join(segments: &[&[u8]], topic: &mut String) -> Result<Wildcards, 
     if topic.is_empty() { Err("the topic is empty") } else { Ok(wildcards) }
 }
 
+/// The topic of a name that is not taken apart.
+///
+/// # Errors
+/// It is none that can be published; says why.
+pub(super) fn of_name(name: &str) -> Result<String, &'static str> {
+    let levels: Vec<_> = name.split('/').map(str::as_bytes).collect();
+    let mut topic = String::new();
+    match join(levels.into_iter(), &mut topic)? {
+        Wildcards::None => Ok(topic),
+        Wildcards::Some => Err("a topic that is published has no wildcards"),
+    }
+}
+
+/// The topic that a reference to `/ps/<topic>` on this server names.
+///
+/// # Errors
+/// It is none; says why.
+pub(super) fn of_reference(reference: &str) -> Result<String, &'static str> {
+    const REASON: &str = "topic-data is a path below /ps";
+    if !reference.starts_with("/ps/") {
+        return Err(REASON);
+    }
+    let (segments, query) = parse_path_and_query(reference).map_err(|_| REASON)?;
+    if !query.is_empty() {
+        return Err(REASON);
+    }
+    let levels: Vec<_> = segments.iter().skip(1).map(String::as_bytes).collect();
+    let mut topic = String::new();
+    match join(levels.into_iter(), &mut topic)? {
+        Wildcards::None => Ok(topic),
+        Wildcards::Some => Err(REASON),
+    }
+}
+
+/// The reference to the data of a topic.
+pub(super) fn reference(topic: &str) -> String {
+    let mut reference = String::from("/ps/");
+    for byte in topic.bytes() {
+        // RFC 3986 §3.3: what a segment has as it is, and the slashes between them.
+        if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
+            reference.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(reference, "%{byte:02X}");
+        }
+    }
+    reference
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn segments_are_levels() {
@@ -66,10 +123,37 @@ mod tests {
         ] {
             let segments: Vec<&[u8]> = path.iter().map(|segment| segment.as_bytes()).collect();
             let mut topic = "before".to_owned();
-            let joined = join(&segments, &mut topic).map_err(|_| ());
+            let joined = join(segments.into_iter(), &mut topic).map_err(|_| ());
             assert_eq!(joined.map(|wildcards| (topic.as_str(), wildcards)), expected, "{path:?}");
         }
-        assert!(join(&[b"\xff"], &mut String::new()).is_err());
-        assert!(join(&[&b"a"[..]; 201], &mut String::new()).is_err());
+        assert!(join([&b"\xff"[..]].into_iter(), &mut String::new()).is_err());
+        assert!(join([&b"a"[..]; 201].into_iter(), &mut String::new()).is_err());
+    }
+
+    #[test]
+    fn only_paths_below_ps_refer_to_data() {
+        assert_eq!(of_reference("/ps/a/b%20c"), Ok("a/b c".into()));
+        for reference in [
+            "/ps",
+            "/ps/",
+            "ps/a",
+            "/a",
+            "coap://h/ps/a",
+            "/ps/a?b",
+            "/ps/%2F",
+            "/ps/+",
+            "/ps/../x",
+            "/ps/%zz",
+        ] {
+            assert!(of_reference(reference).is_err(), "{reference}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_reference_leads_back_to_its_topic(topic in "[^/+#\\x00]{1,8}(/[^+#\\x00]{0,8}){0,3}") {
+            prop_assume!(topic.split('/').all(|level| level != "." && level != ".."));
+            prop_assert_eq!(of_reference(&reference(&topic)), Ok(topic));
+        }
     }
 }

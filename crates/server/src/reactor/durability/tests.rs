@@ -105,11 +105,12 @@ impl Broker {
         let hosts = Hosts::recording_to(Limits::default(), permissions, Some(recorder), events, metrics);
         let poll = Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(&poll, Reactor::inbox_token()).unwrap());
+        let coap = CoapShared::new(&config, hosts.definitions());
         let shared = Arc::new(Shared {
+            coap,
             vhost: Arc::clone(hosts.default_host()),
             hosts: Arc::new(hosts),
             amqp: crate::amqp::AmqpShared::default(),
-            coap: CoapShared::new(&config),
             authenticator: Authenticator::new(None, AuthSettings::default()).unwrap(),
             reactors: vec![Arc::clone(&inbox)],
             memory: Memory::new(u64::MAX),
