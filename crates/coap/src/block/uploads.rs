@@ -18,13 +18,14 @@ pub struct UploadBounds {
     pub body: usize,
     /// Bytes of all bodies; 64 MiB.
     pub bytes: usize,
-    /// Bodies of one peer; 4. One more replaces the one that waits longest for its next block.
+    /// Bodies of one peer; 4.
     pub per_peer: usize,
     /// Bodies of all peers; 4,096.
     pub bodies: usize,
     /// How long a body waits for its next block; 247 s, an EXCHANGE_LIFETIME.
     pub lifetime: Time,
-    /// When there is no room, a body that waits this long for its next block makes room for a new one; 15 s.
+    /// When there is no room, a body that waits this long for its next block makes room for a new one; 15 s. Otherwise the new
+    /// one is refused: with 4.29 if it is its peer that has too many, with 5.03 if it is all of them together.
     pub stale: Time,
     /// Blocks larger than this are taken, but smaller ones asked for; 1024 bytes.
     pub block: BlockSize,
@@ -212,11 +213,15 @@ impl<P: Copy + Eq + Hash> Uploads<P> {
         if !self.has_room(body.capacity()) {
             return Err(self.no_room());
         }
+        let stale = now.saturating_sub(self.bounds.stale);
         let of_peer = self.by_peer.entry(peer).or_default();
-        if of_peer.len() >= self.bounds.per_peer.max(1)
-            && let Some(oldest) =
-                (0..of_peer.len()).min_by_key(|&i| of_peer.get(i).map(|partial| partial.used))
-        {
+        if of_peer.len() >= self.bounds.per_peer.max(1) {
+            let Some(oldest) = of_peer.iter().position(|partial| partial.used <= stale) else {
+                return Err(Refusal {
+                    max_age: u32::try_from(self.bounds.stale.as_secs()).ok(),
+                    ..Refusal::new(Code::TOO_MANY_REQUESTS, "complete the other bodies first")
+                });
+            };
             let dropped = of_peer.swap_remove(oldest);
             self.bodies -= 1;
             self.bytes -= dropped.body.capacity();
@@ -427,16 +432,21 @@ mod tests {
             let now = NOW + Time::from_secs(seconds);
             code(&send(uploads, (peer, fingerprint), (0, true, 0), &[0; 16], now))
         };
-        // Per peer the oldest gives way.
-        for fingerprint in 0..5 {
+        for fingerprint in 0..2 {
             assert_eq!(begin(&mut uploads, 'a', fingerprint, fingerprint), Some(Code::CONTINUE));
         }
+        assert_eq!(begin(&mut uploads, 'a', 2, 14), Some(Code::TOO_MANY_REQUESTS));
+        assert_eq!(begin(&mut uploads, 'a', 2, 15), Some(Code::CONTINUE), "in place of the stale one");
+        assert_eq!(begin(&mut uploads, 'a', 3, 15), Some(Code::TOO_MANY_REQUESTS));
         assert_eq!(uploads.len(), 2);
+        uploads.forget('a');
+        assert_eq!(begin(&mut uploads, 'a', 3, 5), Some(Code::CONTINUE));
+        assert_eq!(begin(&mut uploads, 'a', 4, 5), Some(Code::CONTINUE));
         assert_eq!(begin(&mut uploads, 'b', 0, 5), Some(Code::CONTINUE));
         assert_eq!(begin(&mut uploads, 'c', 0, 5), Some(Code::CONTINUE));
         assert_eq!(begin(&mut uploads, 'd', 0, 5), Some(Code::SERVICE_UNAVAILABLE));
-        assert_eq!(begin(&mut uploads, 'd', 0, 19), Some(Code::CONTINUE));
-        uploads.expire(NOW + Time::from_secs(19 + 246));
+        assert_eq!(begin(&mut uploads, 'd', 0, 20), Some(Code::CONTINUE));
+        uploads.expire(NOW + Time::from_secs(20 + 246));
         assert_eq!(uploads.len(), 1);
         uploads.forget('d');
         assert!(uploads.is_empty() && uploads.bytes == 0);
