@@ -8,6 +8,7 @@
 pub mod acl_file;
 pub mod amqp_frames;
 pub mod certificate_identity;
+pub mod coap_endpoint;
 pub mod coap_messages;
 pub mod coap_payloads;
 pub mod configuration;
@@ -26,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("acl_file", acl_file::check),
     ("amqp_frames", amqp_frames::check),
     ("certificate_identity", certificate_identity::check),
+    ("coap_endpoint", coap_endpoint::check),
     ("coap_messages", coap_messages::check),
     ("coap_payloads", coap_payloads::check),
     ("configuration", configuration::check),

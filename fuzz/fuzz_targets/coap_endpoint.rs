@@ -1,0 +1,4 @@
+//! See `coap_endpoint` in tests/fuzz, whose tests run the same function.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tercet_fuzz_bodies::coap_endpoint::check(data));
