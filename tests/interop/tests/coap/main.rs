@@ -9,6 +9,8 @@ mod durable;
 mod exchanges;
 mod hostile;
 mod malformed;
+mod plugtests;
+mod population;
 mod server;
 mod streams;
 mod table;
