@@ -19,6 +19,7 @@ psk-file = "{dir}/keys"
 cert = "{dir}/server.pem"
 key = "{dir}/server.key"
 client-ca = "{dir}/ca.pem"
+client-auth = "optional"
 """
 
 
