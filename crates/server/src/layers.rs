@@ -1,7 +1,8 @@
-//! The layers of a listener from its configuration: TLS and PROXY protocol.
+//! The layers of a listener from its configuration: TLS or DTLS, and PROXY protocol.
 
 use std::sync::Arc;
 
+use tercet_net::dtls::{DtlsServerSettings, ReloadableDtlsServerConfig};
 use tercet_net::proxy_protocol::{Cidr, TrustedProxies, Versions};
 use tercet_net::tls::{self, MinimumVersion, ReloadableServerConfig, ServerSettings, TlsConfigError};
 
@@ -11,6 +12,10 @@ use crate::mqtt::settings::Layers;
 /// Loads what a listener needs. The TLS configuration of a running listener is replaced in place, so that open
 /// connections stand and new ones get the new certificate.
 pub fn load(listener: &Listener, running: Option<&Layers>) -> Result<Layers, TlsConfigError> {
+    if listener.protocol.is_datagrams() {
+        let dtls = load_dtls(listener, running.and_then(|layers| layers.dtls.as_ref()))?;
+        return Ok(Layers { dtls, ..Layers::default() });
+    }
     let tls = match (&listener.tls, running.and_then(|layers| layers.tls.as_ref())) {
         (None, _) => None,
         (Some(tls), None) => {
@@ -30,7 +35,31 @@ pub fn load(listener: &Listener, running: Option<&Layers>) -> Result<Layers, Tls
         ProxyProtocol::Both => Some(Versions::Both),
     };
     let proxy = versions.map(|versions| TrustedProxies::new(trusted.collect()).speaking(versions));
-    Ok(Layers { tls, proxy })
+    Ok(Layers { tls, proxy, dtls: None })
+}
+
+/// Like TLS, DTLS of a running listener is replaced in place.
+fn load_dtls(
+    listener: &Listener,
+    running: Option<&Arc<ReloadableDtlsServerConfig>>,
+) -> Result<Option<Arc<ReloadableDtlsServerConfig>>, TlsConfigError> {
+    if !listener.is_encrypted() {
+        return Ok(None);
+    }
+    let tls = listener.tls.as_ref();
+    let settings = DtlsServerSettings {
+        psk_file: listener.psk_file.clone(),
+        certificate: tls.map(|tls| (tls.cert.clone(), tls.key.clone())),
+        // There is no asking without insisting in DTLS here.
+        client_ca: tls.filter(|tls| tls.client_auth != ClientAuth::Off).and_then(|tls| tls.client_ca.clone()),
+    };
+    match running {
+        None => ReloadableDtlsServerConfig::load(settings).map(|loaded| Some(Arc::new(loaded))),
+        Some(current) => {
+            current.replace(settings)?;
+            Ok(Some(Arc::clone(current)))
+        }
+    }
 }
 
 fn tls_settings(tls: &Tls, protocol: Protocol) -> ServerSettings {
@@ -40,7 +69,7 @@ fn tls_settings(tls: &Tls, protocol: Protocol) -> ServerSettings {
             Protocol::Mqtt => vec![b"mqtt".to_vec()],
             Protocol::Amqp => vec![b"amqp".to_vec()],
             // RFC 8323 §8.2.
-            Protocol::Coap => vec![b"coap".to_vec()],
+            Protocol::Coap | Protocol::CoapTcp => vec![b"coap".to_vec()],
             Protocol::Http | Protocol::Ws => vec![b"http/1.1".to_vec()],
         }
     } else {

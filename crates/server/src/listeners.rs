@@ -70,7 +70,7 @@ impl Doors {
             doors.listeners.push(BoundListener {
                 name: listener.name.clone(),
                 protocol: listener.protocol,
-                tls: listener.tls.is_some(),
+                tls: listener.is_encrypted(),
                 address: socket.address(),
             });
             doors.settings.insert(listener.name.clone(), (Arc::clone(&settings), open));

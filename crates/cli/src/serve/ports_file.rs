@@ -22,20 +22,25 @@ pub(super) fn write(path: &Path, listeners: &[BoundListener]) -> io::Result<()> 
     written
 }
 
-/// One key per face with the address of its default listener, or of the first without TLS that speaks it,
+/// One key per face with the address of its default listener, or of the first that speaks it likewise,
 /// and all of them by name.
 fn content(listeners: &[BoundListener]) -> Value {
-    let face = |name: &str, protocol: Protocol| {
+    let find = |name: &str, protocol: Protocol, tls: bool| {
         let default = listeners.iter().find(|listener| listener.name == name);
-        let first = || listeners.iter().find(|listener| listener.protocol == protocol && !listener.tls);
+        let first = || listeners.iter().find(|listener| listener.protocol == protocol && listener.tls == tls);
         default.or_else(first).map(|listener| listener.address.clone())
     };
+    let face = |name, protocol| find(name, protocol, false);
+    let secure = |name, protocol| find(name, protocol, true);
     let all: Map<String, Value> =
         listeners.iter().map(|listener| (listener.name.clone(), listener.address.clone().into())).collect();
     json!({
         "mqtt": face("mqtt", Protocol::Mqtt),
         "amqp": face("amqp", Protocol::Amqp),
         "coap": face("coap", Protocol::Coap),
+        "coap-tcp": face("coap-tcp", Protocol::CoapTcp),
+        "coaps": secure("coaps", Protocol::Coap),
+        "coaps-tcp": secure("coaps-tcp", Protocol::CoapTcp),
         "http": face("http", Protocol::Http),
         "listeners": all,
     })
@@ -57,11 +62,12 @@ mod tests {
             listener("ws", Protocol::Ws, false, "127.0.0.1:9001"),
             listener("amqp", Protocol::Amqp, false, "127.0.0.1:5672"),
             listener("coap", Protocol::Coap, false, "127.0.0.1:5683"),
+            listener("field-coaps", Protocol::Coap, true, "127.0.0.1:5684"),
         ];
         let expected = json!({"mqtt": "10.0.0.1:1883", "amqp": "127.0.0.1:5672",
-            "coap": "127.0.0.1:5683", "http": null,
+            "coap": "127.0.0.1:5683", "coap-tcp": null, "coaps": "127.0.0.1:5684", "coaps-tcp": null, "http": null,
             "listeners": {"secure": "0.0.0.0:8883", "field": "10.0.0.1:1883", "ws": "127.0.0.1:9001",
-            "amqp": "127.0.0.1:5672", "coap": "127.0.0.1:5683"}});
+            "amqp": "127.0.0.1:5672", "coap": "127.0.0.1:5683", "field-coaps": "127.0.0.1:5684"}});
         assert_eq!(content(&listeners), expected);
     }
 

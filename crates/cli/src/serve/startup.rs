@@ -59,6 +59,8 @@ fn addresses(config: &Config, listener: &BoundListener) -> String {
         Protocol::Mqtt | Protocol::Amqp => address.clone(),
         Protocol::Coap if listener.tls => format!("{address}/udp (DTLS)"),
         Protocol::Coap => format!("{address}/udp"),
+        Protocol::CoapTcp if listener.tls => format!("{address} (TLS)"),
+        Protocol::CoapTcp => address.clone(),
         Protocol::Http => format!("http{secure}://{address}  ws{secure}://{address}{path}"),
         Protocol::Ws => format!("ws{secure}://{address}{path}"),
     }

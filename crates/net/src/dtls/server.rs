@@ -99,8 +99,12 @@ pub(super) fn verify_client(verifier: &dyn ClientCertVerifier, der: &[u8]) -> Re
 
 /// A configuration that can be replaced while peers stand: those keep what they began with, new ones get the new one.
 pub struct ReloadableDtlsServerConfig {
+    current: ArcSwap<Loaded>,
+}
+
+struct Loaded {
     settings: DtlsServerSettings,
-    current: ArcSwap<DtlsServerConfig>,
+    config: Arc<DtlsServerConfig>,
 }
 
 impl ReloadableDtlsServerConfig {
@@ -109,14 +113,14 @@ impl ReloadableDtlsServerConfig {
     /// # Errors
     /// [`TlsConfigError`] with the file, the reason and a hint.
     pub fn load(settings: DtlsServerSettings) -> Result<Self, TlsConfigError> {
-        let current = ArcSwap::from_pointee(DtlsServerConfig::load(&settings)?);
-        Ok(Self { settings, current })
+        let config = Arc::new(DtlsServerConfig::load(&settings)?);
+        Ok(Self { current: ArcSwap::from_pointee(Loaded { settings, config }) })
     }
 
     /// The configuration for the next peer.
     #[must_use]
     pub fn current(&self) -> Arc<DtlsServerConfig> {
-        self.current.load_full()
+        Arc::clone(&self.current.load().config)
     }
 
     /// Reads the same files again.
@@ -124,7 +128,16 @@ impl ReloadableDtlsServerConfig {
     /// # Errors
     /// [`TlsConfigError`]; the old configuration stays in force.
     pub fn reload(&self) -> Result<(), TlsConfigError> {
-        self.current.store(Arc::new(DtlsServerConfig::load(&self.settings)?));
+        self.replace(self.current.load().settings.clone())
+    }
+
+    /// Replaces settings and configuration together.
+    ///
+    /// # Errors
+    /// [`TlsConfigError`]; the old settings and configuration stay in force.
+    pub fn replace(&self, settings: DtlsServerSettings) -> Result<(), TlsConfigError> {
+        let config = Arc::new(DtlsServerConfig::load(&settings)?);
+        self.current.store(Arc::new(Loaded { settings, config }));
         Ok(())
     }
 }

@@ -141,6 +141,10 @@ impl Checker<'_> {
             let what = "a CoAP listener binds an address of UDP, not a Unix socket";
             self.report(&[&key("bind")], what, Some("write bind = \"0.0.0.0:5683\""));
         }
+        if listener.psk_file.is_some() && !listener.protocol.is_datagrams() {
+            let what = "psk-file has no effect: only CoAP over UDP has pre-shared keys";
+            self.report(&[&key("psk-file")], what, Some("set protocol = \"coap\""));
+        }
         match (listener.proxy_protocol, listener.proxy_trusted.is_empty()) {
             (ProxyProtocol::Off, false) => {
                 let what = "proxy-trusted has no effect without \"proxy-protocol\"";
@@ -203,7 +207,14 @@ impl Checker<'_> {
                 *address = ListenAddress::Off;
             }
         }
-        let defaults = config.listen.default_listeners(config.tls.as_ref());
+        let streams = custom.iter().any(|own| own.protocol == Protocol::CoapTcp);
+        let (plain, secure) = (&mut config.listen.coap_tcp, &mut config.listen.coaps_tcp);
+        for (key, address) in [("listen.coap-tcp", plain), ("listen.coaps-tcp", secure)] {
+            if !self.origins.is_set(key) && streams {
+                *address = Some(ListenAddress::Off);
+            }
+        }
+        let defaults = config.listen.default_listeners(config.tls.as_ref(), config.coap.psk_file.as_ref());
         let mut placed: Vec<_> = defaults
             .into_iter()
             .map(|listener| {
@@ -299,6 +310,7 @@ pub fn unreadable_files(config: &Config) -> Vec<(String, String)> {
     named.extend(
         config.auth.password_file.iter().map(|file| ("auth.password-file".to_owned(), file.as_path())),
     );
+    named.extend(config.coap.psk_file.iter().map(|file| ("coap.psk-file".to_owned(), file.as_path())));
     named.extend(config.auth.acl_file.iter().map(|file| ("auth.acl-file".to_owned(), file.as_path())));
     let common = config.tls.iter().map(|tls| ("tls".to_owned(), tls));
     let own = config.own_listeners().iter().enumerate();

@@ -73,11 +73,13 @@ choice! {
         Mqtt = "mqtt",
         /// AMQP 0-9-1 over a byte stream.
         Amqp = "amqp",
-        /// CoAP over UDP.
+        /// CoAP over UDP; over DTLS with a certificate or pre-shared keys.
         Coap = "coap",
-        /// HTTP: health, metrics, MQTT and AMQP over WebSocket.
+        /// CoAP over TCP; over TLS with a certificate.
+        CoapTcp = "coap-tcp",
+        /// HTTP: health, metrics, MQTT, AMQP and CoAP over WebSocket.
         Http = "http",
-        /// MQTT and AMQP over WebSocket and nothing else.
+        /// MQTT, AMQP and CoAP over WebSocket and nothing else.
         Ws = "ws",
     }
 

@@ -1,6 +1,7 @@
 //! `[listen]`: addresses of the default listeners, one per protocol.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use super::address::{Bind, ListenAddress};
 use super::choice::Protocol;
@@ -35,22 +36,32 @@ section! {
         amqps: ListenAddress = port(5671) => Restart;
         /// CoAP over UDP.
         coap: ListenAddress = port(5683) => Restart;
+        /// CoAP over TCP. Default: as `coap`.
+        coap_tcp: Option<ListenAddress> = None => Restart;
+        /// CoAP over DTLS. Opened only when `[tls]` has a certificate or `coap.psk-file` is set. Default: port 5684, but a
+        /// free one if `coap` has port 0, and off if `coap` is off.
+        coaps: Option<ListenAddress> = None => Restart;
+        /// CoAP over TLS. Opened only when `[tls]` has a certificate. Default: as `coaps`.
+        coaps_tcp: Option<ListenAddress> = None => Restart;
     }
 }
 
 impl Listen {
-    /// The default listeners, without port offset; those with TLS only when `tls` is given.
-    pub fn default_listeners(&self, tls: Option<&Tls>) -> Vec<Listener> {
+    /// The default listeners, without port offset; those with TLS only when `tls` is given, and the one with DTLS
+    /// also when there are pre-shared keys.
+    pub fn default_listeners(&self, tls: Option<&Tls>, psk_file: Option<&PathBuf>) -> Vec<Listener> {
         let plain = [
             ("mqtt", Protocol::Mqtt, self.mqtt),
             ("amqp", Protocol::Amqp, self.amqp),
             ("coap", Protocol::Coap, self.coap),
+            ("coap-tcp", Protocol::CoapTcp, self.coap_tcp.unwrap_or(self.coap)),
             ("http", Protocol::Http, self.http),
         ];
         let secure = [
             ("mqtts", Protocol::Mqtt, self.mqtts),
             ("amqps", Protocol::Amqp, self.amqps),
             ("https", Protocol::Http, self.https),
+            ("coaps-tcp", Protocol::CoapTcp, self.coaps_tcp.unwrap_or(self.coaps())),
         ];
         let mut listeners: Vec<_> = plain
             .into_iter()
@@ -62,7 +73,20 @@ impl Listen {
                 secure.filter_map(|(name, protocol, at)| self.listener(name, protocol, at, Some(tls))),
             );
         }
+        if tls.is_some() || psk_file.is_some() {
+            let keys = |listener| Listener { psk_file: psk_file.cloned(), ..listener };
+            listeners.extend(self.listener("coaps", Protocol::Coap, self.coaps(), tls).map(keys));
+        }
         listeners
+    }
+
+    /// Where CoAP over DTLS is found, if anything is to be spoken there.
+    fn coaps(&self) -> ListenAddress {
+        self.coaps.unwrap_or(match self.coap {
+            ListenAddress::At { ip, port: 0 } => ListenAddress::At { ip, port: 0 },
+            ListenAddress::At { ip, .. } => ListenAddress::At { ip, port: 5684 },
+            ListenAddress::Off => ListenAddress::Off,
+        })
     }
 
     fn listener(

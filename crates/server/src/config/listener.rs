@@ -51,7 +51,10 @@ section! {
         /// Peers whose PROXY header is believed; connections from others are refused. Required with
         /// `proxy-protocol`.
         proxy_trusted: Vec<IpNet> = Vec::new() => NewConnections;
-        /// Path of MQTT over WebSocket on "http" and "ws" listeners; that of AMQP is `amqp.websocket-path`.
+        /// File with pre-shared keys for DTLS, for "coap" listeners: one "identity:hexadecimal key" in each line.
+        psk_file: Option<PathBuf> = None => Live;
+        /// Path of MQTT over WebSocket on "http" and "ws" listeners; that of AMQP is `amqp.websocket-path`;
+        /// CoAP is always at "/.well-known/coap".
         websocket_path: String = "/mqtt".to_owned() => NewConnections;
         /// Values of the Origin header accepted on WebSockets; empty accepts all.
         websocket_origins: Vec<String> = Vec::new() => NewConnections;
@@ -81,7 +84,7 @@ section! {
         use_identity_as_username: CertificateUser = CertificateUser::Off => Live;
         /// Application protocols offered. A client that offers none of them is refused; one that offers
         /// no list is accepted. Empty: "mqtt" on MQTT listeners, "amqp" on AMQP
-        /// listeners, "http/1.1" on the others.
+        /// listeners, "coap" on CoAP listeners, "http/1.1" on the others.
         alpn: Vec<String> = Vec::new() => Live;
         /// Oldest TLS version accepted.
         min_version: TlsVersion = TlsVersion::V1_2 => Live;
@@ -116,5 +119,13 @@ impl Setting for FileMode {
 
     fn to_toml(&self) -> Option<String> {
         Some(format!("\"{:04o}\"", self.0))
+    }
+}
+
+impl Listener {
+    /// Whether what is spoken is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some() || (self.protocol.is_datagrams() && self.psk_file.is_some())
     }
 }

@@ -27,7 +27,7 @@ impl HttpSettings {
         let pages = match listener.protocol {
             Protocol::Http => true,
             Protocol::Ws => false,
-            Protocol::Mqtt | Protocol::Amqp | Protocol::Coap => return None,
+            Protocol::Mqtt | Protocol::Amqp | Protocol::Coap | Protocol::CoapTcp => return None,
         };
         let origins = if listener.websocket_origins.is_empty() {
             OriginPolicy::Any

@@ -112,6 +112,8 @@ pub struct Layers {
     pub tls: Option<Arc<tercet_net::tls::ReloadableServerConfig>>,
     /// PROXY protocol.
     pub proxy: Option<tercet_net::proxy_protocol::TrustedProxies>,
+    /// DTLS, on listeners of datagrams.
+    pub dtls: Option<Arc<tercet_net::dtls::ReloadableDtlsServerConfig>>,
 }
 
 impl ListenerSettings {
@@ -160,6 +162,7 @@ impl ListenerSettings {
             layers,
             face: match listener.protocol {
                 Protocol::Amqp => FaceKind::Amqp,
+                Protocol::CoapTcp => FaceKind::Coap,
                 Protocol::Mqtt | Protocol::Coap | Protocol::Http | Protocol::Ws => FaceKind::Mqtt,
             },
             amqp: AmqpSettings::new(&config.amqp),
