@@ -158,7 +158,7 @@ impl Server {
                     let (socket, groups) = (bound.sockets.pop()?, std::mem::take(&mut bound.groups));
                     Some(DatagramDoor { socket, groups, settings: Arc::clone(&bound.settings) })
                 });
-                let node = Node::new(doors.collect(), &shared, Now::read());
+                let node = Node::new(doors.collect(), &shared, Now::read())?;
                 Reactor::new(index, poll, inbox, Arc::clone(&shared), acceptor.take(), node)?
             };
             threads

@@ -14,6 +14,8 @@ pub enum Proof {
     Certificate,
     /// SCRAM-SHA-256.
     Scram,
+    /// A key shared with the server (DTLS).
+    PreSharedKey,
     /// None: the configuration says whom clients without a name are taken for.
     Assumed,
 }

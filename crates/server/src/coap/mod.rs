@@ -14,14 +14,19 @@
 //! - [`exchange`]: from a request to its answer.
 //! - [`observing`]: who is told of what.
 //! - [`udp`]: sockets and batches of datagrams.
+//! - [`dtls`]: sockets whose datagrams are encrypted.
+//! - [`stream`]: TCP, TLS and WebSocket.
+//! - [`admission`]: who a client is by what its transport proves.
 //! - [`outlet`]: through the message layer or onto a stream.
 //! - [`peer`]: names of those at the other end.
 //! - [`settings`], [`counters`]: what the configuration says, what is counted.
 
+pub mod admission;
 pub mod answer;
 pub mod caller;
 pub mod context;
 pub mod counters;
+pub mod dtls;
 pub mod exchange;
 pub mod node;
 pub mod observing;
@@ -31,4 +36,5 @@ pub mod request;
 pub mod resources;
 pub mod response;
 pub mod settings;
+pub mod stream;
 pub mod udp;

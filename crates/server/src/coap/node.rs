@@ -15,15 +15,17 @@ use smallvec::SmallVec;
 use tercet_broker::clock::Now;
 use tercet_broker::effects::Effects;
 use tercet_broker::journal::Position;
-use tercet_coap::endpoint::{self, Endpoint, Event, Incoming};
+use tercet_coap::endpoint::{self, Endpoint, Event, Incoming, Outgoing};
 use tercet_coap::reliability::Transmission;
 use tercet_coap::{Code, Limits};
+use tercet_net::dtls::DtlsLimits;
 
 use super::caller::{Caller, Transport};
 use super::context::CoapContext;
 use super::counters::Counters;
 use super::exchange::amplification::Amplification;
 use super::exchange::bodies::Bodies;
+use super::dtls::DtlsPort;
 use super::exchange::waiting::Waiting;
 use super::observing::table::Observers;
 use super::outlet::{Outlet, ReplyTo};
@@ -69,6 +71,8 @@ pub struct Socket {
     pub socket: UdpSocket,
     /// Settings of the listener, replaced on reload.
     pub settings: Arc<ArcSwap<ListenerSettings>>,
+    /// What lies between the socket and its messages, if they are encrypted.
+    pub(super) dtls: Option<Box<DtlsPort>>,
     /// Whoever talks to it now; reused from datagram to datagram.
     caller: Caller,
     /// The number of the socket by which it is answered: its own, unless it is that of a multicast group.
@@ -88,14 +92,19 @@ pub struct Node {
     pub(super) counters: Counters,
     resources: Resources,
     last_ticket: u32,
-    sockets: Vec<Socket>,
+    pub(super) sockets: Vec<Socket>,
     received: Vec<Received>,
+    /// Encrypted datagrams to be sent.
+    pub(super) sealed: Outgoing<Peer>,
+    pub(super) now: Instant,
 }
 
 impl Node {
     /// Serves these sockets.
-    #[must_use]
-    pub fn new(doors: Vec<DatagramDoor>, shared: &Shared, now: Now) -> Self {
+    ///
+    /// # Errors
+    /// The system has no randomness, which DTLS needs.
+    pub fn new(doors: Vec<DatagramDoor>, shared: &Shared, now: Now) -> io::Result<Self> {
         let settings = shared.coap.settings.load_full();
         let transmission = Transmission {
             ack_timeout: settings.ack_timeout,
@@ -108,15 +117,27 @@ impl Node {
         let endpoint = endpoint::Settings { transmission, codec, ..endpoint::Settings::default() };
         // As unpredictable as the keys of the hash maps: they come from the system.
         let random = || RandomState::new().build_hasher().finish();
+        let limits = DtlsLimits {
+            peers: settings.max_dtls_peers.div_ceil(shared.reactors.len().max(1)),
+            idle: settings.dtls_idle,
+            ..DtlsLimits::default()
+        };
         let mut sockets: Vec<Socket> = Vec::new();
         for DatagramDoor { socket, groups, settings } in doors {
             let answers_by = sockets.len() as u16;
+            let dtls = settings.load().layers.dtls.clone();
+            let mut dtls = dtls
+                .map(|config| DtlsPort::new(config, limits, now.monotonic).map(Box::new))
+                .transpose()?;
+            // There are no groups in DTLS.
+            let groups = groups.into_iter().filter(|_| dtls.is_none()).collect::<Vec<_>>();
             for socket in std::iter::once(socket).chain(groups) {
                 let caller = stranger(socket.address);
-                sockets.push(Socket { socket, settings: Arc::clone(&settings), caller, answers_by });
+                let dtls = dtls.take();
+                sockets.push(Socket { socket, settings: Arc::clone(&settings), dtls, caller, answers_by });
             }
         }
-        Self {
+        Ok(Self {
             outlet: Outlet::new(Endpoint::new(endpoint, random()), now),
             observers: Observers::default(),
             waiting: Waiting::default(),
@@ -128,7 +149,9 @@ impl Node {
             last_ticket: 0,
             sockets,
             received: Vec::with_capacity(batch::MOST),
-        }
+            sealed: Outgoing::new(),
+            now: now.monotonic,
+        })
     }
 
     /// Its sockets, to be watched.
@@ -139,6 +162,7 @@ impl Node {
     /// A turn of the reactor begins.
     pub fn begin(&mut self, now: Now, shared: &Shared) {
         self.outlet.set_time(now);
+        self.now = now.monotonic;
         let settings = shared.coap.settings.load();
         if !Arc::ptr_eq(&settings, &self.settings) {
             self.settings = Arc::clone(&settings);
@@ -164,6 +188,7 @@ impl Node {
             let Some(socket) = self.sockets.get_mut(number) else { return false };
             let settings = socket.settings.load();
             let (mut caller, answers_by) = (socket.caller.clone(), socket.answers_by);
+            let is_secure = socket.dtls.is_some();
             if let Err(error) = batch::receive(&socket.socket, scratch, &mut self.received) {
                 return complain(&error);
             }
@@ -180,7 +205,9 @@ impl Node {
                 caller.is_local = origin.is_local;
                 caller.admitted = settings.anonymous.admits(origin);
                 let peer = Peer { address: datagram.from, local: datagram.to, socket: answers_by };
-                if usize::from(answers_by) == number {
+                if is_secure {
+                    self.secure_datagram(peer, bytes, turn);
+                } else if usize::from(answers_by) == number {
                     self.datagram(peer, bytes, &caller, turn);
                 } else {
                     self.group_datagram(peer, bytes, &caller, turn);
@@ -234,6 +261,7 @@ impl Node {
         }
         self.bodies.expire(self.outlet.time);
         self.waiting_due(turn);
+        self.run_dtls_due(turn);
     }
 
     /// How long until there is something to do.
@@ -241,13 +269,21 @@ impl Node {
     pub fn timeout(&mut self, now: Instant) -> Option<Duration> {
         let message_layer = self.outlet.next_due(now);
         let waiting = self.waiting.next_due().map(|due| due.saturating_sub(self.outlet.time));
-        [message_layer, waiting].into_iter().flatten().min()
+        let dtls = self.sockets.iter().filter_map(|socket| socket.dtls.as_ref()?.next_due()).min();
+        let dtls = dtls.map(|due| due.saturating_duration_since(now));
+        [message_layer, waiting, dtls].into_iter().flatten().min()
     }
 
     /// The earliest position of the log that somebody waits for.
     #[must_use]
     pub fn awaited(&self) -> Option<Position> {
         self.waiting.position()
+    }
+
+    /// Whether requests from there wait for their answer.
+    #[must_use]
+    pub fn is_waiting(&self, origin: Origin) -> bool {
+        self.waiting.contains_origin(origin)
     }
 
     /// A stream is gone, with all that it observed.
@@ -258,14 +294,19 @@ impl Node {
 
     /// Sends the datagrams that have been written.
     pub fn flush(&mut self, effects: &mut Effects) {
-        if self.outlet.datagrams.is_empty() {
+        self.seal();
+        if self.outlet.datagrams.is_empty() && self.sealed.is_empty() {
             return;
         }
-        effects.counters.bytes_sent += self.outlet.datagrams.byte_len() as u64;
-        self.counters.datagrams_sent += self.outlet.datagrams.len() as u64;
         let mut run: SmallVec<[Outbound<'_>; batch::MOST]> = SmallVec::new();
         let mut of = 0;
-        for (peer, bytes) in self.outlet.datagrams.iter() {
+        let is_clear = |peer: &Peer| {
+            self.sockets.get(usize::from(peer.socket)).is_none_or(|socket| socket.dtls.is_none())
+        };
+        let clear = self.outlet.datagrams.iter().filter(|(peer, _)| is_clear(peer));
+        for (peer, bytes) in clear.chain(self.sealed.iter()) {
+            effects.counters.bytes_sent += bytes.len() as u64;
+            self.counters.datagrams_sent += 1;
             if run.len() == batch::MOST || (peer.socket != of && !run.is_empty()) {
                 self.counters.datagrams_lost += send(&self.sockets, of, &run);
                 run.clear();
@@ -276,6 +317,7 @@ impl Node {
         self.counters.datagrams_lost += send(&self.sockets, of, &run);
         drop(run);
         self.outlet.datagrams.clear();
+        self.sealed.clear();
     }
 
     /// Adds what was counted since the last time to the server's counts.

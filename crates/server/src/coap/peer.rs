@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use tercet_coap::block::{BlockSize, Carrier};
 
 /// A peer that sends datagrams, by what keeps its messages apart from those of others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
     /// Where it is.
     pub address: SocketAddr,

@@ -62,6 +62,10 @@ pub struct CoapSettings {
     pub ack_timeout: Duration,
     /// MAX_RETRANSMIT of the message layer.
     pub max_retransmit: u8,
+    /// Associations of DTLS that stand at a time.
+    pub max_dtls_peers: usize,
+    /// After how long without a message an association that observes nothing ends.
+    pub dtls_idle: Duration,
     /// Whether discovery by multicast is answered.
     pub discovery: bool,
 }
@@ -92,6 +96,8 @@ impl CoapSettings {
             unverified_bytes: section.unverified_bytes.bytes(),
             ack_timeout: section.ack_timeout,
             max_retransmit: section.max_retransmit,
+            max_dtls_peers: section.max_dtls_peers.get() as usize,
+            dtls_idle: section.dtls_idle_timeout,
             discovery: section.discovery,
         }
     }

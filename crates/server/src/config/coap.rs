@@ -39,6 +39,12 @@ section! {
         unverified_bytes: Size = Size::from_kib(64) => NewConnections;
         /// Answer discovery that is sent to the multicast addresses of CoAP.
         discovery: bool = false => Restart;
+        /// Clients over DTLS at a time. When there are as many, those that were silent longest make room if they were silent
+        /// for a minute; otherwise further ones get no answer.
+        max_dtls_peers: NonZeroU32 = nz32(100_000) => Restart;
+        /// After how long without a message a client over DTLS is forgotten, unless it observes something.
+        dtls_idle_timeout: Duration = Duration::from_secs(3600) => Restart,
+            in Duration::from_secs(60)..=Duration::from_secs(604_800);
         /// File with pre-shared keys for DTLS: one "identity:hexadecimal key" in each line.
         psk_file: Option<PathBuf> = None => Live;
         /// File with security contexts of OSCORE.

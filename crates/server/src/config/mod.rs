@@ -97,7 +97,7 @@ impl Default for Config {
             auth: Auth::default(),
             log: Log::default(),
         };
-        config.listeners = config.listen.default_listeners(None);
+        config.listeners = config.listen.default_listeners(None, None);
         config
     }
 }
@@ -113,7 +113,7 @@ impl Config {
         config.listen.http = any;
         config.listen.amqp = any;
         config.listen.coap = any;
-        config.listeners = config.listen.default_listeners(None);
+        config.listeners = config.listen.default_listeners(None, None);
         config
     }
 
@@ -133,7 +133,7 @@ impl Config {
 
     /// The listeners made by `[[listener]]` tables, in their order; the default ones come before them.
     pub fn own_listeners(&self) -> &[Listener] {
-        let defaults = self.listen.default_listeners(self.tls.as_ref()).len();
+        let defaults = self.listen.default_listeners(self.tls.as_ref(), self.coap.psk_file.as_ref()).len();
         self.listeners.get(defaults..).unwrap_or_default()
     }
 }

@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use serde_json::json;
+use tercet_coap::stream;
 use tercet_net::Peer;
 
 use super::accept::Admission;
@@ -32,6 +33,9 @@ pub(super) async fn answer(
     }
     if request.uri().path() == http.amqp_path {
         return Ok(upgrade::answer(request, FaceKind::Amqp, http, context, &admission, peer));
+    }
+    if request.uri().path() == stream::WEBSOCKET_PATH {
+        return Ok(upgrade::answer(request, FaceKind::CoapWebSocket, http, context, &admission, peer));
     }
     if http.pages && request.uri().path().starts_with(api::PREFIX) {
         return Ok(api::answer(request, &context, &peer).await);
@@ -102,13 +106,18 @@ fn metrics(context: &HttpContext, format: Format) -> Answer {
     }
 }
 
-fn nothing_here(offer: &str) -> Answer {
+pub(super) fn nothing_here(offer: &str) -> Answer {
     answers::error(StatusCode::NOT_FOUND, "not found", offer)
 }
 
 /// What a listener serves, in words.
-fn offer(http: &HttpSettings) -> String {
-    let websocket = format!("MQTT over WebSocket at {} and AMQP at {}", http.websocket_path, http.amqp_path);
+pub(super) fn offer(http: &HttpSettings) -> String {
+    let mut websocket =
+        format!("MQTT over WebSocket at {} and AMQP at {}", http.websocket_path, http.amqp_path);
+    if http.coap.is_some() {
+        websocket.push_str(", CoAP at ");
+        websocket.push_str(stream::WEBSOCKET_PATH);
+    }
     if http.pages {
         format!("this listener serves /api/v1, /healthz, /readyz, /metrics and {websocket}")
     } else {

@@ -1,5 +1,6 @@
 //! What the configuration says about a listener that speaks HTTP.
 
+use tercet_coap::stream;
 use tercet_net::websocket::{OriginPolicy, ServerOptions};
 
 use crate::config::{Config, Listener, Protocol};
@@ -16,6 +17,8 @@ pub struct HttpSettings {
     pub amqp_path: String,
     /// What is asked of an upgrade request to it.
     pub amqp: ServerOptions,
+    /// What is asked of an upgrade request to speak CoAP; `None` when no listener speaks it.
+    pub coap: Option<ServerOptions>,
     /// Whether it serves more than the WebSockets.
     pub pages: bool,
 }
@@ -41,16 +44,23 @@ impl HttpSettings {
             require_subprotocol: false,
             ..websocket.clone()
         };
+        // RFC 8323 §8.1: without the subprotocol it is none of CoAP.
+        let speaks_coap = |listener: &Listener| matches!(listener.protocol, Protocol::Coap | Protocol::CoapTcp);
+        let coap = config.listeners.iter().any(speaks_coap).then(|| ServerOptions {
+            subprotocols: vec![stream::WEBSOCKET_SUBPROTOCOL.to_owned()],
+            ..websocket.clone()
+        });
         let websocket_path = listener.websocket_path.clone();
-        Some(Self { websocket_path, websocket, amqp_path: config.amqp.websocket_path.clone(), amqp, pages })
+        Some(Self { websocket_path, websocket, amqp_path: config.amqp.websocket_path.clone(), amqp, coap, pages })
     }
 
-    /// What is asked of an upgrade request to speak this protocol.
+    /// What is asked of an upgrade request to speak this protocol; `None` if it is not spoken.
     #[must_use]
-    pub fn options(&self, face: FaceKind) -> &ServerOptions {
+    pub fn options(&self, face: FaceKind) -> Option<&ServerOptions> {
         match face {
-            FaceKind::Mqtt => &self.websocket,
-            FaceKind::Amqp => &self.amqp,
+            FaceKind::Mqtt => Some(&self.websocket),
+            FaceKind::Amqp => Some(&self.amqp),
+            FaceKind::Coap | FaceKind::CoapWebSocket => self.coap.as_ref(),
         }
     }
 }

@@ -88,6 +88,13 @@ impl Wire {
 impl HttpStream {
     /// Turns the stream into the WebSocket transport of a reactor. `leftover` was read behind the request.
     pub(crate) fn into_websocket(self, leftover: &[u8], peer: Peer) -> io::Result<Transport> {
+        let (transport, leftover) = self.into_transport(leftover, peer)?;
+        Ok(transport.websocket(&leftover, Role::Server, Limits::default()))
+    }
+
+    /// Turns the stream into the transport of a reactor that frames by itself, and gives all that was read behind the
+    /// request: `leftover` and what has not been decrypted yet.
+    pub(crate) fn into_transport(self, leftover: &[u8], peer: Peer) -> io::Result<(Transport, Vec<u8>)> {
         let mut leftover = leftover.to_vec();
         let transport = match self {
             Self::Plain(wire) => {
@@ -105,7 +112,7 @@ impl HttpStream {
                 Transport::from_tls_connection(socket, connection)
             }
         };
-        Ok(transport.with_peer(peer).websocket(&leftover, Role::Server, Limits::default()))
+        Ok((transport.with_peer(peer), leftover))
     }
 }
 

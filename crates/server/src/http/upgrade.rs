@@ -13,6 +13,7 @@ use tercet_net::websocket::{self, Accepted, Refusal, ServerOptions};
 use tercet_net::{Peer, Transport};
 
 use super::HttpContext;
+use super::routes;
 use super::accept::Admission;
 use super::answers::{self, Answer};
 use super::settings::HttpSettings;
@@ -29,7 +30,8 @@ pub(super) fn answer(
     admission: &Arc<Admission>,
     peer: Peer,
 ) -> Answer {
-    let accepted = match judge(&request, http.options(face)) {
+    let Some(options) = http.options(face) else { return routes::nothing_here(&routes::offer(http)) };
+    let accepted = match judge(&request, options) {
         Ok(accepted) => accepted,
         Err(refusal) => return refuse(refusal, face),
     };
@@ -39,10 +41,10 @@ pub(super) fn answer(
     let upgrade = hyper::upgrade::on(&mut request);
     let admission = Arc::clone(admission);
     tokio::spawn(async move {
-        match take_over(upgrade, peer).await {
-            Ok(transport) => {
+        match take_over(upgrade, peer, face).await {
+            Ok((transport, input)) => {
                 let listener = admission.hand_over();
-                adopt_from_outside(&context.shared, transport, listener, face);
+                adopt_from_outside(&context.shared, transport, listener, face, input);
             }
             Err(error) => {
                 tracing::debug!(listener = %admission.settings().name, %error, "upgrade to WebSocket failed");
@@ -66,6 +68,7 @@ fn refuse(refusal: Refusal, face: FaceKind) -> Answer {
     let (name, subprotocol) = match face {
         FaceKind::Mqtt => ("MQTT", "mqtt"),
         FaceKind::Amqp => ("AMQP", "amqp"),
+        FaceKind::Coap | FaceKind::CoapWebSocket => ("CoAP", "coap"),
     };
     let what = match refusal {
         Refusal::Subprotocol => {
@@ -111,11 +114,17 @@ fn switch(accepted: &Accepted) -> Answer {
     answer
 }
 
-/// Waits until the answer is written, then takes the connection out of the HTTP library and the runtime.
-async fn take_over(upgrade: OnUpgrade, peer: Peer) -> io::Result<Transport> {
+/// Waits until the answer is written, then takes the connection out of the HTTP library and the runtime, with what has
+/// been read behind the request if that is not in the transport's layers.
+async fn take_over(upgrade: OnUpgrade, peer: Peer, face: FaceKind) -> io::Result<(Transport, Vec<u8>)> {
     let upgraded = upgrade.await.map_err(io::Error::other)?;
     let Parts { io, read_buf, .. } = upgraded
         .downcast::<TokioIo<HttpStream>>()
         .map_err(|_| io::Error::other("the connection is not one of this listener"))?;
-    io.into_inner().into_websocket(&read_buf, peer)
+    let stream = io.into_inner();
+    match face {
+        // It frames its messages itself, as it has to tell one from the other.
+        FaceKind::CoapWebSocket => stream.into_transport(&read_buf, peer),
+        _ => Ok((stream.into_websocket(&read_buf, peer)?, Vec::new())),
+    }
 }

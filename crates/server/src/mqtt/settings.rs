@@ -72,6 +72,8 @@ pub struct ListenerSettings {
     pub layers: Layers,
     /// What its connections speak, those of HTTP aside.
     pub face: FaceKind,
+    /// Greatest message of CoAP over a stream, in bytes: one whole body and its options.
+    pub max_coap_message: usize,
     /// What AMQP clients are told and granted.
     pub amqp: AmqpSettings,
     /// What a listener that speaks HTTP serves; `None` on others.
@@ -165,6 +167,7 @@ impl ListenerSettings {
                 Protocol::CoapTcp => FaceKind::Coap,
                 Protocol::Mqtt | Protocol::Coap | Protocol::Http | Protocol::Ws => FaceKind::Mqtt,
             },
+            max_coap_message: config.coap.max_body.as_usize() + 1024,
             amqp: AmqpSettings::new(&config.amqp),
             http: HttpSettings::of(config, listener),
             max_connections: listener.max_connections.get().map_or(usize::MAX, |most| most.get() as usize),

@@ -10,7 +10,7 @@ use tercet_net::Received;
 
 use crate::reactor::connection::Phase;
 use crate::reactor::event_loop::{LINGER, Reactor};
-use crate::reactor::face::{PATIENCE, Timeout};
+use crate::reactor::face::{Face, PATIENCE, Timeout};
 use crate::reactor::wheel::{Entry, Purpose};
 
 impl Reactor {
@@ -49,6 +49,9 @@ impl Reactor {
     pub(super) fn remove(&mut self, slot: u32) {
         let Some(mut connection) = self.connections.try_remove(slot as usize) else { return };
         connection.face.lost(None, &self.shared, self.now, &mut self.effects);
+        if let Face::Coap(face) = &connection.face {
+            self.coap_stream_gone(face.stream(slot, connection.generation));
+        }
         let _ = self.poll.registry().deregister(&mut connection.transport);
         connection.listener.release();
         self.inbox.connections.fetch_sub(1, Relaxed);

@@ -2,7 +2,10 @@
 
 use crate::coap::context::{Outcome, Ticket};
 use crate::coap::node::{Node, Turn};
+use crate::coap::peer::{Origin, StreamRef};
+use crate::reactor::connection::Phase;
 use crate::reactor::event_loop::Reactor;
+use crate::reactor::face::{Face, Step};
 
 impl Reactor {
     /// Lends the CoAP face what it needs of the reactor.
@@ -34,20 +37,49 @@ impl Reactor {
         self.with_coap(|node, turn, _| node.log_moved(turn));
     }
 
-    /// Hands frames to the connections that they are for.
-    pub(super) fn write_frames(&mut self) {
-        for (stream, bytes) in self.coap.outlet.frames.iter() {
-            if let Some(connection) = self.connections.get_mut(stream.slot as usize)
-                && connection.generation == stream.generation
-            {
-                connection.answers.extend_from_slice(bytes);
-                Self::mark_dirty(&mut self.dirty, stream.slot, connection);
-            }
-        }
-        self.coap.outlet.frames.clear();
-    }
-
     pub(super) fn end_observations(&mut self) {
         self.with_coap(|node, turn, _| node.end_observations(turn));
+    }
+
+    /// Says what a server says first: in CoAP its CSM, in the other protocols nothing.
+    pub(super) fn greet(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        if let Face::Coap(face) = &mut connection.face {
+            face.greet(&mut connection.answers);
+            Self::mark_dirty(&mut self.dirty, slot, connection);
+        }
+    }
+
+    /// A stream is gone.
+    pub(super) fn coap_stream_gone(&mut self, stream: StreamRef) {
+        let origin = Origin::Stream(stream);
+        self.with_coap(|node, turn, _| node.stream_gone(origin, turn));
+    }
+
+    /// Gives streams what was written for them.
+    pub(super) fn hand_out_frames(&mut self) {
+        if self.coap.outlet.frames.is_empty() {
+            return;
+        }
+        let mut frames = std::mem::take(&mut self.coap.outlet.frames);
+        for (stream, message) in frames.iter() {
+            let Some(connection) = self.connections.get_mut(stream.slot as usize) else { continue };
+            if connection.generation != stream.generation || connection.phase != Phase::Open {
+                continue;
+            }
+            if connection.unwritten_len() + connection.answers.len() > connection.listener.outbox {
+                // It reads nothing of what it wants to be told.
+                self.lost(stream.slot, None);
+                continue;
+            }
+            let Face::Coap(face) = &mut connection.face else { continue };
+            let step = face.put(message, &mut connection.answers, &self.coap, stream);
+            Self::mark_dirty(&mut self.dirty, stream.slot, connection);
+            if step == Step::Close {
+                self.after(stream.slot, step);
+            }
+        }
+        frames.clear();
+        self.coap.outlet.frames = frames;
     }
 }

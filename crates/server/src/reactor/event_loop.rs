@@ -295,7 +295,7 @@ impl Reactor {
                 Accepted::Connection(reactor, transport, listener) => {
                     self.effects.counters.sockets_accepted += 1;
                     let face = listener.face;
-                    let adoption = Adoption { transport, listener, face, handed_over: false };
+                    let adoption = Adoption { transport, listener, face, handed_over: false, input: Vec::new() };
                     let Some(inbox) = self.shared.reactors.get(reactor) else { continue };
                     inbox.connections.fetch_add(1, Relaxed);
                     if reactor == usize::from(self.index) {
@@ -321,7 +321,7 @@ impl Reactor {
     }
 
     fn adopt(&mut self, adoption: Adoption) {
-        let Adoption { transport, listener, face, handed_over } = adoption;
+        let Adoption { transport, listener, face, handed_over, input } = adoption;
         let dressed = if handed_over { Ok(transport) } else { listener.wrap(transport) };
         let transport = match dressed {
             Ok(transport) => transport,
@@ -355,7 +355,7 @@ impl Reactor {
             limit_serial: 0,
             paused_until: None,
             transport,
-            tail: Vec::new(),
+            tail: input,
             wanted: 0,
             answers: Vec::new(),
             unwritten: None,
@@ -369,7 +369,9 @@ impl Reactor {
         match registered {
             Ok(()) => {
                 self.limit(slot, connect_timeout);
+                self.greet(slot);
                 if handed_over {
+                    self.release(slot);
                     self.read(slot);
                 }
             }
@@ -398,12 +400,13 @@ pub fn adopt_from_outside(
     transport: Transport,
     listener: Arc<ListenerSettings>,
     face: FaceKind,
+    input: Vec<u8>,
 ) {
     let loads =
         shared.reactors.iter().map(|inbox| (inbox.load.load(Relaxed), inbox.connections.load(Relaxed)));
     let index = crate::reactor::acceptor::place(loads);
     if let Some(inbox) = shared.reactors.get(index) {
         inbox.connections.fetch_add(1, Relaxed);
-        inbox.send(Command::Adopt(Box::new(Adoption { transport, listener, face, handed_over: true })));
+        inbox.send(Command::Adopt(Box::new(Adoption { transport, listener, face, handed_over: true, input })));
     }
 }

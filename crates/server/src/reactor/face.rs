@@ -13,6 +13,7 @@ use tercet_net::Transport;
 use crate::amqp::connection::AmqpConnection;
 use crate::auth::Verdict;
 use crate::coap::node::{Node, Turn};
+use crate::coap::stream::CoapConnection;
 use crate::mqtt::connection::MqttConnection;
 use crate::mqtt::settings::ListenerSettings;
 use crate::reactor::output::packets;
@@ -35,15 +36,15 @@ pub struct FaceContext<'a> {
 }
 
 impl FaceContext<'_> {
-    /// Lends the CoAP side of the reactor what it needs.
-    pub fn with_coap<R>(&mut self, act: impl FnOnce(&mut Node, &mut Turn<'_>) -> R) -> R {
-        let mut turn = Turn {
+    /// The CoAP side of the reactor, and what it needs of it.
+    pub fn coap(&mut self) -> (&mut Node, Turn<'_>) {
+        let turn = Turn {
             shared: self.shared,
             now: self.now,
             effects: self.effects,
             reactor: self.connection.reactor,
         };
-        act(self.coap, &mut turn)
+        (self.coap, turn)
     }
 }
 
@@ -83,6 +84,10 @@ pub enum FaceKind {
     Mqtt,
     /// AMQP 0-9-1.
     Amqp,
+    /// CoAP, behind lengths of its own.
+    Coap,
+    /// CoAP in messages of a WebSocket.
+    CoapWebSocket,
 }
 
 /// The protocol of a connection. MQTT lies in the connection itself: there may be a million idle ones.
@@ -91,6 +96,8 @@ pub enum Face {
     Mqtt(MqttConnection),
     /// AMQP 0-9-1.
     Amqp(Box<AmqpConnection>),
+    /// CoAP.
+    Coap(Box<CoapConnection>),
 }
 
 impl Face {
@@ -99,6 +106,8 @@ impl Face {
         match kind {
             FaceKind::Mqtt => Self::Mqtt(MqttConnection::new(settings, now)),
             FaceKind::Amqp => Self::Amqp(Box::new(AmqpConnection::new(settings, now))),
+            FaceKind::Coap => Self::Coap(Box::new(CoapConnection::new(settings, false, now))),
+            FaceKind::CoapWebSocket => Self::Coap(Box::new(CoapConnection::new(settings, true, now))),
         }
     }
 
@@ -107,6 +116,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.receive(input, out, cx),
             Self::Amqp(face) => face.receive(input, out, cx),
+            Self::Coap(face) => face.work(input, out, cx),
         }
     }
 
@@ -115,6 +125,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.wanted(rest),
             Self::Amqp(face) => face.wanted(rest),
+            Self::Coap(face) => face.wanted(rest),
         }
     }
 
@@ -122,7 +133,7 @@ impl Face {
     pub fn packets(&self, answers: &[u8]) -> u64 {
         match self {
             Self::Mqtt(_) => packets(answers),
-            Self::Amqp(_) => 0,
+            Self::Amqp(_) | Self::Coap(_) => 0,
         }
     }
 
@@ -131,6 +142,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.take_new_limit(now),
             Self::Amqp(face) => face.take_new_limit(now),
+            Self::Coap(face) => face.take_new_limit(now),
         }
     }
 
@@ -139,6 +151,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.check_limit(now),
             Self::Amqp(face) => face.check_limit(now),
+            Self::Coap(face) => face.check_limit(now),
         }
     }
 
@@ -152,6 +165,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.timed_out(out, cx),
             Self::Amqp(face) => face.timed_out(out, cx),
+            Self::Coap(face) => face.limit_passed(out, cx),
         }
     }
 
@@ -160,6 +174,8 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.awaited(),
             Self::Amqp(face) => face.awaited(),
+            // The pipeline waits for the log itself.
+            Self::Coap(_) => None,
         }
     }
 
@@ -168,6 +184,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.log_moved(durable, out, cx),
             Self::Amqp(face) => face.log_moved(durable, cx),
+            Self::Coap(_) => Step::Continue,
         }
     }
 
@@ -176,6 +193,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.read_again(now),
             Self::Amqp(face) => face.read_again(now),
+            Self::Coap(_) => {}
         }
     }
 
@@ -184,6 +202,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.decided(verdict, out, cx),
             Self::Amqp(face) => face.decided(verdict, out, cx),
+            Self::Coap(_) => Step::Continue,
         }
     }
 
@@ -200,6 +219,7 @@ impl Face {
                 Step::Close
             }
             Self::Amqp(face) => face.closed_by_administrator(reason, out, cx),
+            Self::Coap(face) => face.closed_by_administrator(reason, out),
         }
     }
 
@@ -208,6 +228,8 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.lost(error, shared, now, effects),
             Self::Amqp(face) => face.lost(error, shared, now, effects),
+            // What it observes ends with the connection.
+            Self::Coap(_) => {}
         }
     }
 
@@ -223,6 +245,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.evicted(reason, out, shared, now, effects),
             Self::Amqp(face) => face.evicted(reason, out, shared, now, effects),
+            Self::Coap(face) => face.evicted(out),
         }
     }
 
@@ -231,6 +254,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.peer_will_close(),
             Self::Amqp(face) => face.peer_will_close(),
+            Self::Coap(_) => false,
         }
     }
 
@@ -244,6 +268,7 @@ impl Face {
                 face.resume(now, effects);
                 false
             }
+            Self::Coap(_) => false,
         }
     }
 
@@ -253,6 +278,7 @@ impl Face {
         match self {
             Self::Mqtt(face) => face.attachment().map(|to| to.session.drain(to.epoch, drained)),
             Self::Amqp(face) => face.drain(drained).then_some(Ok(())),
+            Self::Coap(_) => None,
         }
     }
 
@@ -260,7 +286,7 @@ impl Face {
     pub fn closing(&self) -> Option<CloseReason> {
         match self {
             Self::Mqtt(face) => face.attachment().and_then(|to| to.session.closing(to.epoch)),
-            Self::Amqp(_) => None,
+            Self::Amqp(_) | Self::Coap(_) => None,
         }
     }
 
@@ -273,13 +299,14 @@ impl Face {
                 }
             }
             Self::Amqp(face) => face.set_unwritten(bytes),
+            Self::Coap(_) => {}
         }
     }
 
     /// Something was written to the stream.
     pub fn wrote(&mut self, now: Instant) {
         match self {
-            Self::Mqtt(_) => {}
+            Self::Mqtt(_) | Self::Coap(_) => {}
             Self::Amqp(face) => face.wrote(now),
         }
     }

@@ -50,6 +50,8 @@ pub struct Adoption {
     /// Whether another thread has spoken over it before: it wears its layers already, and they may hold input
     /// of which no event will tell.
     pub handed_over: bool,
+    /// What was read by that thread and is for the face.
+    pub input: Vec<u8>,
 }
 
 /// Greater than any position.

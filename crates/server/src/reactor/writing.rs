@@ -45,7 +45,7 @@ impl Reactor {
                 }
             }
             self.effects.wakes.clear();
-            self.write_frames();
+            self.hand_out_frames();
             let Some(slot) = self.dirty.pop() else { return };
             self.write(slot);
         }

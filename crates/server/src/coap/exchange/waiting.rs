@@ -16,6 +16,7 @@ use crate::coap::answer::Continuation;
 use crate::coap::caller::Caller;
 use crate::coap::context::Ticket;
 use crate::coap::outlet::{Outlet, ReplyTo};
+use crate::coap::peer::Origin;
 use crate::coap::response::Response;
 
 /// When a request that has no answer yet is acknowledged.
@@ -76,6 +77,12 @@ impl Waiting {
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Whether a request from there waits.
+    #[must_use]
+    pub fn contains_origin(&self, origin: Origin) -> bool {
+        self.entries.iter().any(|(_, entry)| entry.exchange.to.origin() == origin)
     }
 
     /// Whether none waits.

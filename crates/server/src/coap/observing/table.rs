@@ -109,6 +109,12 @@ impl Observers {
         Lease::take(&shared.observers)
     }
 
+    /// Whether this client observes anything.
+    #[must_use]
+    pub fn is_observer(&self, origin: Origin) -> bool {
+        self.of_client(origin).next().is_some()
+    }
+
     /// The number of the watch of a filter, which begins if nobody observes that yet.
     fn watch(&mut self, observation: &Observation, turn: &mut Turn<'_>) -> u32 {
         let Observation { filter, since, had_value, .. } = observation;

@@ -24,6 +24,10 @@ const TICK: Duration = Duration::from_secs(30);
 const FIRST_MESSAGE: usize = 1152;
 /// Longest token that is taken (RFC 8974).
 const LONGEST_TOKEN: usize = 64;
+/// Room that is left in a message for what is no payload: of 1,152 bytes 1,024 are (RFC 7252 §4.6).
+const OPTIONS: u32 = 128;
+/// What is sent even to a peer that says it takes nothing at all.
+const SMALLEST_BLOCK: u32 = 16;
 /// Pings that may wait for what came before them; more are answered at once, without custody.
 const WAITING_PINGS: usize = 16;
 
@@ -56,14 +60,16 @@ enum Stage {
     Over,
 }
 
-/// What the connection needs of what lies behind it.
+/// What lies behind the connection, as far as it is about what is under way.
 pub(super) trait Behind {
-    /// A request has come.
-    fn request(&mut self, message: &Message<'_>);
-    /// A response to a request of ours has come; whether there was such a request.
-    fn response(&mut self, message: &Message<'_>);
     /// Whether requests of this connection wait for their answer.
     fn is_waiting(&self) -> bool;
+}
+
+/// What lies behind the connection and takes its requests.
+pub(super) trait Serves: Behind {
+    /// A request has come. Messages to the peer may carry `max_payload` bytes now.
+    fn request(&mut self, message: &Message<'_>, max_payload: u32);
 }
 
 impl CoapConnection {
@@ -95,10 +101,10 @@ impl CoapConnection {
         self.framing.is_websocket()
     }
 
-    /// The settings of the listener that it came by.
+    /// Bytes of payload that a message to the peer may carry, beside its options.
     #[must_use]
-    pub fn settings(&self) -> &Arc<ListenerSettings> {
-        &self.settings
+    pub fn max_payload(&self) -> u32 {
+        self.signals.max_message_size().saturating_sub(OPTIONS).max(SMALLEST_BLOCK)
     }
 
     /// Who is at the other end, found out once.
@@ -114,7 +120,7 @@ impl CoapConnection {
         input: &[u8],
         out: &mut Vec<u8>,
         now: Instant,
-        behind: &mut impl Behind,
+        behind: &mut impl Serves,
     ) -> (usize, Step) {
         self.greet(out);
         if !input.is_empty() {
@@ -143,12 +149,12 @@ impl CoapConnection {
             }
         }
         self.note_incomplete(used < input.len(), now);
-        self.answer_pings(out, behind);
-        (used, self.step(behind))
+        self.answer_pings(out, &*behind);
+        (used, self.step(&*behind))
     }
 
     /// Our CSM is the first thing that is said (RFC 8323 §5.3).
-    fn greet(&mut self, out: &mut Vec<u8>) {
+    pub fn greet(&mut self, out: &mut Vec<u8>) {
         if !mem::replace(&mut self.greeted, true) {
             let max_message_size = u32::try_from(self.settings.max_coap_message).unwrap_or(u32::MAX);
             let csm = Signal::Csm { max_message_size, block_wise: true, token: LONGEST_TOKEN as u32 };
@@ -156,7 +162,7 @@ impl CoapConnection {
         }
     }
 
-    fn message(&mut self, message: &Message<'_>, now: Instant, behind: &mut impl Behind) -> End {
+    fn message(&mut self, message: &Message<'_>, now: Instant, behind: &mut impl Serves) -> End {
         let received = self.signals.receive(message);
         if self.stage == Stage::Opening && self.signals.is_ready() {
             self.stage = Stage::Open;
@@ -165,14 +171,14 @@ impl CoapConnection {
             self.limit_changed = true;
         }
         match received {
-            Received::Nothing | Received::Pong { .. } => {}
+            // This side asks for nothing, so responses are nobody's.
+            Received::Nothing | Received::Pong { .. } | Received::Response(_) => {}
             Received::Request(message) if self.limits.too_long(message.token) => {
                 if let Ok(token) = Token::new(message.token) {
                     return End::TokenTooLong(token);
                 }
             }
-            Received::Request(message) => behind.request(&message),
-            Received::Response(message) => behind.response(&message),
+            Received::Request(message) => behind.request(&message, self.max_payload()),
             Received::Ping { token, custody } => {
                 let Ok(token) = Token::new(token) else { return End::No };
                 if custody && self.pings.len() < WAITING_PINGS {
