@@ -53,12 +53,19 @@ fn load_dtls(
         // There is no asking without insisting in DTLS here.
         client_ca: tls.filter(|tls| tls.client_auth != ClientAuth::Off).and_then(|tls| tls.client_ca.clone()),
     };
-    match running {
-        None => ReloadableDtlsServerConfig::load(settings).map(|loaded| Some(Arc::new(loaded))),
-        Some(current) => {
-            current.replace(settings)?;
-            Ok(Some(Arc::clone(current)))
+    let put_in_force = |settings| match running {
+        None => ReloadableDtlsServerConfig::load(settings).map(Arc::new),
+        Some(current) => current.replace(settings).map(|()| Arc::clone(current)),
+    };
+    match put_in_force(settings.clone()) {
+        // What TLS can use DTLS may be unable to; the keys do without.
+        Err(error) if settings.psk_file.is_some() && settings.certificate.is_some() => {
+            let keys = DtlsServerSettings { certificate: None, client_ca: None, ..settings };
+            let config = put_in_force(keys).map_err(|_| error.clone())?;
+            tracing::warn!(listener = %listener.name, %error, "no certificate for DTLS: only keys are taken");
+            Ok(Some(config))
         }
+        other => other.map(Some),
     }
 }
 

@@ -62,10 +62,17 @@ impl Doors {
     pub(crate) fn open(config: &Config, reactors: usize) -> Result<Self, StartError> {
         let mut doors = Self::default();
         for listener in &config.listeners {
+            let layers = match layers(listener, None) {
+                // A certificate that serves the others must not keep them from starting.
+                Err(error) if listener.name == "coaps" && config.coap.psk_file.is_none() => {
+                    tracing::warn!(%error, "no CoAP over DTLS; to be silent about it set listen.coaps = \"off\"");
+                    continue;
+                }
+                loaded => loaded?,
+            };
             let socket = bind(listener, reactors)?;
             let open = Arc::new(AtomicUsize::new(0));
-            let settings =
-                ListenerSettings::new(config, listener, layers(listener, None)?, Arc::clone(&open));
+            let settings = ListenerSettings::new(config, listener, layers, Arc::clone(&open));
             let settings = Arc::new(ArcSwap::from_pointee(settings));
             doors.listeners.push(BoundListener {
                 name: listener.name.clone(),
@@ -77,7 +84,7 @@ impl Doors {
             match (socket, listener.protocol) {
                 (Door::Datagrams(sockets), _) => {
                     let address = sockets.first().map(|socket| socket.address);
-                    let joins = config.coap.discovery && listener.tls.is_none();
+                    let joins = config.coap.discovery && !listener.is_encrypted();
                     let groups = address.filter(|_| joins).map(coap::udp::socket::join_groups).transpose()?;
                     let groups = groups.unwrap_or_default();
                     doors.datagrams.push(BoundDatagrams { sockets, groups, settings });

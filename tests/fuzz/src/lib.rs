@@ -12,6 +12,7 @@ pub mod coap_endpoint;
 pub mod coap_messages;
 pub mod coap_payloads;
 pub mod configuration;
+pub mod dtls_datagrams;
 pub mod log_records;
 pub mod password_file;
 pub mod proxy_header;
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("coap_messages", coap_messages::check),
     ("coap_payloads", coap_payloads::check),
     ("configuration", configuration::check),
+    ("dtls_datagrams", dtls_datagrams::check),
     ("log_records", log_records::check),
     ("password_file", password_file::check),
     ("proxy_header", proxy_header::check),

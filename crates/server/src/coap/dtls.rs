@@ -93,7 +93,11 @@ impl DtlsPort {
     ///
     /// # Errors
     /// The system has no randomness.
-    pub fn new(config: Arc<ReloadableDtlsServerConfig>, limits: DtlsLimits, now: Instant) -> io::Result<Self> {
+    pub fn new(
+        config: Arc<ReloadableDtlsServerConfig>,
+        limits: DtlsLimits,
+        now: Instant,
+    ) -> io::Result<Self> {
         let acceptor = DtlsAcceptor::new(config, limits, now).map_err(io::Error::other)?;
         Ok(Self { acceptor, callers: HashMap::new(), news: News::default() })
     }
@@ -131,7 +135,12 @@ impl DtlsPort {
         self.acceptor.send(known.association, message, now, &mut sink);
     }
 
-    fn learn(&mut self, association: Association<Peer>, identity: &DtlsIdentity, settings: &ListenerSettings) {
+    fn learn(
+        &mut self,
+        association: Association<Peer>,
+        identity: &DtlsIdentity,
+        settings: &ListenerSettings,
+    ) {
         let proven = match identity {
             DtlsIdentity::PreSharedKey(name) => Proven::Key(name),
             DtlsIdentity::Certificate(names) => Proven::Certificate(Some(names)),

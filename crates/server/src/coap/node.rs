@@ -23,9 +23,9 @@ use tercet_net::dtls::DtlsLimits;
 use super::caller::{Caller, Transport};
 use super::context::CoapContext;
 use super::counters::Counters;
+use super::dtls::DtlsPort;
 use super::exchange::amplification::Amplification;
 use super::exchange::bodies::Bodies;
-use super::dtls::DtlsPort;
 use super::exchange::waiting::Waiting;
 use super::observing::table::Observers;
 use super::outlet::{Outlet, ReplyTo};
@@ -126,9 +126,8 @@ impl Node {
         for DatagramDoor { socket, groups, settings } in doors {
             let answers_by = sockets.len() as u16;
             let dtls = settings.load().layers.dtls.clone();
-            let mut dtls = dtls
-                .map(|config| DtlsPort::new(config, limits, now.monotonic).map(Box::new))
-                .transpose()?;
+            let mut dtls =
+                dtls.map(|config| DtlsPort::new(config, limits, now.monotonic).map(Box::new)).transpose()?;
             // There are no groups in DTLS.
             let groups = groups.into_iter().filter(|_| dtls.is_none()).collect::<Vec<_>>();
             for socket in std::iter::once(socket).chain(groups) {

@@ -45,13 +45,21 @@ impl HttpSettings {
             ..websocket.clone()
         };
         // RFC 8323 §8.1: without the subprotocol it is none of CoAP.
-        let speaks_coap = |listener: &Listener| matches!(listener.protocol, Protocol::Coap | Protocol::CoapTcp);
+        let speaks_coap =
+            |listener: &Listener| matches!(listener.protocol, Protocol::Coap | Protocol::CoapTcp);
         let coap = config.listeners.iter().any(speaks_coap).then(|| ServerOptions {
             subprotocols: vec![stream::WEBSOCKET_SUBPROTOCOL.to_owned()],
             ..websocket.clone()
         });
         let websocket_path = listener.websocket_path.clone();
-        Some(Self { websocket_path, websocket, amqp_path: config.amqp.websocket_path.clone(), amqp, coap, pages })
+        Some(Self {
+            websocket_path,
+            websocket,
+            amqp_path: config.amqp.websocket_path.clone(),
+            amqp,
+            coap,
+            pages,
+        })
     }
 
     /// What is asked of an upgrade request to speak this protocol; `None` if it is not spoken.

@@ -13,9 +13,9 @@ use tercet_net::websocket::{self, Accepted, Refusal, ServerOptions};
 use tercet_net::{Peer, Transport};
 
 use super::HttpContext;
-use super::routes;
 use super::accept::Admission;
 use super::answers::{self, Answer};
+use super::routes;
 use super::settings::HttpSettings;
 use super::stream::HttpStream;
 use crate::reactor::event_loop::adopt_from_outside;

@@ -295,7 +295,8 @@ impl Reactor {
                 Accepted::Connection(reactor, transport, listener) => {
                     self.effects.counters.sockets_accepted += 1;
                     let face = listener.face;
-                    let adoption = Adoption { transport, listener, face, handed_over: false, input: Vec::new() };
+                    let adoption =
+                        Adoption { transport, listener, face, handed_over: false, input: Vec::new() };
                     let Some(inbox) = self.shared.reactors.get(reactor) else { continue };
                     inbox.connections.fetch_add(1, Relaxed);
                     if reactor == usize::from(self.index) {
@@ -407,6 +408,12 @@ pub fn adopt_from_outside(
     let index = crate::reactor::acceptor::place(loads);
     if let Some(inbox) = shared.reactors.get(index) {
         inbox.connections.fetch_add(1, Relaxed);
-        inbox.send(Command::Adopt(Box::new(Adoption { transport, listener, face, handed_over: true, input })));
+        inbox.send(Command::Adopt(Box::new(Adoption {
+            transport,
+            listener,
+            face,
+            handed_over: true,
+            input,
+        })));
     }
 }

@@ -208,3 +208,33 @@ proptest! {
         prop_assert!(connect(&mut server, &config, 2).is_connected());
     }
 }
+
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn ten_thousand_peers_take_bounded_memory() {
+    const PEERS: u32 = 10_000;
+    let mut server = server();
+    let config = server.device();
+    // The second half is measured: the first one has warmed up what all share.
+    let mut half = 0;
+    for peer in 0..PEERS {
+        if peer == PEERS / 2 {
+            half = resident();
+        }
+        let mut client = Client::new(&config, 1, server.now);
+        client.address = SocketAddr::from((peer.to_be_bytes(), 5684));
+        exchange(&mut server, &mut client, |_| false);
+        assert!(client.is_connected());
+        server.seen.opened.clear();
+    }
+    assert_eq!(server.acceptor.peers(), PEERS as usize);
+    let each = resident().saturating_sub(half) / (PEERS as usize / 2);
+    assert!(each < 12 * 1024, "{each} bytes per peer");
+    server.wait(Duration::from_secs(3601));
+    assert_eq!((server.acceptor.peers(), server.acceptor.next_due()), (0, None));
+}

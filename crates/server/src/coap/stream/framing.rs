@@ -176,7 +176,9 @@ mod tests {
         let get = [0x01, 0x01, 0x77, 0xb1, b'a'];
         let input = [frame(0x82, &get), frame(0x82, &get)].concat();
         for part in [&input[..], &input[input.len() / 2..]] {
-            let Next::Message(message, used) = framing.next(part, &Limits::default()).unwrap() else { panic!() };
+            let Next::Message(message, used) = framing.next(part, &Limits::default()).unwrap() else {
+                panic!()
+            };
             assert_eq!((message.code, message.token, used), (Code::GET, &b"w"[..], input.len() / 2));
         }
     }

@@ -88,7 +88,9 @@ fn both_sides_begin_with_a_csm_and_then_requests_come_through() {
     let (answers, _) = peer.send(&[&CSM[..], &GET, &GET].concat());
     let csm = answers[0].as_message();
     assert_eq!(csm.code, Code::CSM);
-    let Ok(Signal::Csm { max_message_size, block_wise: true, token: 64 }) = Signal::read(&csm) else { panic!() };
+    let Ok(Signal::Csm { max_message_size, block_wise: true, token: 64 }) = Signal::read(&csm) else {
+        panic!()
+    };
     assert!(max_message_size > 1152);
     assert_eq!(peer.server.requests.len(), 2);
     assert_eq!(peer.server.requests[0].1, 1024, "what fits into a message of 1,152 bytes");
