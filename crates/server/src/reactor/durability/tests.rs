@@ -127,7 +127,7 @@ impl Broker {
             settings: bound.settings,
         });
         let coap = door.as_ref().map(|door| door.socket.address).unwrap();
-        let node = Node::new(door.into_iter().collect(), &shared, Now::read());
+        let node = Node::new(door.into_iter().collect(), &shared, Now::read()).unwrap();
         let reactor =
             Reactor::new(0, poll, Arc::clone(&inbox), Arc::clone(&shared), Some(acceptor), node).unwrap();
         let thread = Some(thread::spawn(move || reactor.run()));
