@@ -5,8 +5,8 @@
 //!
 //! The pairs are: Content Type and `content_type`; Message Expiry Interval and `expiration`; Response Topic and `reply_to`
 //! (both as addresses in the topic space); Correlation Data and `correlation_id`; User Properties and application headers;
-//! the Payload Format Indicator and `content_encoding` `utf-8`; QoS above 0 and persistent. What has no counterpart, or
-//! does not fit it, is not carried, and counted.
+//! the Payload Format Indicator and `content_encoding` `utf-8`; QoS above 0 and persistent. CoAP has the type, as
+//! Content-Format, and the expiry. What has no counterpart, or does not fit it, is not carried, and counted.
 
 use std::ops::AddAssign;
 

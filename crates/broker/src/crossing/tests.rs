@@ -8,8 +8,10 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use tercet_amqp::content::{self, BasicProperties};
 use tercet_amqp::field::{ArrayBuf, TableBuf, Value};
+use tercet_coap::ContentFormat;
 
 use super::address::TopicMapping;
+use super::coap::{KeptOptions, content_format};
 use super::mqtt_list::{MqttProperties, MqttProperty};
 use super::to_amqp::{amqp_key, amqp_properties};
 use super::to_mqtt::MqttForm;
@@ -275,6 +277,49 @@ fn a_form_that_is_used_again_forgets_what_it_was() {
     assert_eq!((publication.qos, publication.retain, publication.expiry), (Qos::AtMostOnce, false, None));
     assert!(publication.properties.bytes.is_empty());
     assert_eq!(form.not_carried(), NotCarried(0));
+}
+
+#[test]
+fn the_format_of_coap_is_the_content_type_of_amqp() {
+    for (format, payload, content_type, encoding, lost) in [
+        (0, &b"21"[..], Some("text/plain; charset=utf-8"), Some("utf-8"), 0),
+        (50, b"{}", Some("application/json"), Some("utf-8"), 0),
+        (50, b"\xff", Some("application/json"), None, 0),
+        (60, b"\x01", Some("application/cbor"), None, 0),
+        (11_050, b"x", Some("application/json"), Some("deflate"), 0),
+        (65_000, b"x", None, None, 1),
+    ] {
+        let kept = KeptOptions::new(Some(ContentFormat(format)));
+        let message = Message {
+            payload: Payload::copy_from(payload),
+            properties: Bytes::copy_from_slice(kept.properties().bytes),
+            encoding: PropertyEncoding::Coap,
+            qos: Qos::AtLeastOnce,
+            expires_at_ms: NonZeroU64::new(65_000),
+            ..mqtt_message(&[])
+        };
+        let (bytes, not_carried) = translated(&message);
+        let list = read(&bytes);
+        assert_eq!(list.content_type(), Ok(content_type), "{format}");
+        assert_eq!(list.content_encoding(), Ok(encoding), "{format}");
+        assert_eq!((list.delivery_mode(), list.expiration()), (Ok(Some(2)), Ok(Some("60000"))));
+        assert_eq!(not_carried, NotCarried(lost), "{format}");
+        let back = content_format(Properties { encoding: PropertyEncoding::Amqp, bytes: &bytes }).0;
+        assert_eq!(back, content_type.map(|_| ContentFormat(format)), "{format}");
+    }
+}
+
+#[test]
+fn a_message_of_coap_in_the_topic_space_is_one_of_mqtt_there() {
+    let kept = KeptOptions::new(Some(ContentFormat::JSON));
+    let mut form = MqttForm::default();
+    form.translate(kept.properties(), b"{}", MAPPING);
+    assert_eq!(
+        list(&form),
+        [MqttProperty::PayloadIsText(true), MqttProperty::ContentType("application/json"),]
+    );
+    let publication = form.publication("t", b"{}", SessionId::BROKER);
+    assert_eq!(content_format(publication.properties).0, Some(ContentFormat::JSON));
 }
 
 proptest! {

@@ -15,6 +15,7 @@ mod holding;
 mod housekeeping;
 mod log;
 mod model;
+mod observing;
 mod overlapping;
 mod permissions;
 mod queue_limits;

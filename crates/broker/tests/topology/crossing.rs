@@ -6,14 +6,19 @@ use proptest::prelude::*;
 use tercet_amqp::content::BasicProperties;
 use tercet_amqp::field::{Table, Value};
 use tercet_broker::crossing::address::TopicMapping;
+use tercet_broker::crossing::coap::{KeptOptions, content_format};
 use tercet_broker::effects::Effects;
 use tercet_broker::exchange::request::{DeclareQueue, Destination};
 use tercet_broker::filter::{RetainHandling, SubscriptionOptions};
-use tercet_broker::message::{Properties, Publication, Qos};
-use tercet_broker::outbox::{CloseReason, Delivery, Drained, Outbox, Pushed};
+use tercet_broker::message::{Author, Properties, Publication, Qos};
+use tercet_broker::outbox::{CloseReason, ConnectionRef, Delivery, Drained, Outbox, Pushed};
+use tercet_broker::route::RouteCache;
 use tercet_broker::vhost::connection::{Attachment, Connect};
+use tercet_broker::vhost::observing::PublishedValue;
 use tercet_broker::vhost::publishing::Published;
 use tercet_broker::vhost::subscribing::Subscribe;
+use tercet_broker::watch::Change;
+use tercet_coap::ContentFormat;
 
 use crate::world::{World, table};
 
@@ -302,4 +307,41 @@ proptest! {
         prop_assert_eq!(client.topics(), [topic]);
         prop_assert_eq!(world.messages("q").len(), 2);
     }
+}
+
+#[test]
+fn what_comes_by_coap_reaches_queues_and_what_goes_to_exchanges_reaches_who_watches() {
+    let mut world = World::default();
+    world.queue("q");
+    world.bind("amq.topic", "q", "a.*");
+    let kept = KeptOptions::new(Some(ContentFormat::CBOR));
+    let publication = Publication {
+        topic: "a/b",
+        payload: b"\x01",
+        properties: kept.properties(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        expiry: None,
+        publisher: world.vhost.publisher(),
+    };
+    let author = Arc::new(Author { user: None, client_id: "device".into() });
+    let mut routes: RouteCache = RouteCache::default();
+    let published =
+        world.vhost.publish_as(&author, &mut routes, &publication, None, world.now, &mut world.effects);
+    assert!(matches!(
+        published,
+        PublishedValue::Done { published: Published::Routed { matched: true, .. }, existed: false }
+    ));
+    assert_eq!(world.messages("q").len(), 1);
+
+    let watch = world.vhost.watch("a/#", ConnectionRef::watch(0, 1));
+    let json = BasicProperties { content_type: Some("application/json"), ..BasicProperties::default() };
+    assert!(world.try_publish("amq.topic", "a.c", &json, "{}").expect("allowed").routed);
+    let mut seen = Vec::new();
+    watch.take(|topic, change| {
+        if let Change::Value(message) = change {
+            seen.push((topic.to_string(), content_format(message.properties()).0, message.payload.to_vec()));
+        }
+    });
+    assert_eq!(seen, [("a/c".to_owned(), Some(ContentFormat::JSON), b"{}".to_vec())]);
 }

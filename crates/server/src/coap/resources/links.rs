@@ -85,7 +85,8 @@ pub(super) fn of_configuration(topic: &Arc<Topic>) -> Link<'static> {
 fn data(call: &Call<'_>, cx: &CoapContext<'_>) -> Vec<Link<'static>> {
     let subject = call.caller.subject();
     let page = cx.shared.vhost.retained_page("#", None, MOST);
-    let readable = page.values.iter().filter(|(topic, body)| match body {
+    let there = page.values.iter().filter(|(topic, _)| topic_path::has_path(topic));
+    let readable = there.filter(|(topic, body)| match body {
         Body::Memory(message) => cx.shared.vhost.may_see(&subject, message) && !message.is_expired(cx.now),
         Body::Log(_) => cx.shared.vhost.may(&subject, Action::Receive, topic),
     });

@@ -39,6 +39,8 @@ pub(super) fn join<'a>(
             "+" => wildcards = Wildcards::Some,
             "#" if index + 1 == levels => wildcards = Wildcards::Some,
             "#" => return Err("the wildcard # is the last level"),
+            // They must not be sent (RFC 7252 §5.10.1).
+            "." | ".." => return Err("a level of a topic is neither . nor .."),
             _ if level.contains(['/', '+', '#', '\0']) => {
                 return Err("a level of a topic has none of the characters / + # and NUL");
             }
@@ -86,7 +88,12 @@ pub(super) fn of_reference(reference: &str) -> Result<String, &'static str> {
     }
 }
 
-/// The reference to the data of a topic.
+/// Whether a topic has a path. One with a level `.` or `..` has none.
+pub(super) fn has_path(topic: &str) -> bool {
+    topic.split('/').all(|level| !matches!(level, "." | ".."))
+}
+
+/// The reference to the data of a topic that has a path.
 pub(super) fn reference(topic: &str) -> String {
     let mut reference = String::from("/ps/");
     for byte in topic.bytes() {
@@ -120,6 +127,8 @@ mod tests {
             (&["a+"], Err(())),
             (&["#", "a"], Err(())),
             (&["a\0"], Err(())),
+            (&["a", ".."], Err(())),
+            (&["."], Err(())),
         ] {
             let segments: Vec<&[u8]> = path.iter().map(|segment| segment.as_bytes()).collect();
             let mut topic = "before".to_owned();
@@ -152,7 +161,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_reference_leads_back_to_its_topic(topic in "[^/+#\\x00]{1,8}(/[^+#\\x00]{0,8}){0,3}") {
-            prop_assume!(topic.split('/').all(|level| level != "." && level != ".."));
+            prop_assume!(has_path(&topic));
             prop_assert_eq!(of_reference(&reference(&topic)), Ok(topic));
         }
     }

@@ -284,7 +284,7 @@ mod tests {
         let bytes = properties.encode();
         assert_eq!(bytes.first(), Some(&0xa6));
         // 5: 1(1680566400), as in the draft's example.
-        let date = [0x05, 0xc1, 0x1a, 0x64, 0x2b, 0x69, 0x80];
+        let date = [0x05, 0xc1, 0x1a, 0x64, 0x2b, 0x68, 0x80];
         assert!(bytes.windows(date.len()).any(|window| window == date), "{bytes:02x?}");
     }
 
