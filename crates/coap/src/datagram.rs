@@ -24,7 +24,12 @@ pub fn decode<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Datagram<'a>, Malf
     }
     let kind = Kind::from_bits(first >> 4);
     let id = u16::from_be_bytes([high, low]);
-    match decode_message(crate::Code(code), first & 0x0F, rest, limits)
+    let token_length = first & 0x0F;
+    // RFC 7252 §3, even where extended tokens are read: see `Limits::token`.
+    if matches!(token_length, 9..=12) {
+        return Err(Malformed { kind: Some(kind), id: Some(id), what: FormatError::TokenLength });
+    }
+    match decode_message(crate::Code(code), token_length, rest, limits)
         .and_then(|message| checked(kind, message))
     {
         Ok(message) => Ok(Datagram { kind, id, message }),

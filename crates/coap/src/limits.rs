@@ -7,6 +7,10 @@ pub struct Limits {
     /// also those that are longer than this: their requests have to be answered with 4.00 and the token
     /// ([`too_long`](Self::too_long)), because rejecting them would say that extended tokens are not known (RFC 8974
     /// §2.2.2).
+    ///
+    /// Tokens of 9 to 12 bytes are read on streams alone, where a CSM has allowed them (RFC 8974 §2.2.1). A datagram
+    /// with one is a format error, as RFC 7252 §3 has it: a server cannot know that its peer means RFC 8974, and is
+    /// tried for rejecting it. Longer tokens announce themselves by lengths that RFC 7252 never gave a meaning.
     pub token: usize,
     /// Greatest size of the options of a message in bytes.
     pub options: usize,

@@ -23,6 +23,8 @@ use tercet_net::tls::TlsConfigError;
 use crate::amqp::AmqpShared;
 use crate::auth::{AuthFiles, AuthLoadError, AuthSettings, Authenticator};
 use crate::coap::node::{DatagramDoor, Node};
+use crate::coap::oscore::Contexts;
+use crate::coap::oscore::security::Store;
 use crate::coap::settings::{CoapSettings, CoapShared};
 use crate::config::{self, Config, TopicForm};
 use crate::event_log::EventLog;
@@ -121,7 +123,8 @@ impl Server {
             }
         };
         let memory = Memory::new(config.limits.memory_budget().bytes());
-        let coap = CoapShared::new(&config, hosts.definitions());
+        let contexts = load_contexts(&config, &Contexts::default(), &hosts, storage.is_some())?;
+        let coap = CoapShared::new(&config, hosts.definitions(), contexts);
         let shared = Arc::new(Shared {
             coap,
             hosts,
@@ -221,9 +224,12 @@ impl RunningServer {
                 fresh.push((current, ListenerSettings::new(&config, listener, layers, Arc::clone(open))));
             }
         }
+        let Shared { coap, hosts, storage, .. } = &*self.shared;
+        let contexts = load_contexts(&config, &coap.oscore.load(), hosts, storage.is_some())?;
         for (current, settings) in fresh {
             current.store(Arc::new(settings));
         }
+        coap.oscore.store(Arc::new(contexts));
         self.shared.sys_interval.store(Arc::new(config.server.sys_interval.get()));
         self.shared.coap.settings.store(Arc::new(CoapSettings::new(&config)));
         self.shared.hosts.set_limits(&core_limits(&config));
@@ -305,4 +311,16 @@ fn core_limits(config: &Config) -> Limits {
             config::SharedStrategy::LeastInflight => SharedStrategy::LeastInflight,
         },
     }
+}
+
+/// Loads the security contexts of OSCORE. Those of `before` that are still there go on.
+fn load_contexts(
+    config: &Config,
+    before: &Contexts,
+    hosts: &Hosts,
+    is_durable: bool,
+) -> Result<Contexts, AuthLoadError> {
+    let (definitions, vhost) = (Arc::clone(hosts.definitions()), Arc::clone(hosts.default_host()));
+    Contexts::load(config.coap.oscore_file.as_deref(), before, &Store { definitions, vhost, is_durable })
+        .map_err(|problem| AuthLoadError { problems: vec![problem] })
 }

@@ -90,6 +90,7 @@ pub struct Context {
     pub(super) id_context: Option<Vec<u8>>,
     pub(super) sender_id: Id,
     pub(super) sender: Cipher,
+    key_name: [u8; 16],
     /// The sequence numbers of the sender.
     pub sequence: Sequence,
     pub(super) recipients: Vec<RecipientState>,
@@ -127,6 +128,7 @@ impl Context {
             id_context: parameters.id_context.clone(),
             sender_id: Id::from_slice(&parameters.sender_id),
             sender: derivation.cipher(&parameters.sender_id),
+            key_name: derivation.key_name(&parameters.sender_id),
             sequence,
             recipients: recipients.collect(),
         })
@@ -138,6 +140,12 @@ impl Context {
         for recipient in &mut self.recipients {
             recipient.challenge = Some(echo);
         }
+    }
+
+    /// A name for the key that the sender sends with, from which nothing of it can be learned: what numbers are stored
+    /// under.
+    pub const fn key_name(&self) -> &[u8; 16] {
+        &self.key_name
     }
 
     /// The ID Context.
@@ -185,6 +193,18 @@ pub struct Exchange {
 impl Exchange {
     pub(super) const fn new(recipient: Recipient, request_kid: Id, request_number: u64) -> Self {
         Self { recipient, request_kid, request_number, is_nonce_free: true, notified: None }
+    }
+
+    /// A second one for the same request, which never uses its nonce: for notifications, or where requests may be
+    /// replays.
+    pub fn for_notifications(&self) -> Self {
+        Self {
+            recipient: self.recipient,
+            request_kid: self.request_kid.clone(),
+            request_number: self.request_number,
+            is_nonce_free: false,
+            notified: self.notified,
+        }
     }
 
     /// Who the exchange is with.

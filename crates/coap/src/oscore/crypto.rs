@@ -49,6 +49,14 @@ impl Derivation<'_> {
         iv
     }
 
+    /// What the key of the side with this identifier may be called in public: expanded beside it, under a label that
+    /// no key has.
+    pub(super) fn key_name(&self, id: &[u8]) -> [u8; KEY] {
+        let mut name = [0; KEY];
+        self.expand(id, "Name", &mut name);
+        name
+    }
+
     fn expand(&self, id: &[u8], kind: &str, out: &mut [u8]) {
         let info = cose::key_info(id, self.id_context, kind, out.len());
         let hkdf = Hkdf::<Sha256>::new(Some(self.salt), self.secret);

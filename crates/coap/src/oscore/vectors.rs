@@ -343,6 +343,27 @@ fn after_a_restart_the_first_request_is_challenged() {
 }
 
 #[test]
+fn a_second_exchange_does_not_use_the_nonce_of_the_request() {
+    let (mut client, mut server) = pair();
+    let (protected, mut asked) = client.protect_request(&get("a").as_message()).expect("protected");
+    let Ok(Request::Fresh(_, answering)) = read(&mut server, &protected) else { panic!("not read") };
+    let answer = server
+        .protect_response(&mut answering.for_notifications(), &Message::new(Code::CONTENT))
+        .expect("protected");
+    assert_eq!(answer.options.as_options().get(Number::OSCORE), Some(&[1, 0][..]));
+    assert!(client.unprotect_response(&mut asked, &answer.as_message()).is_ok());
+}
+
+#[test]
+fn keys_have_names_of_their_own() {
+    let name = |parameters: &Parameters| *context(parameters, 0).key_name();
+    let (client, server) = (parameters(SALT, None, "", "01"), parameters(SALT, None, "01", ""));
+    let others = [server, parameters("", None, "", "01"), parameters(SALT, Some("01"), "", "01")];
+    assert_eq!(name(&client), name(&client.clone()));
+    assert!(others.iter().all(|other| name(other) != name(&client)));
+}
+
+#[test]
 fn nothing_is_sent_without_a_sequence_number() {
     let (mut client, mut server) = pair();
     let (_, _, mut answering) = observation(&mut client, &mut server);

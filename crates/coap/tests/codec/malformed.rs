@@ -101,13 +101,15 @@ fn tokens() {
         (1, "", E::Truncated),
         (8, "01020304050607", E::Truncated),
     ]);
-    // RFC 8974: 15 stays reserved, and lengths are checked against what is there (GHSA-p9hp-2jxm-6rqp).
+    // 9 to 12 are for streams, 15 stays reserved by RFC 8974, and lengths are checked against what is there
+    // (GHSA-p9hp-2jxm-6rqp).
     let extended = Limits { token: 64, ..Limits::default() };
     check(
         &extended,
         &[
             ("4F 01 1234", E::TokenLength, RESET),
-            ("49 01 1234", E::Truncated, RESET),
+            ("49 01 1234 010203040506070809", E::TokenLength, RESET),
+            ("5C 01 1234 000000000000000000000000", E::TokenLength, SILENCE),
             ("4D 01 1234", E::Truncated, RESET),
             ("4E 01 1234", E::Truncated, RESET),
             ("4E 01 1234 00", E::Truncated, RESET),

@@ -31,17 +31,21 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn token() -> impl Strategy<Value = Vec<u8>> {
-    let edges = prop::sample::select(vec![9usize, 12, 13, 268, 269, 300]);
+/// Tokens of up to 8 bytes, or of these lengths.
+fn token(lengths: &'static [usize]) -> impl Strategy<Value = Vec<u8>> {
+    let edges = prop::sample::select(lengths);
     prop_oneof![
         4 => vec(any::<u8>(), 0..=8),
         1 => (edges, any::<u8>()).prop_map(|(len, byte)| vec![byte; len]),
     ]
 }
 
-/// Any message of this code.
-fn message_of(code: impl Strategy<Value = Code>) -> impl Strategy<Value = OwnedMessage> {
-    (code, token(), vec((number(), value()), 0..8), vec(any::<u8>(), 0..40)).prop_map(
+/// Any message of this code, with a token of up to 8 bytes or one of these lengths.
+fn message_of(
+    code: impl Strategy<Value = Code>,
+    lengths: &'static [usize],
+) -> impl Strategy<Value = OwnedMessage> {
+    (code, token(lengths), vec((number(), value()), 0..8), vec(any::<u8>(), 0..40)).prop_map(
         |(code, token, options, payload)| {
             let mut message = OwnedMessage::new(code);
             message.token = Token::new(&token).unwrap();
@@ -57,10 +61,11 @@ fn message_of(code: impl Strategy<Value = Code>) -> impl Strategy<Value = OwnedM
 /// Any datagram that is not Empty.
 pub(crate) fn datagram() -> impl Strategy<Value = (Kind, u16, OwnedMessage)> {
     let kind = prop::sample::select(vec![Kind::Confirmable, Kind::NonConfirmable, Kind::Acknowledgement]);
-    kind.prop_flat_map(|kind| (Just(kind), any::<u16>(), message_of(code(kind))))
+    kind.prop_flat_map(|kind| (Just(kind), any::<u16>(), message_of(code(kind), &[13, 14, 268, 269, 300])))
 }
 
 /// Any message that a stream carries and that is not Empty.
 pub(crate) fn message() -> impl Strategy<Value = OwnedMessage> {
-    message_of(prop_oneof![code(Kind::Confirmable), (0xE0..=0xFFu8).prop_map(Code)])
+    let codes = prop_oneof![code(Kind::Confirmable), (0xE0..=0xFFu8).prop_map(Code)];
+    message_of(codes, &[9, 12, 13, 268, 269, 300])
 }

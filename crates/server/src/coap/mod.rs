@@ -13,6 +13,7 @@
 //! - [`node`]: the CoAP side of one reactor: sockets, message layer, pipeline, observers.
 //! - [`exchange`]: from a request to its answer.
 //! - [`observing`]: who is told of what.
+//! - [`oscore`]: requests and notifications that are protected end to end.
 //! - [`udp`]: sockets and batches of datagrams.
 //! - [`dtls`]: sockets whose datagrams are encrypted.
 //! - [`stream`]: TCP, TLS and WebSocket.
@@ -30,6 +31,7 @@ pub mod dtls;
 pub mod exchange;
 pub mod node;
 pub mod observing;
+pub mod oscore;
 pub mod outlet;
 pub mod peer;
 pub mod request;

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use tercet_broker::clock::Now;
 use tercet_coap::endpoint::{Endpoint, Handle, Heading, Outgoing, Refused, Reply};
-use tercet_coap::{Code, Time, Writer};
+use tercet_coap::{Code, OwnedMessage, Time, Writer};
 
+use super::oscore::Protection;
 use super::peer::{Origin, Peer, StreamRef};
 
 /// What a reactor sends by. What is written here leaves at the end of a batch.
@@ -64,15 +65,45 @@ pub enum ReplyTo {
     Datagram(Reply<Peer>),
     /// Onto the stream it came by.
     Stream(StreamRef),
+    /// Protected, then as the one inside.
+    Protected(Box<ProtectedReply>),
+}
+
+/// Where the answer to a protected request goes.
+#[derive(Debug)]
+pub struct ProtectedReply {
+    /// Where the protected message came from; that one is not protected itself.
+    pub to: ReplyTo,
+    /// How the answer is protected.
+    pub protection: Protection,
 }
 
 impl ReplyTo {
+    /// The message layer's part of it, if there is one.
+    pub fn datagram_mut(&mut self) -> Option<&mut Reply<Peer>> {
+        match self {
+            Self::Datagram(reply) => Some(reply),
+            Self::Stream(_) => None,
+            Self::Protected(reply) => reply.to.datagram_mut(),
+        }
+    }
+
+    /// How the answer is protected, if it is.
+    #[must_use]
+    pub fn protection(&self) -> Option<&Protection> {
+        match self {
+            Self::Protected(reply) => Some(&reply.protection),
+            Self::Datagram(_) | Self::Stream(_) => None,
+        }
+    }
+
     /// Who asked.
     #[must_use]
     pub fn origin(&self) -> Origin {
         match self {
             Self::Datagram(reply) => Origin::Datagrams(reply.peer()),
             Self::Stream(stream) => Origin::Stream(*stream),
+            Self::Protected(reply) => reply.to.origin(),
         }
     }
 
@@ -82,6 +113,7 @@ impl ReplyTo {
         match self {
             Self::Datagram(reply) => reply.is_confirmable(),
             Self::Stream(_) => true,
+            Self::Protected(reply) => reply.to.is_confirmable(),
         }
     }
 
@@ -120,20 +152,51 @@ impl Outlet {
                 self.endpoint.respond(reply, code, token, write, self.time, &mut self.datagrams);
             }
             ReplyTo::Stream(stream) => self.frames.push(stream, code, token, write),
+            ReplyTo::Protected(reply) => {
+                let ProtectedReply { to, mut protection } = *reply;
+                match protection.protect(code, token, write) {
+                    Ok(message) => self.respond_with(to, &message),
+                    Err(error) => {
+                        tracing::warn!(%error, "a response cannot be protected by OSCORE");
+                        self.suppress(to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers a request with a message that is written already.
+    pub fn respond_with(&mut self, to: ReplyTo, message: &OwnedMessage) {
+        let write = |writer: &mut Writer<'_>| {
+            writer.options(message.options.as_options()).payload(&message.payload);
+        };
+        match to {
+            ReplyTo::Datagram(reply) => {
+                let Self { endpoint, datagrams, time, .. } = self;
+                endpoint.respond(reply, message.code, message.token.as_bytes(), write, *time, datagrams);
+            }
+            ReplyTo::Stream(stream) => {
+                self.frames.push(stream, message.code, message.token.as_bytes(), write)
+            }
+            ReplyTo::Protected(reply) => self.respond_with(reply.to, message),
         }
     }
 
     /// Gives no answer but what the message layer owes.
     pub fn suppress(&mut self, to: ReplyTo) {
-        if let ReplyTo::Datagram(reply) = to {
-            self.endpoint.suppress(reply, self.time, &mut self.datagrams);
+        match to {
+            ReplyTo::Datagram(reply) => self.endpoint.suppress(reply, self.time, &mut self.datagrams),
+            ReplyTo::Stream(_) => {}
+            ReplyTo::Protected(reply) => self.suppress(reply.to),
         }
     }
 
     /// Rejects a request that cannot be answered, where that can be said.
     pub fn reject(&mut self, to: ReplyTo) {
-        if let ReplyTo::Datagram(reply) = to {
-            self.endpoint.reject(reply, self.time, &mut self.datagrams);
+        match to {
+            ReplyTo::Datagram(reply) => self.endpoint.reject(reply, self.time, &mut self.datagrams),
+            ReplyTo::Stream(_) => {}
+            ReplyTo::Protected(reply) => self.reject(reply.to),
         }
     }
 

@@ -9,6 +9,7 @@ use tercet_coap::block::BlockSize;
 
 use super::answer::Places;
 use super::counters::Counts;
+use super::oscore::Contexts;
 use super::resources::SharedResources;
 use crate::config::Config;
 
@@ -22,17 +23,20 @@ pub struct CoapShared {
     pub observers: Arc<Places>,
     /// What the resources of all reactors share.
     pub resources: SharedResources,
+    /// The security contexts of OSCORE, replaced on reload.
+    pub oscore: ArcSwap<Contexts>,
 }
 
 impl CoapShared {
     /// As the configuration says.
     #[must_use]
-    pub fn new(config: &Config, definitions: &Arc<Definitions>) -> Self {
+    pub fn new(config: &Config, definitions: &Arc<Definitions>, oscore: Contexts) -> Self {
         Self {
             settings: ArcSwap::from_pointee(CoapSettings::new(config)),
             counts: Counts::default(),
             resources: SharedResources::open(definitions),
             observers: Arc::new(Places::new(None)),
+            oscore: ArcSwap::from_pointee(oscore),
         }
     }
 }

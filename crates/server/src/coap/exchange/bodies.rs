@@ -60,8 +60,15 @@ impl Bodies {
     }
 
     /// Takes in what a request brings, which has a Block1 option or asks for a later block of an answer.
-    pub fn receive(&mut self, from: Origin, message: &Message<'_>, wanted: Option<u32>, now: Time) -> Body {
-        let fingerprint = self.fingerprints.of(message);
+    pub fn receive(
+        &mut self,
+        from: Origin,
+        message: &Message<'_>,
+        salt: u64,
+        wanted: Option<u32>,
+        now: Time,
+    ) -> Body {
+        let fingerprint = self.fingerprint(message, salt);
         let bert = matches!(from, Origin::Stream(_));
         match self.uploads.receive(from, fingerprint, message.options, message.payload, bert, now) {
             Upload::Whole(_) => {}
@@ -82,10 +89,10 @@ impl Bodies {
         self.kept.insert(from, fingerprint, response, now);
     }
 
-    /// What the body of a request is known by.
+    /// What the body of a request is known by. The salt keeps what is protected apart from what is not.
     #[must_use]
-    pub fn fingerprint(&self, message: &Message<'_>) -> u64 {
-        self.fingerprints.of(message)
+    pub fn fingerprint(&self, message: &Message<'_>, salt: u64) -> u64 {
+        self.fingerprints.of(message) ^ salt
     }
 
     /// Forgets a client.

@@ -17,6 +17,7 @@ use crate::coap::answer::{Answer, Later, Observation};
 use crate::coap::caller::{Caller, Transport};
 use crate::coap::context::{Outcome, Ticket};
 use crate::coap::node::{Node, Turn};
+use crate::coap::oscore::Protection;
 use crate::coap::outlet::ReplyTo;
 use crate::coap::request::{Observe, Request};
 use crate::coap::resources;
@@ -47,14 +48,24 @@ pub struct Exchange {
     once: Option<u64>,
 }
 
+impl Exchange {
+    /// What keeps bodies of protected requests apart from those of others.
+    fn salt(&self) -> u64 {
+        self.to.protection().map_or(0, Protection::salt)
+    }
+}
+
 impl Node {
     /// Deals with a request. What is to be sent is in the outlet then.
     pub fn request(&mut self, to: ReplyTo, message: Message<'_>, caller: &Caller, turn: &mut Turn<'_>) {
-        self.counters.requests += 1;
         let directions = match Directions::read(message.options) {
             Ok(directions) => directions,
             Err(number) => return self.refuse_option(to, message.token, number),
         };
+        if directions.oscore.is_some() && !directions.for_proxy {
+            return self.protected_request(to, &message, caller, turn);
+        }
+        self.counters.requests += 1;
         let Ok(token) = Token::new(message.token) else { return self.outlet.reject(to) };
         let observe = match (message.code, directions.observe) {
             _ if to.is_multicast() => None,
@@ -62,6 +73,7 @@ impl Node {
             (Code::GET | Code::FETCH, Some(1)) => Some(Observe::Deregister),
             _ => None,
         };
+        let is_proven = to.protection().is_some();
         let exchange = Exchange {
             to,
             token,
@@ -70,14 +82,15 @@ impl Node {
             block2: directions.block2,
             block1: None,
             asks_size2: directions.asks_size2,
-            unproven: self.unproven(&message, &directions, caller),
+            unproven: self.unproven(&message, &directions, caller).filter(|_| !is_proven),
             once: None,
         };
         if let Some(response) = refusal(&message, &directions, caller) {
             return self.answer(exchange, &response, None);
         }
         if observe == Some(Observe::Deregister) {
-            self.observers.deregister(exchange.to.origin(), message.token, &mut self.outlet, turn);
+            let (origin, protection) = (exchange.to.origin(), exchange.to.protection());
+            self.observers.deregister(origin, message.token, protection, &mut self.outlet, turn);
         }
         if directions.block1.is_some() || message.code != Code::GET {
             return self.request_with_body(exchange, &message, caller, turn);
@@ -100,7 +113,8 @@ impl Node {
             return self.dispatch(exchange, message, caller, turn);
         }
         let origin = exchange.to.origin();
-        let body = self.bodies.receive(origin, message, exchange.block2, self.outlet.time);
+        let salt = exchange.salt();
+        let body = self.bodies.receive(origin, message, salt, exchange.block2, self.outlet.time);
         match body {
             Body::Whole => self.dispatch(exchange, message, caller, turn),
             Body::Complete(body, block) => {
@@ -140,7 +154,7 @@ impl Node {
             && message.code != Code::GET
             && response.body.as_bytes().len() > usize::from(self.settings.block_size)
         {
-            exchange.once = Some(self.bodies.fingerprint(message));
+            exchange.once = Some(self.bodies.fingerprint(message, exchange.salt()));
         }
         match answer {
             Answer::Now(response) => self.answer(exchange, &response, None),
@@ -197,9 +211,8 @@ impl Node {
             return self.answer(exchange, &response, None);
         };
         let asked = exchange.block2.and_then(Block::from_uint).map(|block| block.size);
-        let relation = (origin, &exchange.token);
         let place = (place, asked.unwrap_or(BlockSize::MAX));
-        let sequence = self.observers.register(relation, place, observation, caller, &mut self.outlet, turn);
+        let sequence = self.observers.register(&exchange, place, observation, caller, &mut self.outlet, turn);
         self.answer(exchange, &response, Some(sequence));
     }
 

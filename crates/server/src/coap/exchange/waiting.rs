@@ -15,7 +15,7 @@ use super::pipeline::Exchange;
 use crate::coap::answer::Continuation;
 use crate::coap::caller::Caller;
 use crate::coap::context::Ticket;
-use crate::coap::outlet::{Outlet, ReplyTo};
+use crate::coap::outlet::Outlet;
 use crate::coap::peer::Origin;
 use crate::coap::response::Response;
 
@@ -166,7 +166,7 @@ impl Waiting {
                 if time > outlet.time {
                     return;
                 }
-                if let ReplyTo::Datagram(reply) = &mut entry.exchange.to {
+                if let Some(reply) = entry.exchange.to.datagram_mut() {
                     outlet.endpoint.acknowledge_later(reply, outlet.time, &mut outlet.datagrams);
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tercet_coap::block::{Block, Carrier, Slice};
 use tercet_coap::endpoint::{Heading, Tag};
-use tercet_coap::{Code, OptionBuf, Writer};
+use tercet_coap::{Code, OptionBuf, Options, OwnedMessage, Writer};
 
 use crate::coap::answer::Lease;
 use crate::coap::exchange::bodies;
@@ -30,6 +30,11 @@ impl<'a> Encoded<'a> {
         let options = writing::options(response, &framing);
         Self { carrier, options, payload: body.get(range).unwrap_or_default() }
     }
+}
+
+/// What of a message is written behind its token.
+fn parts(message: &OwnedMessage) -> (Code, Options<'_>, &[u8]) {
+    (message.code, message.options.as_options(), &message.payload)
 }
 
 impl Node {
@@ -112,11 +117,14 @@ impl Node {
             if carrier != encoded.carrier {
                 encoded = Encoded::new(response, sequence, carrier);
             }
+            let plain = (response.code, encoded.options.as_options(), encoded.payload);
+            // Without a sequence number, it is told of the next change.
+            let Ok(protected) = observer.protect(plain.0, plain.1, plain.2) else { continue };
+            let (code, options, payload) = protected.as_ref().map_or(plain, parts);
             let write = |writer: &mut Writer<'_>| {
-                writer.options(encoded.options.as_options()).payload(encoded.payload);
+                writer.options(options).payload(payload);
             };
-            let heading =
-                Heading { code: response.code, token: observer.token.as_bytes(), tag: observer.tag(slot) };
+            let heading = Heading { code, token: observer.token.as_bytes(), tag: observer.tag(slot) };
             if let Some(handle) = observer.outstanding {
                 if outlet.endpoint.replace(handle, heading, write) {
                     continue;
@@ -138,16 +146,17 @@ impl Node {
     /// Sends a last notification, which ends the relation (RFC 7641 §4.2): it carries no number.
     pub(super) fn end_all(&mut self, members: &[u32], response: &Response) {
         let options = writing::options(response, &Framing::default());
-        let payload = response.body.as_bytes();
+        let plain = (response.code, options.as_options(), response.body.as_bytes());
         for &slot in members {
             let Some(observer) = self.observers.observers.get_mut(slot as usize) else { continue };
             if let Some(handle) = observer.outstanding.take() {
                 self.outlet.endpoint.cancel(handle, self.outlet.time, &mut self.outlet.datagrams);
             }
-            let heading =
-                Heading { code: response.code, token: observer.token.as_bytes(), tag: Tag::default() };
+            let Ok(protected) = observer.protect(plain.0, plain.1, plain.2) else { continue };
+            let (code, options, payload) = protected.as_ref().map_or(plain, parts);
+            let heading = Heading { code, token: observer.token.as_bytes(), tag: Tag::default() };
             let sent = self.outlet.send_confirmable(observer.origin, heading, |writer: &mut Writer<'_>| {
-                writer.options(options.as_options()).payload(payload);
+                writer.options(options).payload(payload);
             });
             self.counters.notifications += u64::from(sent.is_ok());
         }

@@ -2,9 +2,11 @@
 
 use tercet_coap::block::BlockSize;
 use tercet_coap::endpoint::{Handle, Tag};
-use tercet_coap::{Time, Token};
+use tercet_coap::oscore::ProtectError;
+use tercet_coap::{Code, Options, OwnedMessage, Time, Token, Writer};
 
 use crate::coap::answer::Lease;
+use crate::coap::oscore::Protection;
 use crate::coap::peer::Origin;
 
 /// A relation: a client and its token, to a filter.
@@ -38,6 +40,8 @@ pub struct Observer {
     pub place_among_all: Lease,
     /// The largest block that it asked for when it registered.
     pub block: BlockSize,
+    /// How its notifications are protected, if it registered under OSCORE.
+    pub protection: Option<Box<Protection>>,
 }
 
 impl Observer {
@@ -53,6 +57,23 @@ impl Observer {
         let Some(since) = self.since_confirmable else { return true };
         let silent = (now.as_secs() as u32).saturating_sub(self.confirmable_at);
         since.saturating_add(1) >= every || silent >= self.check_within
+    }
+
+    /// A notification as it is protected for this observer; `Ok(None)` if it goes as it is.
+    ///
+    /// # Errors
+    /// It cannot be protected now.
+    pub fn protect(
+        &mut self,
+        code: Code,
+        options: Options<'_>,
+        payload: &[u8],
+    ) -> Result<Option<OwnedMessage>, ProtectError> {
+        let Some(protection) = self.protection.as_deref_mut() else { return Ok(None) };
+        let write = |writer: &mut Writer<'_>| {
+            writer.options(options).payload(payload);
+        };
+        protection.protect(code, self.token.as_bytes(), write).map(Some)
     }
 
     /// A notification was sent.

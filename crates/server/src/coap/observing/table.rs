@@ -7,14 +7,15 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use slab::Slab;
 use tercet_broker::outbox::ConnectionRef;
 use tercet_broker::watch::{Change, Watch};
-use tercet_coap::Token;
 use tercet_coap::block::BlockSize;
 use tercet_coap::endpoint::Tag;
 
 use super::observer::{Observer, of_tag};
 use crate::coap::answer::{Lease, Observation};
 use crate::coap::caller::Caller;
+use crate::coap::exchange::pipeline::Exchange;
 use crate::coap::node::Turn;
+use crate::coap::oscore::Protection;
 use crate::coap::outlet::Outlet;
 use crate::coap::peer::Origin;
 use crate::coap::resources::Form;
@@ -149,7 +150,7 @@ impl Observers {
     /// response as a notification.
     pub fn register(
         &mut self,
-        (origin, token): (Origin, &Token),
+        exchange: &Exchange,
         (place_among_all, block): (Lease, BlockSize),
         observation: Observation,
         caller: &Caller,
@@ -157,7 +158,8 @@ impl Observers {
         turn: &mut Turn<'_>,
     ) -> u32 {
         let watch = self.watch(&observation, turn);
-        let old = self.find(origin, token.as_bytes());
+        let (origin, token, protection) = (exchange.to.origin(), &exchange.token, exchange.to.protection());
+        let old = self.find(origin, token.as_bytes(), protection);
         let Observation { form, lease, check_within, observer, .. } = observation;
         let caller = observer.as_deref().unwrap_or(caller);
         let Self { watches, observers, serial, .. } = self;
@@ -182,6 +184,7 @@ impl Observers {
             lease,
             place_among_all,
             block,
+            protection: protection.map(|protection| Box::new(protection.for_notifications())),
         });
         members.push(slot);
         let sequence = watched.sequence;
@@ -193,8 +196,15 @@ impl Observers {
     }
 
     /// The client with this token does not want to hear any more.
-    pub fn deregister(&mut self, origin: Origin, token: &[u8], outlet: &mut Outlet, turn: &Turn<'_>) {
-        if let Some(slot) = self.find(origin, token) {
+    pub fn deregister(
+        &mut self,
+        origin: Origin,
+        token: &[u8],
+        protection: Option<&Protection>,
+        outlet: &mut Outlet,
+        turn: &Turn<'_>,
+    ) {
+        if let Some(slot) = self.find(origin, token, protection) {
             self.remove(slot, outlet, turn);
         }
     }
@@ -251,9 +261,14 @@ impl Observers {
         self.watches.get_mut(watch as usize)?.groups.get_mut(group)
     }
 
-    fn find(&self, origin: Origin, token: &[u8]) -> Option<u32> {
+    /// The observer of this client and token, which was registered under the same protection as is shown now.
+    fn find(&self, origin: Origin, token: &[u8], protection: Option<&Protection>) -> Option<u32> {
         self.of_client(origin).find(|slot| {
-            self.observers.get(*slot as usize).is_some_and(|observer| observer.token.as_bytes() == token)
+            self.observers.get(*slot as usize).is_some_and(|observer| {
+                observer.token.as_bytes() == token
+                    && observer.protection.as_deref().map(Protection::salt)
+                        == protection.map(Protection::salt)
+            })
         })
     }
 

@@ -105,7 +105,7 @@ impl Broker {
         let hosts = Hosts::recording_to(Limits::default(), permissions, Some(recorder), events, metrics);
         let poll = Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(&poll, Reactor::inbox_token()).unwrap());
-        let coap = CoapShared::new(&config, hosts.definitions());
+        let coap = CoapShared::new(&config, hosts.definitions(), crate::coap::oscore::Contexts::default());
         let shared = Arc::new(Shared {
             coap,
             vhost: Arc::clone(hosts.default_host()),
