@@ -153,7 +153,7 @@ fn with_values(
         let found = values.into_iter().filter_map(|(topic, value)| Some((topic, value.ok()??))).collect();
         match Call::new(request, &caller, since) {
             Ok(call) => read(&call, &filter, format, &found, cx),
-            Err(answer) => answer,
+            Err(response) => response.into(),
         }
     };
     Answer::Later(Later { ticket, then: Box::new(then) })

@@ -56,7 +56,7 @@ pub(super) fn serve_as_claimed(call: &Call<'_>, cx: &mut CoapContext<'_>) -> Ans
         };
         match Call::new(request, &caller, since) {
             Ok(call) => decided(&call, verdict, client_id, cx),
-            Err(answer) => answer,
+            Err(response) => response.into(),
         }
     };
     Answer::Later(Later { ticket, then: Box::new(then) })
@@ -86,7 +86,7 @@ fn serve_as(call: &Call<'_>, identity: Identity, client_id: Arc<str>, cx: &mut C
     let caller = Caller { identity, client_id, admitted: true, ..call.caller.clone() };
     match Call::new(call.request, &caller, call.since) {
         Ok(call) => serve(&call, cx),
-        Err(answer) => answer,
+        Err(response) => response.into(),
     }
 }
 

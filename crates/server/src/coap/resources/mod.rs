@@ -104,7 +104,7 @@ struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// A request in the name of `caller`. One that goes on after something was found out for it keeps its moment.
-    fn new(request: &'a Request<'a>, caller: &'a Caller, since: Moment) -> Result<Self, Answer> {
+    fn new(request: &'a Request<'a>, caller: &'a Caller, since: Moment) -> Result<Self, Response> {
         Ok(Self { request, asked: Asked::of(request)?, caller, since })
     }
 
@@ -128,7 +128,7 @@ pub fn dispatch(request: &Request<'_>, cx: &mut CoapContext<'_>) -> Answer {
     let since = if request.observe.is_some() { cx.shared.vhost.reading_from() } else { Moment::default() };
     let call = match Call::new(request, request.caller, since) {
         Ok(call) => call,
-        Err(answer) => return answer,
+        Err(response) => return response.into(),
     };
     if call.asked.query.has_credentials() {
         return credentials::serve_as_claimed(&call, cx);

@@ -188,7 +188,7 @@ fn with_value(call: &Call<'_>, topic: &str, cx: &mut CoapContext<'_>, then: Then
         };
         match Call::new(request, &caller, since) {
             Ok(call) => then(&call, &topic, value.as_ref(), cx),
-            Err(answer) => answer,
+            Err(response) => response.into(),
         }
     };
     Answer::Later(Later { ticket, then: Box::new(then) })

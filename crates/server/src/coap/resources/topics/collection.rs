@@ -34,7 +34,7 @@ pub(in crate::coap::resources) fn serve(call: &Call<'_>, cx: &mut CoapContext<'_
 fn filter(call: &Call<'_>, cx: &CoapContext<'_>) -> Answer {
     let wanted = match configuration::properties(call) {
         Ok(wanted) => wanted,
-        Err(answer) => return answer,
+        Err(response) => return response.into(),
     };
     let subject = call.caller.subject();
     let topics = cx.shared.coap.resources.topics.page(None, MOST).into_iter();
@@ -50,11 +50,11 @@ fn filter(call: &Call<'_>, cx: &CoapContext<'_>) -> Answer {
 fn create(call: &Call<'_>, cx: &mut CoapContext<'_>) -> Answer {
     let mut properties = match configuration::properties(call) {
         Ok(properties) => properties,
-        Err(answer) => return answer,
+        Err(response) => return response.into(),
     };
     let data = match complete(&mut properties, cx.now.utc_ms) {
         Ok(data) => data,
-        Err(reason) => return rejected(reason),
+        Err(reason) => return rejected(reason).into(),
     };
     if !cx.shared.vhost.may(&call.caller.subject(), Action::Publish, &data) {
         return forbidden();
@@ -63,8 +63,8 @@ fn create(call: &Call<'_>, cx: &mut CoapContext<'_>) -> Answer {
     let topics = &cx.shared.coap.resources.topics;
     let (topic, position) = match topics.create(data.into(), properties, configuration::fresh_id) {
         Ok(created) => created,
-        Err(Conflict::Name) => return rejected("another topic has this name"),
-        Err(Conflict::Data | Conflict::Gone) => return rejected("another topic has this data"),
+        Err(Conflict::Name) => return rejected("another topic has this name").into(),
+        Err(Conflict::Data | Conflict::Gone) => return rejected("another topic has this data").into(),
         Err(Conflict::Full) => return unavailable("there are as many topics as can be"),
     };
     let response = Response {

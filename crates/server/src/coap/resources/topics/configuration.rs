@@ -49,15 +49,15 @@ pub(super) fn show(properties: &Properties, code: Code) -> Response {
 }
 
 /// What a client is told of a payload that does not do.
-pub(super) fn rejected(reason: &'static str) -> Answer {
-    Response::diagnostic(Code::BAD_REQUEST, reason).into()
+pub(super) fn rejected(reason: &'static str) -> Response {
+    Response::diagnostic(Code::BAD_REQUEST, reason)
 }
 
 /// The properties in the payload of a request. The number of their format awaits its registration; they are CBOR in any case.
-pub(super) fn properties(call: &Call<'_>) -> Result<Properties, Answer> {
+pub(super) fn properties(call: &Call<'_>) -> Result<Properties, Response> {
     match call.asked.content_format {
         Some(ContentFormat::CORE_PUBSUB | ContentFormat::CBOR) => {}
-        _ => return Err(Response::new(Code::UNSUPPORTED_CONTENT_FORMAT).into()),
+        _ => return Err(Response::new(Code::UNSUPPORTED_CONTENT_FORMAT)),
     }
     Properties::decode(call.request.payload).map_err(|reason| rejected(reason.0))
 }
@@ -82,7 +82,7 @@ fn fetch(call: &Call<'_>, topic: &Topic) -> Answer {
     }
     match decode_keys(call.request.payload) {
         Ok(keys) => show(&topic.properties.only(&keys), Code::CONTENT).into(),
-        Err(reason) => rejected(reason.0),
+        Err(reason) => rejected(reason.0).into(),
     }
 }
 
@@ -95,7 +95,7 @@ fn change(
 ) -> Answer {
     let given = match properties(call) {
         Ok(given) => given,
-        Err(answer) => return answer,
+        Err(response) => return response.into(),
     };
     let present = &topic.properties;
     let differs = |given: &Option<String>, present: &Option<String>| given.is_some() && given != present;
@@ -103,13 +103,13 @@ fn change(
         || differs(&given.data, &present.data)
         || given.resource_type.as_deref().is_some_and(|kind| kind != TOPIC_DATA)
     {
-        return rejected("topic-name, topic-data and resource-type do not change");
+        return rejected("topic-name, topic-data and resource-type do not change").into();
     }
     if given.initialize.is_some() {
-        return rejected("initialize is for topics that do not exist yet");
+        return rejected("initialize is for topics that do not exist yet").into();
     }
     if let Err(reason) = check(&given, cx.now.utc_ms) {
-        return rejected(reason);
+        return rejected(reason).into();
     }
     let changed = cx.shared.coap.resources.topics.change(&topic.id, |present| make(present, given));
     let Ok((topic, position)) = changed else { return Response::new(Code::NOT_FOUND).into() };
