@@ -38,7 +38,11 @@ impl Checker<'_> {
     fn report(&mut self, keys: &[&str], what: impl Into<String>, hint: Option<&str>) {
         let place = keys.iter().find(|key| self.origins.is_set(key));
         let origin = place.map_or(Origin::Default, |key| self.origins.of(key));
-        self.problems.push(Problem { origin, what: what.into(), hint: hint.map(str::to_owned) });
+        let problem = Problem { origin, what: what.into(), hint: hint.map(str::to_owned) };
+        // Two listeners may have the same fault, of the same key.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     fn mqtt(&mut self, config: &Config) {

@@ -96,9 +96,9 @@ mod tests {
         assert_eq!(config.server.drain_timeout.as_secs(), 1);
         assert_eq!(config.server.threads, old.server.threads);
         let names: Vec<_> = config.listeners.iter().map(|l| l.name.as_str()).collect();
-        assert_eq!(names, ["amqp", "coap", "http", "a", "b"]);
-        assert_eq!(config.listeners[3].receive_maximum.get(), 5);
-        assert_eq!(config.listeners[3].bind, old.listeners[3].bind);
+        assert_eq!(names, ["amqp", "coap", "coap-tcp", "http", "a", "b"]);
+        assert_eq!(config.listeners[4].receive_maximum.get(), 5);
+        assert_eq!(config.listeners[4].bind, old.listeners[4].bind);
     }
 
     #[test]

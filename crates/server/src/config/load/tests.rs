@@ -313,7 +313,13 @@ fn nothing_configured_is_the_default() {
     assert_eq!(loaded.config, Config::default());
     assert_eq!(
         addresses(&loaded.config),
-        ["mqtt 127.0.0.1:1883", "amqp 127.0.0.1:5672", "coap 127.0.0.1:5683", "http 127.0.0.1:15672"]
+        [
+            "mqtt 127.0.0.1:1883",
+            "amqp 127.0.0.1:5672",
+            "coap 127.0.0.1:5683",
+            "coap-tcp 127.0.0.1:5683",
+            "http 127.0.0.1:15672"
+        ]
     );
     assert!(loaded.config.listeners.iter().all(|listener| listener.bind.is_local()));
 }
@@ -352,10 +358,16 @@ fn environment_reaches_every_kind_of_key() {
     let config = load(&sources).unwrap().config;
     assert_eq!(
         addresses(&config),
-        ["coap 127.0.0.1:5683", "http 127.0.0.1:15672", "a 127.0.0.1:1", "mqtt-2 unix:/run/t.sock"]
+        [
+            "coap 127.0.0.1:5683",
+            "coap-tcp 127.0.0.1:5683",
+            "http 127.0.0.1:15672",
+            "a 127.0.0.1:1",
+            "mqtt-2 unix:/run/t.sock"
+        ]
     );
-    assert_eq!(config.listeners[2].receive_maximum.get(), 7);
-    assert_eq!(config.listeners[2].tls.as_ref().unwrap().cert.to_str(), Some("c.pem"));
+    assert_eq!(config.listeners[3].receive_maximum.get(), 7);
+    assert_eq!(config.listeners[3].tls.as_ref().unwrap().cert.to_str(), Some("c.pem"));
     assert_eq!(config.server.sys_interval, Limit::Off);
     assert_eq!(config.mqtt.versions.len(), 2);
     assert!(!config.mqtt.retain);
@@ -382,7 +394,13 @@ fn flags_of_serve() {
     assert_eq!(config.listen.mqtt, ListenAddress::At { ip: None, port: 0 });
     assert_eq!(
         addresses(&config),
-        ["mqtt 0.0.0.0:0", "amqp 0.0.0.0:5772", "coap 0.0.0.0:5783", "http 127.0.0.1:180"]
+        [
+            "mqtt 0.0.0.0:0",
+            "amqp 0.0.0.0:5772",
+            "coap 0.0.0.0:5783",
+            "coap-tcp 0.0.0.0:5783",
+            "http 127.0.0.1:180"
+        ]
     );
 }
 
@@ -396,26 +414,52 @@ fn default_listeners_give_way_and_tls_ports_wait_for_a_certificate() {
             "mqtt 127.0.0.1:1883",
             "amqp 127.0.0.1:5672",
             "coap 127.0.0.1:5683",
+            "coap-tcp 127.0.0.1:5683",
             "http 127.0.0.1:15672",
             "mqtts 127.0.0.1:8883",
             "amqps 127.0.0.1:5671",
-            "https 127.0.0.1:15671"
+            "https 127.0.0.1:15671",
+            "coaps-tcp 127.0.0.1:5684",
+            "coaps 127.0.0.1:5684"
         ]
     );
     let own = "[listen]\namqp = \"off\"\n[[listener]]\nbind = \"0.0.0.0:1883\"\n";
-    assert_eq!(names(own), ["coap 127.0.0.1:5683", "http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]);
+    assert_eq!(
+        names(own),
+        ["coap 127.0.0.1:5683", "coap-tcp 127.0.0.1:5683", "http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]
+    );
     let socket = "[listen]\namqp = \"off\"\n[[listener]]\nbind = \"unix:/run/t.sock\"\n";
     assert_eq!(
         names(socket),
-        ["mqtt 127.0.0.1:1883", "coap 127.0.0.1:5683", "http 127.0.0.1:15672", "mqtt-1 unix:/run/t.sock"]
+        [
+            "mqtt 127.0.0.1:1883",
+            "coap 127.0.0.1:5683",
+            "coap-tcp 127.0.0.1:5683",
+            "http 127.0.0.1:15672",
+            "mqtt-1 unix:/run/t.sock"
+        ]
     );
     let both = "[listen]\nmqtt = \":1884\"\namqp = \"off\"\n[[listener]]\nbind = \"0.0.0.0:1883\"\n";
     assert_eq!(
         names(both),
-        ["mqtt 127.0.0.1:1884", "coap 127.0.0.1:5683", "http 127.0.0.1:15672", "mqtt-1 0.0.0.0:1883"]
+        [
+            "mqtt 127.0.0.1:1884",
+            "coap 127.0.0.1:5683",
+            "coap-tcp 127.0.0.1:5683",
+            "http 127.0.0.1:15672",
+            "mqtt-1 0.0.0.0:1883"
+        ]
     );
     let amqp = "[listen]\nmqtt = \"off\"\n[[listener]]\nprotocol = \"amqp\"\nbind = \"0.0.0.0:5672\"\n";
-    assert_eq!(names(amqp), ["coap 127.0.0.1:5683", "http 127.0.0.1:15672", "amqp-1 0.0.0.0:5672"]);
+    let keys =
+        "[coap]\npsk-file = \"k\"\n[listen]\nmqtt = \"off\"\namqp = \"off\"\nhttp = \"off\"\ncoap = \":0\"\n";
+    assert_eq!(names(keys), ["coap 127.0.0.1:0", "coap-tcp 127.0.0.1:0", "coaps 127.0.0.1:0"]);
+    let streams = "[listen]\nmqtt = \"off\"\namqp = \"off\"\nhttp = \"off\"\n[[listener]]\nprotocol = \"coap-tcp\"\nbind = \"0.0.0.0:1\"\n";
+    assert_eq!(names(streams), ["coap 127.0.0.1:5683", "coap-tcp-1 0.0.0.0:1"]);
+    assert_eq!(
+        names(amqp),
+        ["coap 127.0.0.1:5683", "coap-tcp 127.0.0.1:5683", "http 127.0.0.1:15672", "amqp-1 0.0.0.0:5672"]
+    );
 }
 
 #[test]
