@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 
 use crate::exit::{Exit, Failure};
 use crate::output::{data, talk};
-use crate::{backup, config, control, log, manual, passwd, pubsub, serve};
+use crate::{backup, coap, config, control, log, manual, passwd, pubsub, serve};
 
 /// What a bare `tercet` prints.
 const WELCOME: &str = concat!(
@@ -17,8 +17,8 @@ const WELCOME: &str = concat!(
     ", a message broker: MQTT 3.1, 3.1.1 and 5.0
 
   serve         run the broker (no configuration needed)
-  pub, sub      publish, subscribe
-  req, reply    ask and answer (MQTT 5 request/response)
+  pub, sub      publish, subscribe; req, reply: ask and answer (MQTT 5)
+  coap          get, put, observe, discover and more over CoAP
   status, amqp  see a running broker and its queues
   user, vhost, permission, policy
                 manage a running broker
@@ -45,6 +45,7 @@ pub(crate) fn command() -> Command {
         .infer_long_args(false)
         .subcommand(serve::command())
         .subcommands(pubsub::commands())
+        .subcommand(coap::command())
         .subcommands(control::commands())
         .subcommand(config::command())
         .subcommand(passwd::command())
@@ -66,6 +67,9 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     match command().try_get_matches_from(args) {
         Ok(matches) => {
+            if let Some(("coap", matches)) = matches.subcommand() {
+                return coap::run(matches);
+            }
             let by_pubsub = matches.subcommand().and_then(|(name, matches)| pubsub::run(name, matches));
             let by_control = || matches.subcommand().and_then(|(name, matches)| control::run(name, matches));
             by_pubsub.unwrap_or_else(|| report(by_control().unwrap_or_else(|| dispatch(&matches))).into())

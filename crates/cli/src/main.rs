@@ -5,6 +5,7 @@
 
 mod allocator;
 mod backup;
+mod coap;
 mod commands;
 mod config;
 mod control;

@@ -52,5 +52,6 @@ pub use observation::Observation;
 pub use request::Request;
 pub use response::Response;
 pub use tercet_coap::link_format::Link;
-pub use tercet_coap::uri::{Scheme, Uri};
+pub use tercet_coap::option::Format as OptionFormat;
+pub use tercet_coap::uri::{Host, Scheme, Uri};
 pub use tercet_coap::{Code, ContentFormat, Number, Options, Token};
