@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::address::Address;
 use super::client::Client;
 use super::error::{Error, Result};
+use super::oscore::Oscore;
 use crate::Backoff;
 use crate::mqtt::Tls;
 
@@ -44,6 +45,7 @@ pub(super) struct Settings {
     pub(super) reconnect: Backoff,
     pub(super) uri_host: bool,
     pub(super) proxy: Option<String>,
+    pub(super) oscore: Option<Oscore>,
 }
 
 /// A pre-shared key and the name under which the server knows it.
@@ -68,6 +70,7 @@ impl Default for Settings {
             reconnect: Backoff::default(),
             uri_host: true,
             proxy: None,
+            oscore: None,
         }
     }
 }
@@ -168,6 +171,13 @@ impl Builder {
     #[must_use]
     pub fn through_proxy(mut self, server: impl Into<String>) -> Self {
         self.settings.proxy = Some(server.into());
+        self
+    }
+
+    /// Protects all requests, and takes only protected answers, end to end (RFC 8613).
+    #[must_use]
+    pub fn oscore(mut self, context: Oscore) -> Self {
+        self.settings.oscore = Some(context);
         self
     }
 

@@ -54,7 +54,8 @@ impl Client {
         let Builder { address, settings } = builder;
         builder::check(&settings)?;
         let link = Link::open(address.clone(), settings.clone()).await?;
-        Ok(Self { shared: Arc::new(Shared { address, settings, channel: Channel::new(link) }) })
+        let channel = Channel::new(link, settings.oscore.clone());
+        Ok(Self { shared: Arc::new(Shared { address, settings, channel }) })
     }
 
     /// Reads a resource.

@@ -1,4 +1,4 @@
-//! A CoAP client and server: UDP, TCP, TLS and WebSocket; block-wise transfer, observation, discovery.
+//! A CoAP client and server: UDP, DTLS, TCP, TLS, WebSocket and OSCORE; block-wise transfer, observation, discovery.
 //!
 //! A [`Client`] is a handle to a task of its own that sends, repeats, connects again. Handles are cheap to clone;
 //! requests are builders that are awaited; observations are streams that keep themselves alive.
@@ -20,7 +20,7 @@
 //!
 //! From the outside in: `address` and [`builder`](Builder) say where and how; `client` is the handle with its
 //! operations `request`, `observation`, `discovery`; `transfer` turns whole bodies into single messages, `channel`
-//! carries those, and `link` is the task with the transport: `datagram_port` and the message layer of `tercet-coap`, or
+//! carries those and protects them (`oscore`), and `link` is the task with the transport: `datagram_port` and the message layer of `tercet-coap`, or
 //! `stream_port`, for which `dial` and `websocket` make the connection. [`server`] is the other side.
 
 mod address;
@@ -36,6 +36,7 @@ mod inbox;
 mod link;
 mod message;
 mod observation;
+mod oscore;
 mod request;
 mod response;
 pub mod server;
@@ -49,9 +50,11 @@ pub use client::Client;
 pub use discovery::{ask_group, links};
 pub use error::{Error, Result};
 pub use observation::Observation;
+pub use oscore::Oscore;
 pub use request::Request;
 pub use response::Response;
 pub use tercet_coap::link_format::Link;
 pub use tercet_coap::option::Format as OptionFormat;
+pub use tercet_coap::oscore::Parameters as OscoreParameters;
 pub use tercet_coap::uri::{Host, Scheme, Uri};
 pub use tercet_coap::{Code, ContentFormat, Number, Options, Token};

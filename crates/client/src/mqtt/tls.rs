@@ -41,6 +41,14 @@ impl Tls {
     /// # Errors
     /// A text that names the file and what is wrong with it.
     pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        client_config(&self.settings()?).map_err(|error| error.to_string())
+    }
+
+    /// The same as the transports have it.
+    ///
+    /// # Errors
+    /// A text that says what is missing.
+    pub(crate) fn settings(&self) -> Result<ClientSettings, String> {
         let (roots, name_check) = match (self.ca_file.clone(), self.ca_dir.clone()) {
             (None, None) if self.insecure => (Roots::Insecure, NameCheck::AnyName),
             (None, None) => (Roots::System, NameCheck::Required),
@@ -56,7 +64,7 @@ impl Tls {
             (None, None) => None,
             _ => return Err("a client certificate needs both its file and its key".into()),
         };
-        let settings = ClientSettings {
+        Ok(ClientSettings {
             roots,
             name_check,
             certificate,
@@ -65,8 +73,7 @@ impl Tls {
                 TlsVersion::V12 => MinimumVersion::Tls12,
                 TlsVersion::V13 => MinimumVersion::Tls13,
             },
-        };
-        client_config(&settings).map_err(|error| error.to_string())
+        })
     }
 }
 

@@ -8,5 +8,6 @@ mod loss;
 mod observing;
 mod relay;
 mod routing;
+mod security;
 mod transports;
 mod world;

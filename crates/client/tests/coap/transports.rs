@@ -67,7 +67,7 @@ async fn bert_over_tcp() {
     assert_eq!(response.options().uint(Number::BLOCK2).unwrap() & 0xF, 0xF);
 }
 
-async fn everything(client: &Client) {
+pub(crate) async fn everything(client: &Client) {
     let hello = client.get("/hello").await.unwrap();
     assert_eq!((hello.code(), hello.text()), (Code::CONTENT, Some("hello")));
     assert_eq!(hello.content_format(), Some(ContentFormat::TEXT));

@@ -239,6 +239,9 @@ impl Task {
         let now = self.start.elapsed();
         let mut failed = Vec::new();
         self.endpoint.run_due(now, &mut self.out, |endpoint::Event::Failed { tag, .. }| failed.push(tag));
+        if !failed.is_empty() {
+            self.port.renew();
+        }
         for tag in failed {
             let error = Error::Timeout { what: format!("messages to {}", self.peer), after: self.after };
             match self.tags.remove(&tag) {
@@ -257,8 +260,17 @@ impl Task {
     /// Nobody listens there, or there is no way: whatever waits for a first sign of life is told so. Those that were
     /// answered before, observations above all, go on until they time out.
     fn fail_all(&mut self, source: io::Error) {
-        let error = Error::Connect { url: self.port.url().to_owned(), source: Arc::new(source) };
+        let url = self.port.url().to_owned();
+        let error = if self.port.is_open() {
+            Error::Connect { url, source: Arc::new(source) }
+        } else {
+            Error::Lost { url, source: Arc::new(source) }
+        };
         self.endpoint.forget(());
+        if !self.port.is_open() {
+            // What a session agreed on ends with it (RFC 7252 §9.1.1).
+            self.waiting.drain().for_each(|(_, waiting)| waiting.events.push(Event::Failed(error.clone())));
+        }
         for (_, fate) in self.tags.drain() {
             match fate {
                 Fate::Request(token) => {

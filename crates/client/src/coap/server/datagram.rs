@@ -21,6 +21,7 @@ use super::super::message::Message;
 use super::blocks::{Bert, Room};
 use super::relation::{Notifier, Relation};
 use super::request::Peer;
+use super::secure::Secure;
 use super::service::{Outcome, Service};
 
 /// An answer that takes longer is announced by an empty acknowledgement (RFC 7252 §5.2.2).
@@ -32,6 +33,8 @@ const ROOM: Room = Room { payload: 1024, bert: Bert::Reserved };
 
 struct Task {
     socket: UdpSocket,
+    /// Over DTLS.
+    secure: Option<Secure>,
     endpoint: Endpoint<SocketAddr>,
     out: Outgoing<SocketAddr>,
     start: Instant,
@@ -71,11 +74,17 @@ enum Wake {
     Datagram(usize, SocketAddr),
     Command(Command),
     Due,
+    SecureDue,
     Slow,
 }
 
 /// Serves until an error of the socket that does not pass.
-pub(super) async fn serve(socket: UdpSocket, service: Arc<Service>, url: String) -> Result<()> {
+pub(super) async fn serve(
+    socket: UdpSocket,
+    secure: Option<Secure>,
+    service: Arc<Service>,
+    url: String,
+) -> Result<()> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| Error::Invalid(format!("no randomness: {error}")))?;
     // Each observer has its own exchange with the peer, of which one at most is under way.
@@ -85,6 +94,7 @@ pub(super) async fn serve(socket: UdpSocket, service: Arc<Service>, url: String)
     let (sender, commands) = mpsc::unbounded_channel();
     let task = Task {
         socket,
+        secure,
         endpoint: Endpoint::new(settings, u64::from_ne_bytes(seed)),
         out: Outgoing::new(),
         start: Instant::now(),
@@ -108,31 +118,68 @@ impl Task {
         loop {
             match self.wake(&mut buffer).await {
                 Ok(Wake::Datagram(length, peer)) => {
-                    self.receive(buffer.get(..length).unwrap_or_default(), peer);
+                    let datagram = buffer.get(..length).unwrap_or_default();
+                    match &mut self.secure {
+                        None => self.receive(datagram, peer),
+                        Some(secure) => secure.receive(peer, datagram),
+                    }
                 }
                 Ok(Wake::Command(command)) => self.command(command),
                 Ok(Wake::Due) => self.run_due(),
+                Ok(Wake::SecureDue) => self.secure.iter_mut().for_each(Secure::run_due),
                 Ok(Wake::Slow) => self.acknowledge_slow(),
                 Err(error) if passes(&error) => {}
                 Err(error) => return error,
             }
             while self.tasks.try_join_next().is_some() {}
-            for (peer, datagram) in self.out.iter() {
-                // A peer that cannot be reached will not answer, which the message layer deals with.
-                let _ = self.socket.send_to(datagram, *peer).await;
-            }
-            self.out.clear();
+            self.deal_with_secure();
+            self.flush().await;
         }
+    }
+
+    /// What came of the work of DTLS: peers that are gone, and messages.
+    fn deal_with_secure(&mut self) {
+        let Some(secure) = &mut self.secure else { return };
+        let (gone, received) = (secure.take_gone(), secure.take_received());
+        for peer in gone {
+            self.endpoint.forget(peer);
+            let of_peer = |(number, observer): (&u64, &Observer)| (observer.peer == peer).then_some(*number);
+            let observers: Vec<_> = self.observers.iter().filter_map(of_peer).collect();
+            observers.into_iter().for_each(|observer| self.remove(observer));
+        }
+        for (peer, message) in received {
+            self.receive(&message, peer);
+        }
+    }
+
+    /// Sends what is to be sent. A peer that cannot be reached will not answer, which the message layer deals with.
+    async fn flush(&mut self) {
+        match &mut self.secure {
+            None => {
+                for (peer, datagram) in self.out.iter() {
+                    let _ = self.socket.send_to(datagram, *peer).await;
+                }
+            }
+            Some(secure) => {
+                self.out.iter().for_each(|(peer, datagram)| secure.send(*peer, datagram));
+                for (peer, datagram) in secure.take_transmit() {
+                    let _ = self.socket.send_to(&datagram, peer).await;
+                }
+            }
+        }
+        self.out.clear();
     }
 
     async fn wake(&mut self, buffer: &mut [u8]) -> io::Result<Wake> {
         let due = at(self.endpoint.next_due().map(|due| self.start + due));
         let slow = at(self.slow.front().map(|(when, _)| *when));
+        let secure_due = at(self.secure.as_ref().and_then(Secure::next_due).map(Into::into));
         tokio::select! {
             received = self.socket.recv_from(buffer) => received.map(|(length, peer)| Wake::Datagram(length, peer)),
             // There is always a sender: our own.
             Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
             () = due => Ok(Wake::Due),
+            () = secure_due => Ok(Wake::SecureDue),
             () = slow => Ok(Wake::Slow),
         }
     }
@@ -169,8 +216,11 @@ impl Task {
         self.replies.insert(number, (reply, token.clone()));
         self.slow.push_back((Instant::now() + PIGGYBACK, number));
         let (service, sender) = (self.service.clone(), self.sender.clone());
+        let who = match &self.secure {
+            None => Peer { address: peer, scheme: Scheme::Coap, identity: None },
+            Some(secure) => Peer { address: peer, scheme: Scheme::Coaps, identity: secure.identity(peer) },
+        };
         self.tasks.spawn(async move {
-            let who = Peer { address: peer, scheme: Scheme::Coap, identity: None };
             let outcome = service.answer(&who, &token, message, ROOM).await;
             let _ = sender.send(Command::Answer(number, peer, outcome));
         });

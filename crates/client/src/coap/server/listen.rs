@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use tercet_coap::uri::Scheme;
+use tercet_net::dtls::{DtlsServerSettings, ReloadableDtlsServerConfig};
 use tercet_net::tls::{ClientAuth, ServerSettings, server_config};
 use tokio::net::{TcpListener, UdpSocket, lookup_host};
 use tokio::task::JoinSet;
 
 use super::super::address::Address;
 use super::super::error::{Error, Result};
+use super::super::oscore::Oscore;
 use super::router::Router;
+use super::secure::Secure;
 use super::service::Service;
 use super::{datagram, stream};
 
@@ -41,9 +44,11 @@ struct Settings {
     max_body: usize,
     max_observers: usize,
     certificate: Option<Certificate>,
+    psk_file: Option<PathBuf>,
+    contexts: Vec<Oscore>,
 }
 
-/// The server's certificate, for TLS.
+/// The server's certificate, for TLS and DTLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// PEM file with the certificate, followed by the intermediate ones.
@@ -55,13 +60,19 @@ pub struct Certificate {
 }
 
 impl Server {
-    /// Listens at an address: `coap://` (UDP), `coap+tcp://`, `coaps+tcp://`, `coap+ws://` or `coaps+ws://`, host and
+    /// Listens at an address: `coap://` (UDP), `coaps://` (DTLS), `coap+tcp://`, `coaps+tcp://`, `coap+ws://` or `coaps+ws://`, host and
     /// port. Port 0 takes one that is free.
     ///
     /// # Errors
     /// A bad address, and those of the socket.
     pub async fn bind(url: impl AsRef<str>) -> Result<Self> {
-        let settings = Settings { max_body: 1024 * 1024, max_observers: 10_000, certificate: None };
+        let settings = Settings {
+            max_body: 1024 * 1024,
+            max_observers: 10_000,
+            certificate: None,
+            psk_file: None,
+            contexts: Vec::new(),
+        };
         Self { listeners: Vec::new(), settings }.and(url).await
     }
 
@@ -77,11 +88,7 @@ impl Server {
         let targets = lookup_host((host.as_str(), address.port)).await.map_err(failed)?;
         let targets: Vec<_> = targets.collect();
         let (socket, bound) = match address.scheme {
-            Scheme::Coaps => {
-                let reason = "this server does not listen over DTLS".into();
-                return Err(Error::Url { url: url.as_ref().to_owned(), reason });
-            }
-            Scheme::Coap => {
+            Scheme::Coap | Scheme::Coaps => {
                 let socket = UdpSocket::bind(targets.as_slice()).await.map_err(failed)?;
                 let bound = socket.local_addr().map_err(failed)?;
                 (Socket::Udp(socket), bound)
@@ -100,6 +107,20 @@ impl Server {
     #[must_use]
     pub fn certificate(mut self, certificate: Certificate) -> Self {
         self.settings.certificate = Some(certificate);
+        self
+    }
+
+    /// The pre-shared keys of clients, for DTLS: a file with a line `NAME:KEY` for each, the key in hexadecimal.
+    #[must_use]
+    pub fn psk_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.psk_file = Some(path.into());
+        self
+    }
+
+    /// Takes requests that are protected with this context, beside others (RFC 8613). May be called several times.
+    #[must_use]
+    pub fn oscore(mut self, context: Oscore) -> Self {
+        self.settings.contexts.push(context);
         self
     }
 
@@ -129,14 +150,21 @@ impl Server {
     /// # Errors
     /// Certificates that cannot be read, and sockets that fail for good.
     pub async fn serve(self, router: Router) -> Result<()> {
-        let service = Arc::new(Service::new(router, self.settings.max_body, self.settings.max_observers));
+        let Settings { max_body, max_observers, ref contexts, .. } = self.settings;
+        let service = Arc::new(Service::new(router, contexts.clone(), max_body, max_observers));
         let mut tasks = JoinSet::new();
         for listener in self.listeners {
             let url = format!("{}://{}", listener.scheme, listener.address);
             let service = service.clone();
             let scheme = listener.scheme;
             match listener.socket {
-                Socket::Udp(socket) => tasks.spawn(datagram::serve(socket, service, url)),
+                Socket::Udp(socket) => {
+                    let secure = match scheme.is_secure() {
+                        true => Some(dtls(&self.settings, &url)?),
+                        false => None,
+                    };
+                    tasks.spawn(datagram::serve(socket, secure, service, url))
+                }
                 Socket::Tcp(socket) => {
                     let tls = match scheme.is_secure() {
                         true => Some(tls(self.settings.certificate.as_ref(), scheme, &url)?),
@@ -151,6 +179,22 @@ impl Server {
             _ => Err(Error::Closed),
         }
     }
+}
+
+fn dtls(settings: &Settings, url: &str) -> Result<Secure> {
+    let failed = |reason: String| Error::Secure { url: url.to_owned(), reason };
+    if settings.certificate.is_none() && settings.psk_file.is_none() {
+        return Err(failed("the server has neither a certificate nor pre-shared keys".into()));
+    }
+    let certificate = settings.certificate.clone();
+    let client_ca = certificate.as_ref().and_then(|certificate| certificate.client_ca.clone());
+    let settings = DtlsServerSettings {
+        psk_file: settings.psk_file.clone(),
+        certificate: certificate.map(|certificate| (certificate.certificate, certificate.key)),
+        client_ca,
+    };
+    let config = ReloadableDtlsServerConfig::load(settings).map_err(|error| failed(error.to_string()))?;
+    Secure::new(Arc::new(config)).map_err(|error| failed(error.to_string()))
 }
 
 fn tls(certificate: Option<&Certificate>, scheme: Scheme, url: &str) -> Result<Arc<ServerConfig>> {

@@ -22,7 +22,7 @@
 //! A [`Router`] finds the handlers of a path in a `MethodRouter`; `handler` and `extract` turn async functions into
 //! handlers, and `reply` what they give into answers. `service` is the way of a request through all of these, `blocks`
 //! the transfer of large bodies, `relation` one observer, `well_known` the list of resources. [`Server`] listens:
-//! `datagram` over UDP, `stream` over TCP, TLS and WebSocket (whose handshake is `upgrade`).
+//! `datagram` over UDP, with `secure` over DTLS, `stream` over TCP, TLS and WebSocket (whose handshake is `upgrade`).
 
 mod blocks;
 mod datagram;
@@ -35,6 +35,7 @@ mod relation;
 mod reply;
 mod request;
 mod router;
+mod secure;
 mod service;
 mod stream;
 mod upgrade;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tercet_coap::oscore::Exchange;
 use tercet_coap::{Number, Token};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::super::message::Message;
+use super::super::oscore::Oscore;
 use super::service::{Resource, Service};
 
 /// Of so many notifications one is confirmable, the first among them.
@@ -25,7 +27,10 @@ pub(super) struct Relation {
     resource: Resource,
     changes: watch::Receiver<u64>,
     token: Token,
-    place: Place,
+    /// Given back with the relation.
+    _place: Place,
+    /// Notifications are protected with these (RFC 8613).
+    security: Option<(Oscore, Exchange)>,
 }
 
 /// One of the observers that a server takes; given back when dropped.
@@ -58,7 +63,12 @@ impl Relation {
         token: Token,
         place: Place,
     ) -> Self {
-        Self { service, resource, changes, token, place }
+        Self { service, resource, changes, token, _place: place, security: None }
+    }
+
+    /// The same, with protected notifications.
+    pub(super) fn protected(self, oscore: Oscore, exchange: Exchange) -> Self {
+        Self { security: Some((oscore, exchange)), ..self }
     }
 
     /// A place for one more observer, if there are fewer than `limit`.
@@ -74,12 +84,10 @@ impl Relation {
 
     /// Notifies until the observer is gone, the resource is, or the task is aborted.
     pub(super) async fn run<N: Notifier>(mut self, mut notifier: N) {
-        let _place = self.place;
         let mut count = 0;
         let mut confirmed = Instant::now();
         while self.changes.changed().await.is_ok() {
-            let message = represent(&self.resource, &self.service).await;
-            let last = !message.code.is_success();
+            let Some((message, last)) = self.represent().await else { return };
             let confirmable = last || count % CONFIRM_EVERY == 0 || confirmed.elapsed() > CONFIRM_WITHIN;
             count += 1;
             let mut arrived = notifier.notify(message, confirmable);
@@ -92,8 +100,8 @@ impl Relation {
                             ended = true;
                             continue;
                         }
-                        let message = represent(&self.resource, &self.service).await;
-                        ended = !message.code.is_success();
+                        let Some((message, last)) = self.represent().await else { return };
+                        ended = last;
                         notifier.replace(message);
                     }
                 }
@@ -106,14 +114,18 @@ impl Relation {
             }
         }
     }
-}
 
-/// The state of the resource as a notification: one that is an error ends the relation and has no Observe
-/// (RFC 7641 §4.2).
-async fn represent(resource: &Resource, service: &Service) -> Message {
-    let mut message = resource.represent(service).await;
-    if message.code.is_success() {
-        message.options.set_uint(Number::OBSERVE, service.next_number());
+    /// The state of the resource as a notification, and whether it is the last: one that is an error ends the relation and
+    /// has no Observe (RFC 7641 §4.2). `None` when it cannot be protected.
+    async fn represent(&mut self) -> Option<(Message, bool)> {
+        let mut message = self.resource.represent(&self.service).await;
+        let last = !message.code.is_success();
+        if !last {
+            message.options.set_uint(Number::OBSERVE, self.service.next_number());
+        }
+        if let Some((oscore, exchange)) = &mut self.security {
+            message = oscore.protect_response(exchange, &message).ok()?;
+        }
+        Some((message, last))
     }
-    message
 }

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tercet_coap::option::Judgement;
+use tercet_coap::oscore::{self, Header, UnprotectError};
 use tercet_coap::{Code, Number, Token};
 use tokio::time::Instant;
 
 use super::super::message::Message;
-use super::blocks::{Blocks, Room, slice};
+use super::super::oscore::Oscore;
+use super::blocks::{Assembled, Blocks, Room, slice};
 use super::handler::Erased;
 use super::method_router::{Description, MethodRouter};
 use super::relation::Relation;
@@ -25,6 +27,8 @@ use super::well_known;
 /// What a server does with requests.
 pub(super) struct Service {
     router: Router,
+    /// Security contexts of clients (RFC 8613).
+    contexts: Vec<Oscore>,
     blocks: Mutex<Blocks>,
     observers: Arc<AtomicUsize>,
     max_observers: usize,
@@ -50,9 +54,10 @@ pub(super) struct Resource {
 }
 
 impl Service {
-    pub(super) fn new(router: Router, max_body: usize, max_observers: usize) -> Self {
+    pub(super) fn new(router: Router, contexts: Vec<Oscore>, max_body: usize, max_observers: usize) -> Self {
         Self {
             router,
+            contexts,
             blocks: Mutex::new(Blocks::new(max_body)),
             observers: Arc::new(AtomicUsize::new(0)),
             max_observers,
@@ -61,8 +66,50 @@ impl Service {
         }
     }
 
-    /// Answers a request.
+    /// Answers a request, protected if it is.
     pub(super) async fn answer(
+        self: &Arc<Self>,
+        peer: &Peer,
+        token: &Token,
+        message: Message,
+        room: Room,
+    ) -> Outcome {
+        let (oscore, opened) = match message.options().get(Number::OSCORE) {
+            Some(option) if !self.contexts.is_empty() => match self.open(option, &message) {
+                Ok(opened) => opened,
+                Err(error) => return Outcome::Answer(Message::from_owned(error.response(token))),
+            },
+            _ => return self.answer_plain(peer, token, message, room).await,
+        };
+        let (inner, mut exchange) = match opened {
+            oscore::Request::Fresh(inner, exchange) => (Message::from_owned(inner), exchange),
+            oscore::Request::Challenge(challenge) => return Outcome::Answer(Message::from_owned(challenge)),
+        };
+        let protect = |exchange: &mut oscore::Exchange, answer: &Message| {
+            // Without sequence numbers there is no answer that the client would take.
+            oscore
+                .protect_response(exchange, answer)
+                .unwrap_or_else(|_| Message::new(Code::INTERNAL_SERVER_ERROR))
+        };
+        match self.answer_plain(peer, token, inner, room).await {
+            Outcome::Silence => Outcome::Silence,
+            Outcome::Answer(answer) => Outcome::Answer(protect(&mut exchange, &answer)),
+            Outcome::Observe(answer, relation) => {
+                let answer = protect(&mut exchange, &answer);
+                Outcome::Observe(answer, relation.protected(oscore, exchange))
+            }
+        }
+    }
+
+    /// The context of a protected request, and what the request says.
+    fn open(&self, option: &[u8], message: &Message) -> Result<(Oscore, oscore::Request), UnprotectError> {
+        let header = Header::decode(option)?;
+        let oscore = self.contexts.iter().find(|context| context.is_for(&header));
+        let oscore = oscore.ok_or(UnprotectError::NoContext)?;
+        Ok((oscore.clone(), oscore.unprotect_request(message)?))
+    }
+
+    async fn answer_plain(
         self: &Arc<Self>,
         peer: &Peer,
         token: &Token,
@@ -95,8 +142,8 @@ impl Service {
             return kept.map(Outcome::Answer);
         }
         let (message, echo) = match self.lock().assemble(peer, message, room, self.start.elapsed())? {
-            super::blocks::Assembled::Whole(message, echo) => (message, echo),
-            super::blocks::Assembled::Partial(answer) => return Ok(Outcome::Answer(answer)),
+            Assembled::Whole(message, echo) => (message, echo),
+            Assembled::Partial(answer) => return Ok(Outcome::Answer(answer)),
         };
         if path.iter().map(String::as_str).eq(well_known::PATH) && !self.router.has(&path, message.code) {
             return self.core(peer, message, path, room).map(Outcome::Answer);
