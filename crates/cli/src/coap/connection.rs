@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use tercet_client::coap::{Builder, Client, Request, Result};
+use tercet_client::coap::{Builder, Client, Oscore, Request, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Outcome;
@@ -20,6 +20,9 @@ pub(super) async fn connect(settings: &Settings) -> Result<Client> {
     }
     if let Some((user, key)) = &wanted.psk {
         builder = builder.psk(user.as_str(), key.as_slice());
+    }
+    if let Some(file) = &wanted.oscore {
+        builder = builder.oscore(Oscore::load(file)?);
     }
     builder.connect().await
 }

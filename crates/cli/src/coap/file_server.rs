@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tercet_client::coap::server::{
     Certificate, IntoReply, Observable, Reply, Request, Router, Server, State, Trigger, get, observe,
 };
-use tercet_client::coap::{Code, ContentFormat, Error};
+use tercet_client::coap::{Code, ContentFormat, Error, Oscore};
 
 use super::exit::Outcome;
 use super::settings::Serve;
@@ -34,6 +34,12 @@ async fn serve(job: &Serve) -> Result<(), Error> {
     if let Some((certificate, key)) = &job.certificate {
         let (certificate, key) = (certificate.clone(), key.clone());
         server = server.certificate(Certificate { certificate, key, client_ca: None });
+    }
+    if let Some(file) = &job.psk_file {
+        server = server.psk_file(file);
+    }
+    if let Some(file) = &job.oscore {
+        server = server.oscore(Oscore::load(file)?);
     }
     for url in server.urls() {
         talk(&format!("serving at {url}/"));

@@ -105,6 +105,10 @@ fn serve() -> Command {
                 .conflicts_with("directory"),
             value("certificate", Some('c'), "cert", "FILE", "Certificate for secured addresses (PEM)").requires("key-file"),
             value("key-file", Some('j'), "key-file", "FILE", "Its private key (PEM)").requires("certificate"),
+            value("psk-file", None, "psk-file", "FILE", "Pre-shared keys of clients, a line NAME:HEX for each")
+                .value_parser(value_parser!(PathBuf)),
+            value("oscore", Some('E'), "oscore", "FILE", "Take requests protected with this context too")
+                .value_parser(value_parser!(PathBuf)),
         ])
 }
 
@@ -149,6 +153,14 @@ fn base(name: &'static str, about: &'static str) -> Command {
                     .requires("key-file"),
                 value("key-file", Some('j'), "key-file", "FILE", "Its private key (PEM)")
                     .requires("certificate"),
+                value(
+                    "oscore",
+                    Some('E'),
+                    "oscore",
+                    "FILE",
+                    "Protect end to end with this context (a file as libcoap has it)",
+                )
+                .value_parser(value_parser!(PathBuf)),
                 value("cafile", None, "cafile", "FILE", "Authorities to trust (PEM)")
                     .short('R')
                     .visible_short_alias('C'),

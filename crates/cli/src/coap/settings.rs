@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) uri_host: bool,
     pub(super) psk: Option<(String, Vec<u8>)>,
     pub(super) tls: Tls,
+    /// File of an OSCORE context.
+    pub(super) oscore: Option<PathBuf>,
 }
 
 /// What is to be done.
@@ -94,6 +96,8 @@ pub(super) struct Serve {
     pub(super) writable: bool,
     /// Certificate and key.
     pub(super) certificate: Option<(PathBuf, PathBuf)>,
+    pub(super) psk_file: Option<PathBuf>,
+    pub(super) oscore: Option<PathBuf>,
 }
 
 impl Settings {
@@ -160,6 +164,7 @@ fn connection(uri: &Uri, matches: &ArgMatches) -> Result<Connection, Usage> {
         uri_host: !on(matches, "no-uri-host"),
         psk,
         tls,
+        oscore: value(matches, "oscore"),
     })
 }
 
@@ -223,6 +228,8 @@ fn serve(matches: &ArgMatches) -> Serve {
         bind,
         writable: on(matches, "writable"),
         certificate: certificate.map(|(certificate, key)| (certificate.into(), key.into())),
+        psk_file: value(matches, "psk-file"),
+        oscore: value(matches, "oscore"),
     }
 }
 

@@ -238,7 +238,7 @@ impl Task {
                 };
                 self.endpoint.respond(reply, answer.code, &token, writing(&answer), now, &mut self.out);
                 if let Some(relation) = relation {
-                    self.observe(peer, relation);
+                    self.observe(peer, *relation);
                 }
             }
             Command::Notify { observer, message, confirmable, arrived } => {

@@ -136,9 +136,10 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
         found
     }
 
-    /// Whether some route, other than a fallback, answers this method at this path.
+    /// Whether a route of this very path, without parameters, answers this method.
     pub(super) fn has(&self, path: &[String], method: Code) -> bool {
-        self.root.find(path, &mut Vec::new()).is_some_and(|route| route.methods.handler(method).is_some())
+        let found = self.root.find(path, &mut Vec::new());
+        found.is_some_and(|route| route.names.is_empty() && route.methods.handler(method).is_some())
     }
 }
 

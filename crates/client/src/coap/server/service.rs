@@ -40,7 +40,7 @@ pub(super) struct Service {
 pub(super) enum Outcome {
     Answer(Message),
     /// The answer begins an observation.
-    Observe(Message, Relation),
+    Observe(Message, Box<Relation>),
     /// The client wants to hear nothing (RFC 7967).
     Silence,
 }
@@ -96,7 +96,7 @@ impl Service {
             Outcome::Answer(answer) => Outcome::Answer(protect(&mut exchange, &answer)),
             Outcome::Observe(answer, relation) => {
                 let answer = protect(&mut exchange, &answer);
-                Outcome::Observe(answer, relation.protected(oscore, exchange))
+                Outcome::Observe(answer, Box::new(relation.protected(oscore, exchange)))
             }
         }
     }
@@ -164,7 +164,7 @@ impl Service {
                 let Some(place) = place else { return Ok(Outcome::Answer(answer)) };
                 answer.options.set_uint(Number::OBSERVE, self.next_number());
                 let relation = Relation::new(self.clone(), resource, trigger.watch(), token.clone(), place);
-                Ok(Outcome::Observe(answer, relation))
+                Ok(Outcome::Observe(answer, Box::new(relation)))
             }
         }
     }

@@ -162,7 +162,7 @@ impl Connection {
                     Outcome::Answer(answer) => self.port.send(&token, &answer),
                     Outcome::Observe(answer, relation) => {
                         self.port.send(&token, &answer);
-                        self.observe(token, relation);
+                        self.observe(token, *relation);
                     }
                 }
             }
