@@ -23,7 +23,7 @@ section! {
         block_size: NonZeroU16 = nz16(1024) => NewConnections, in nz16(16)..=nz16(1024);
         /// Bodies that are under way in blocks, all clients of a reactor together. A further one is answered with 5.03.
         max_uploads: NonZeroU32 = nz32(4096) => Restart;
-        /// The same for one client. A further one takes the place of the one that waits longest for its next block.
+        /// The same for one client. A further one is answered with 4.29.
         max_uploads_per_peer: NonZeroU32 = nz32(16) => Restart;
         /// Observations open at a time, all clients together. A further one is answered without being established.
         max_observers: Limit<NonZeroU32> = Limit::At(nz32(1_000_000)) => NewConnections;

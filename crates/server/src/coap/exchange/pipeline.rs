@@ -152,7 +152,8 @@ impl Node {
     ) {
         if let Answer::Now(response) | Answer::AfterLog(_, response) = &answer
             && message.code != Code::GET
-            && response.body.as_bytes().len() > usize::from(self.settings.block_size)
+            && (exchange.block2.is_some()
+                || response.body.as_bytes().len() > usize::from(self.settings.block_size))
         {
             exchange.once = Some(self.bodies.fingerprint(message, exchange.salt()));
         }

@@ -88,5 +88,10 @@ fn a_log_that_fails_is_said_to_those_who_wait_for_it() {
     client.send(Kind::Confirmable, 1, &put(b"1"));
     client.has_nothing();
     broker.admit(Admission::Failed);
-    assert_eq!(client.receive().2, Code::SERVICE_UNAVAILABLE);
+    let mut code = client.receive().2;
+    if code.is_empty() {
+        // It took more than a second here: the answer follows the acknowledgement.
+        code = client.receive().2;
+    }
+    assert_eq!(code, Code::SERVICE_UNAVAILABLE);
 }
