@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const START_MS = 30_000;
 
-function binary() {
+export function binary() {
   const path = process.env.TERCET_BIN ?? join(ROOT, 'target/debug/tercet');
   if (!existsSync(path)) throw new Error(`${path} is missing: run \`cargo build -p tercet\`, or set TERCET_BIN`);
   return path;

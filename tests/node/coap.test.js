@@ -1,9 +1,11 @@
 // CoAP through node-coap: as a client of the broker, and beside MQTT.js.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import coap from 'coap';
-import { Broker } from './broker.js';
+import { Broker, binary } from './broker.js';
 import { Peer, unique } from './peer.js';
 
 const PATIENCE_MS = 15_000;
@@ -102,5 +104,42 @@ describe('node-coap', () => {
     const found = await ask('GET', '.well-known/core');
     assert.equal(found.headers['Content-Format'], 'application/link-format');
     assert.match(found.text, /<\/ps>;[^,]*core\.ps/);
+  });
+});
+
+describe('a server of node-coap', () => {
+  const run = promisify(execFile);
+  const values = new Map();
+  let server;
+  before(async () => {
+    server = coap.createServer((request, response) => {
+      if (request.method === 'PUT') {
+        response.code = values.has(request.url) ? '2.04' : '2.01';
+        values.set(request.url, request.payload);
+        response.end();
+      } else if (values.has(request.url)) {
+        response.setOption('Content-Format', 'text/plain');
+        response.end(values.get(request.url));
+      } else {
+        response.code = '4.04';
+        response.end('nothing here');
+      }
+    });
+    await new Promise((done) => { server.listen(0, '127.0.0.1', done); });
+  });
+  after(() => new Promise((resolve) => { server.close(resolve); }));
+
+  const url = (path) => `coap://127.0.0.1:${server._sock.address().port}/${path}`;
+  const tercet = (...args) => run(binary(), ['coap', ...args], { timeout: PATIENCE_MS });
+
+  test('is asked by tercet coap', async () => {
+    await tercet('put', '-e', 'a value', url('a'));
+    assert.equal((await tercet('get', url('a'))).stdout.trim(), 'a value');
+    await assert.rejects(tercet('get', url('b')), (error) => error.code === 1 && /4\.04.*nothing here/s.test(error.stderr));
+  });
+
+  test('gives large values in blocks', async () => {
+    values.set('/large', Buffer.alloc(5000, 'x'));
+    assert.equal((await tercet('get', url('large'))).stdout.trim(), 'x'.repeat(5000));
   });
 });
