@@ -66,7 +66,7 @@ impl Stream {
         };
         let code = self.exactly(1)?[0];
         let token = match first & 15 {
-            nibble @ 0..=8 => usize::from(nibble),
+            nibble @ 0..=12 => usize::from(nibble),
             13 => usize::from(self.exactly(1)?[0]) + 13,
             nibble => panic!("token length {nibble}"),
         };
