@@ -1,6 +1,7 @@
 //! Observers.
 
 use tercet_coap::{Code, Kind, Number, OwnedMessage};
+use tercet_server::config::Limit;
 
 use super::client::{Client, Reply, request, start, with_payload};
 
@@ -81,4 +82,31 @@ fn while_one_notification_is_under_way_the_next_ones_take_its_place() {
     assert_ne!(again.id, first.id);
     acknowledge(&observer, &again);
     assert_eq!(observer.ask(&request(Code::GET, "ps/l")).payload(), b"3");
+}
+
+#[test]
+fn who_observes_enough_is_answered_without_being_told_of_changes() {
+    let limit = std::num::NonZeroU32::new(2).unwrap();
+    let server = start(|config| config.coap.max_observers_per_peer = Limit::At(limit));
+    let (mut observer, mut other) = (Client::new(&server), Client::new(&server));
+    for (token, path, is_told) in [(b"1", "ps/a", true), (b"2", "ps/b", true), (b"3", "ps/c", false)] {
+        let reply = observer.ask(&observe(path, &[], token));
+        assert_eq!((reply.code(), reply.uint(Number::OBSERVE).is_some()), (Code::CONTENT, is_told));
+    }
+    // The same relation again is not one more.
+    assert!(observer.ask(&observe("ps/b", &[], b"2")).uint(Number::OBSERVE).is_some());
+    assert!(other.ask(&observe("ps/c", &[], b"1")).uint(Number::OBSERVE).is_some());
+}
+
+#[test]
+fn notifications_come_in_blocks_of_the_size_that_was_asked_for() {
+    let server = start(|_| {});
+    let (mut observer, mut publisher) = (Client::new(&server), Client::new(&server));
+    let mut wish = observe("ps/big", &[], b"x");
+    wish.set_uint(Number::BLOCK2, 2);
+    observer.ask(&wish);
+    publisher.ask(&with_payload(Code::PUT, "ps/big", &[7; 100]));
+    let reply = observer.receive();
+    assert_eq!((reply.payload().len(), reply.uint(Number::BLOCK2)), (64, Some(8 | 2)));
+    assert_eq!(reply.uint(Number::SIZE2), Some(100));
 }

@@ -206,8 +206,7 @@ impl Node {
             return self.challenge(exchange, unproven);
         }
         let wanted = exchange.observe == Some(Observe::Register) && response.code.is_success();
-        let origin = exchange.to.origin();
-        let place = || self.observers.place(origin, &self.settings, &turn.shared.coap);
+        let place = || self.observers.place(&exchange, &self.settings, &turn.shared.coap);
         let Some(place) = wanted.then(place).flatten() else {
             return self.answer(exchange, &response, None);
         };

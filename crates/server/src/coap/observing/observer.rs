@@ -93,3 +93,13 @@ impl Observer {
 pub fn of_tag(tag: Tag) -> (u32, u32) {
     (tag.0 as u32, (tag.0 >> 32) as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_observer_is_small() {
+        assert!(size_of::<Observer>() <= 224, "{}", size_of::<Observer>());
+    }
+}

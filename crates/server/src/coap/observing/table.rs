@@ -99,11 +99,14 @@ impl Observers {
         self.observers.is_empty()
     }
 
-    /// A place for one observer more of this client; `None` when there is no room.
+    /// A place for the client that registers, one more than it has unless it has registered the same before (RFC 7641
+    /// §4.1); `None` when there is no room.
     #[must_use]
-    pub fn place(&self, origin: Origin, settings: &CoapSettings, shared: &CoapShared) -> Option<Lease> {
+    pub fn place(&self, exchange: &Exchange, settings: &CoapSettings, shared: &CoapShared) -> Option<Lease> {
+        let origin = exchange.to.origin();
         let own = self.of_client(origin).take(settings.max_observers_per_peer).count();
-        if own >= settings.max_observers_per_peer {
+        let again = || self.find(origin, exchange.token.as_bytes(), exchange.to.protection()).is_some();
+        if own >= settings.max_observers_per_peer && !again() {
             return None;
         }
         shared.observers.set_most(Some(settings.max_observers));
