@@ -1,7 +1,8 @@
 //! One security context: its lock, the users behind its recipients, and the storage of its sequence numbers.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tercet_broker::definitions::Definitions;
@@ -21,6 +22,9 @@ const SEQUENCES: u8 = 20;
 const RESERVED: u64 = 4096;
 /// 2025-01-01, as seconds since 1970: before any context was used.
 const BEGINNING: u64 = 1_735_689_600;
+/// How long the server waits for the log before it goes on without numbers, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(1);
 /// No numbers at all.
 const UNUSABLE: Sequence = Sequence::starting_at(SEQUENCE_END);
 
@@ -84,11 +88,12 @@ impl Security {
         })
     }
 
-    /// Begins to send where the last one with its key may have ended.
-    pub fn begin(&self) {
+    /// Begins to send where the last one with its key may have ended, once the log has the position that is returned.
+    pub fn begin(&self) -> Position {
         let mut state = self.state.lock();
         state.context.sequence = self.store.begin(&self.key);
         self.reserve(&mut state);
+        state.storing.map_or(Position::NONE, |(position, _)| position)
     }
 
     /// Sends no more: another context may use the key from now on.
@@ -176,6 +181,22 @@ impl Store {
         let mut sequence = Sequence::starting_at(u64::try_from(passed).unwrap_or(u64::MAX));
         sequence.grant(SEQUENCE_END);
         sequence
+    }
+
+    /// Waits until the log has this position, if that takes no longer than [`PATIENCE`]: who asks first is to be
+    /// answered, and that may take a number.
+    pub fn wait(&self, position: Position) {
+        self.vhost.flush();
+        let end = Instant::now() + PATIENCE;
+        while self.vhost.durable() < position {
+            if Instant::now() >= end {
+                tracing::warn!(
+                    "sequence numbers of OSCORE are not stored yet; until then clients are not answered"
+                );
+                return;
+            }
+            thread::sleep(LOOK);
+        }
     }
 
     fn put(&self, key: &str, bound: u64) -> Position {
