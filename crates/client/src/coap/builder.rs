@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tercet_coap::block::BlockSize;
+
 use super::address::Address;
 use super::client::Client;
 use super::error::{Error, Result};
@@ -35,8 +37,8 @@ pub(super) struct Settings {
     pub(super) max_retransmit: u8,
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
-    /// Exponent of the block size over datagrams: blocks of 2^(szx + 4) bytes, 0 to 6.
-    pub(super) szx: u8,
+    /// Over datagrams.
+    pub(super) block_size: BlockSize,
     pub(super) max_body: usize,
     /// Max-Message-Size that our CSM announces.
     pub(super) max_message: u32,
@@ -62,7 +64,7 @@ impl Default for Settings {
             max_retransmit: 4,
             timeout: Duration::from_secs(90),
             connect_timeout: Duration::from_secs(10),
-            szx: 6,
+            block_size: BlockSize::MAX,
             max_body: 16 * 1024 * 1024,
             max_message: 8 * 1024 * 1024 + 256,
             tls: Tls::default(),
@@ -118,7 +120,7 @@ impl Builder {
     /// are rounded down to one of these. A server may ask for less.
     #[must_use]
     pub fn block_size(mut self, bytes: usize) -> Self {
-        self.settings.szx = szx(bytes);
+        self.settings.block_size = BlockSize::within(bytes);
         self
     }
 
@@ -191,28 +193,10 @@ impl Builder {
     }
 }
 
-/// The exponent of the largest block of at most so many bytes.
-pub(super) fn szx(bytes: usize) -> u8 {
-    (0..6).rev().find(|szx| 32 << szx <= bytes).map_or(0, |szx| szx + 1)
-}
-
 /// Fails on an empty key, which everybody knows.
 pub(super) fn check(settings: &Settings) -> Result<()> {
     match &settings.psk {
         Some(psk) if psk.key.is_empty() => Err(Error::Invalid("the pre-shared key is empty".into())),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn block_sizes_are_rounded_down() {
-        for (bytes, want) in [(0, 0), (16, 0), (31, 0), (32, 1), (512, 5), (1023, 5), (1024, 6), (70_000, 6)]
-        {
-            assert_eq!(szx(bytes), want, "{bytes}");
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tercet_coap::block::BlockSize;
 use tercet_coap::{Code, Number};
 use tokio::time::timeout;
 
@@ -153,9 +154,9 @@ impl Client {
         Manner {
             confirmable: true,
             timeout: settings.timeout,
-            szx: settings.szx,
+            block_size: settings.block_size,
             // Smaller blocks than usual are asked for from the start.
-            first_block: (settings.szx < 6).then_some(0),
+            first_block: (settings.block_size < BlockSize::MAX).then_some(0),
             token: None,
         }
     }
@@ -170,7 +171,7 @@ impl Client {
     }
 
     pub(super) async fn send_only(&self, message: Message, manner: &Manner) -> Result<()> {
-        let limit = 16 << manner.szx;
+        let limit = manner.block_size.bytes();
         if message.payload.len() > limit {
             return Err(Error::TooLarge { limit });
         }

@@ -39,4 +39,23 @@ impl Message {
     pub(super) fn etag(&self) -> Option<&[u8]> {
         self.options().get(Number::ETAG)
     }
+
+    /// The message as the wire has it, without a token.
+    pub(super) fn as_wire(&self) -> tercet_coap::Message<'_> {
+        tercet_coap::Message { code: self.code, token: &[], options: self.options(), payload: &self.payload }
+    }
+
+    /// A copy of what was received, without its token.
+    pub(super) fn from_wire(message: &tercet_coap::Message<'_>) -> Self {
+        Self {
+            code: message.code,
+            options: OptionBuf::from_options(message.options),
+            payload: Bytes::copy_from_slice(message.payload),
+        }
+    }
+
+    /// The same without its token.
+    pub(super) fn from_owned(message: tercet_coap::OwnedMessage) -> Self {
+        Self { code: message.code, options: message.options, payload: Bytes::from(message.payload) }
+    }
 }

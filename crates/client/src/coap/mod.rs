@@ -24,7 +24,6 @@
 //! `stream_port`, for which `dial` and `websocket` make the connection. [`server`] is the other side.
 
 mod address;
-mod block;
 mod builder;
 mod channel;
 mod client;

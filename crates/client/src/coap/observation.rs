@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
+use tercet_coap::observe::is_newer;
 use tercet_coap::{Code, Number, Token};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -26,8 +27,6 @@ const STATES: usize = 16;
 const GRACE: Duration = Duration::from_secs(2);
 /// The shortest wait before a registration is renewed, however short Max-Age is.
 const SHORTEST: Duration = Duration::from_secs(5);
-/// A notification this much later is newer whatever its number (RFC 7641 §3.4).
-const NUMBERS_WRAP: Duration = Duration::from_secs(128);
 /// How long to wait for the answer to a deregistration.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -45,6 +44,7 @@ impl Observation {
     pub(super) async fn start(client: Client, request: Message, manner: Manner) -> Result<Self> {
         let (sender, states) = inbox::inbox(STATES);
         let mut observer = Observer {
+            start: Instant::now(),
             client,
             request,
             manner,
@@ -85,13 +85,15 @@ impl Stream for Observation {
 }
 
 struct Observer {
+    /// What arrivals are told by.
+    start: Instant,
     client: Client,
     /// Without Observe.
     request: Message,
     manner: Manner,
     states: Sender<Result<Response>>,
     /// Number and arrival of the newest notification.
-    last: Option<(u32, Instant)>,
+    last: Option<(u32, Duration)>,
     /// Of the newest representation: a server that still has it need not send it again.
     etag: Option<Vec<u8>>,
     /// How long the newest representation stays fresh.
@@ -207,10 +209,8 @@ impl Observer {
     /// A notification: the reader gets it unless it is older than what is known.
     async fn notified(&mut self, message: Message) -> Result<()> {
         if let Some(number) = message.options().uint(Number::OBSERVE) {
-            let now = Instant::now();
-            let newer = self
-                .last
-                .is_none_or(|(last, at)| is_newer(last, number) || now.duration_since(at) > NUMBERS_WRAP);
+            let now = self.start.elapsed();
+            let newer = self.last.is_none_or(|last| is_newer(last, (number, now)));
             if !newer {
                 return Ok(());
             }
@@ -222,7 +222,7 @@ impl Observer {
     /// Completes a state and gives it to the reader.
     async fn take(&mut self, first: Message) -> Result<()> {
         if let Some(number) = first.options().uint(Number::OBSERVE) {
-            self.last = Some((number, Instant::now()));
+            self.last = Some((number, self.start.elapsed()));
         }
         let whole = self.client.transfer(&self.manner).complete(&self.request, first).await?;
         let response = Response::new(whole, self.client.peer());
@@ -256,12 +256,6 @@ impl Observer {
             let _ = timeout(FAREWELL, farewell.response()).await;
         }
     }
-}
-
-/// The order of numbers that wrap (RFC 7641 §3.4).
-fn is_newer(last: u32, number: u32) -> bool {
-    const HALF: u32 = 1 << 23;
-    (last < number && number - last < HALF) || (last > number && last - number > HALF)
 }
 
 /// Whether a failure is one of the way to the server, or of its load.

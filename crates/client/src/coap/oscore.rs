@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tercet_coap::oscore::{self, Context, Exchange, Parameters, Sequence, UnprotectError};
 
 use super::error::{Error, Result};
@@ -113,17 +112,6 @@ impl Oscore {
 
     fn lock(&self) -> MutexGuard<'_, Context> {
         self.shared.context.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Message {
-    fn as_wire(&self) -> tercet_coap::Message<'_> {
-        tercet_coap::Message { code: self.code, token: &[], options: self.options(), payload: &self.payload }
-    }
-
-    /// The same without its token.
-    pub(super) fn from_owned(message: tercet_coap::OwnedMessage) -> Self {
-        Self { code: message.code, options: message.options, payload: Bytes::from(message.payload) }
     }
 }
 

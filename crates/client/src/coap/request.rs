@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tercet_coap::block::BlockSize;
 use tercet_coap::content_format::ContentFormat;
 use tercet_coap::{Code, Number, Token};
 
-use super::builder::szx;
 use super::client::Client;
 use super::error::{Error, Result};
 use super::message::Message;
@@ -33,7 +33,7 @@ pub(super) struct Manner {
     pub(super) confirmable: bool,
     /// For the whole request, with all its blocks.
     pub(super) timeout: Duration,
-    pub(super) szx: u8,
+    pub(super) block_size: BlockSize,
     /// Asks for a block, of this number, to begin with.
     pub(super) first_block: Option<u32>,
     pub(super) token: Option<Token>,
@@ -136,7 +136,7 @@ impl Request {
 
     /// The block size in both directions, as in [`Builder::block_size`](super::Builder::block_size).
     pub fn block_size(mut self, bytes: usize) -> Self {
-        self.manner.szx = szx(bytes);
+        self.manner.block_size = BlockSize::within(bytes);
         self.manner.first_block.get_or_insert(0);
         self
     }

@@ -6,9 +6,8 @@
 use std::future::pending;
 use std::io;
 
-use bytes::Bytes;
 use tercet_coap::stream::{self, AbortReason, Connection, Received, Signal};
-use tercet_coap::{Limits, OptionBuf, Token, Writer};
+use tercet_coap::{Limits, Token, Writer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::dial::{Dialled, Io};
@@ -274,16 +273,5 @@ fn reason_text(reason: AbortReason) -> String {
     match reason {
         AbortReason::BadCsmOption(number) => format!("critical option {number} in its CSM"),
         AbortReason::Diagnostic(text) => text.to_owned(),
-    }
-}
-
-impl Message {
-    /// A copy of what was received, without its token.
-    pub(super) fn from_wire(message: &tercet_coap::Message<'_>) -> Self {
-        Self {
-            code: message.code,
-            options: OptionBuf::from_options(message.options),
-            payload: Bytes::copy_from_slice(message.payload),
-        }
     }
 }

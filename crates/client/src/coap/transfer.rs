@@ -4,31 +4,27 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tercet_coap::block::{Block, BlockSize, Progress, ReceiveError, Receiver, Sender, Step};
 use tercet_coap::{Code, Number, Token};
 use tokio::time::{Instant, timeout_at};
 
-use super::block::Block;
 use super::channel::Channel;
 use super::error::{Error, Result};
 use super::link::Capacity;
 use super::message::Message;
 use super::request::Manner;
 
-/// How often a transfer begins anew because the representation changed under it, or the server lost its blocks.
-const RESTARTS: usize = 4;
 /// How often a request is repeated because the server wants an Echo.
 const ECHOES: usize = 3;
 /// What a message needs beside options and payload, generously.
 const OVERHEAD: usize = 64;
-/// SZX of a transfer in several blocks of 1,024 bytes for each message (RFC 8323 §6).
-const BERT: u8 = 7;
 
 /// One request with all its messages.
 pub(super) struct Transfer<'c> {
     channel: &'c Channel,
     confirmable: bool,
-    /// Exponent of the block size, as the client wants it or the server has reduced it.
-    szx: u8,
+    /// As the client wants it over datagrams.
+    size: BlockSize,
     first_block: Option<u32>,
     /// Of the first message.
     token: Option<Token>,
@@ -39,20 +35,12 @@ pub(super) struct Transfer<'c> {
     timeout: Duration,
 }
 
-/// How a body is cut.
-#[derive(Clone, Copy)]
-struct Cut {
-    szx: u8,
-    /// Bytes in each message but the last.
-    step: usize,
-}
-
 impl<'c> Transfer<'c> {
     pub(super) fn new(channel: &'c Channel, manner: &Manner, max_body: usize) -> Self {
         Self {
             channel,
             confirmable: manner.confirmable,
-            szx: manner.szx,
+            size: manner.block_size,
             first_block: manner.first_block,
             token: manner.token.clone(),
             tag: None,
@@ -65,7 +53,10 @@ impl<'c> Transfer<'c> {
     /// Makes the request; the answer has its whole body.
     pub(super) async fn run(mut self, request: &Message) -> Result<Message> {
         let first = self.upload(request).await?;
-        self.download(request, first).await
+        match self.first_block {
+            Some(number) if number > 0 => self.from_block(request, first).await,
+            _ => self.download(request, first).await,
+        }
     }
 
     /// Completes an answer of which the first block came: a notification.
@@ -75,120 +66,86 @@ impl<'c> Transfer<'c> {
 
     /// Sends the body; the first answer that is not about a block.
     async fn upload(&mut self, request: &Message) -> Result<Message> {
-        let Some(mut cut) = self.cut(request)? else {
-            let mut message = request.clone();
-            if let Some(num) = self.first_block {
-                self.ask(&mut message, num);
+        let length = request.payload.len();
+        let mut sender = match self.sender(request)? {
+            Some(sender) => sender,
+            None => {
+                let mut message = request.clone();
+                self.ask_first(&mut message);
+                let response = self.round(message).await?;
+                // RFC 7959 §2.9.3: the server may have a size in mind.
+                let wanted = Block::of(response.options(), Number::BLOCK1).map(|block| block.size);
+                match wanted.filter(|size| !size.is_bert() && length > size.bytes()) {
+                    Some(size) if response.code == Code::REQUEST_ENTITY_TOO_LARGE => {
+                        Sender::new(length, size, size.bytes())
+                    }
+                    _ => return Ok(response),
+                }
             }
-            let response = self.round(message).await?;
-            // RFC 7959 §2.9.3: the server may have a size in mind.
-            return match self.smaller(&response) {
-                Some(smaller) if request.payload.len() > smaller.step => self.blocks(request, smaller).await,
-                _ => Ok(response),
-            };
         };
-        for _ in 0..RESTARTS {
-            let response = self.blocks(request, cut).await?;
-            match self.smaller(&response) {
-                Some(smaller) if smaller.szx < cut.szx => cut = smaller,
-                _ if response.code == Code::REQUEST_ENTITY_INCOMPLETE => {}
-                _ => return Ok(response),
-            }
-        }
-        self.blocks(request, cut).await
-    }
-
-    /// One attempt to send the body in blocks.
-    async fn blocks(&mut self, request: &Message, mut cut: Cut) -> Result<Message> {
         let tag = self.channel.link().token();
         self.tag = Some(tag.clone());
-        let body = &request.payload;
-        let mut offset = 0;
+        let mut piece = sender.piece();
         loop {
-            let end = body.len().min(offset + cut.step);
-            let more = end < body.len();
-            let mut message = Message { payload: body.slice(offset..end), ..request.clone() };
-            let block = Block::new(block_number(offset, cut.szx)?, more, cut.szx);
-            message.options.set_uint(Number::BLOCK1, block.to_uint());
-            message.options.add(Number::REQUEST_TAG, tag.as_bytes());
-            if offset == 0 {
-                message.options.set_uint(Number::SIZE1, u32::try_from(body.len()).unwrap_or(u32::MAX));
+            let Some(now) = piece else { return Err(Error::TooLarge { limit: length }) };
+            let last = now.range.end == length;
+            let mut message = Message { payload: request.payload.slice(now.range), ..request.clone() };
+            message.options.set_uint(Number::BLOCK1, now.block.to_uint());
+            message.options.add(Number::REQUEST_TAG, &tag);
+            if let Some(total) = now.size1 {
+                message.options.set_uint(Number::SIZE1, total);
             }
-            if !more && let Some(num) = self.first_block {
-                self.ask(&mut message, num);
+            if last {
+                self.ask_first(&mut message);
             }
             let response = self.round(message).await?;
-            if !more || !response.code.is_success() {
-                return Ok(response);
+            match sender.on_response(&response.as_wire()) {
+                Progress::Next(next) => piece = Some(next),
+                Progress::Finished => return Ok(response),
             }
-            // RFC 7959 §2.3: the server may go on with smaller blocks; what it took of this one stays taken.
-            match response.options().uint(Number::BLOCK1).and_then(Block::from_uint) {
-                Some(taken) if taken.szx() < cut.szx => {
-                    cut = Cut { szx: taken.szx(), step: 16 << taken.szx() }
-                }
-                Some(_) => {}
-                // A final answer before the end: the server does not look at the blocks.
-                None => return Ok(response),
-            }
-            offset = end;
         }
     }
 
     /// Fetches the blocks that are missing from an answer.
     async fn download(&mut self, request: &Message, first: Message) -> Result<Message> {
-        let mut first = first;
-        for _ in 0..RESTARTS {
-            let Some(block) = block2(&first) else { return Ok(first) };
-            if !block.more() {
-                return Ok(first);
+        let bert = matches!(self.channel.capacity(), Capacity::Stream { .. });
+        let mut receiver = Receiver::new(self.max_body, bert);
+        let mut latest = first.clone();
+        while latest.code.is_success() {
+            match receiver.on_response(&latest.as_wire()).map_err(|error| self.broken(error))? {
+                Step::Ask(block) => {
+                    let mut message = self.continuation(request);
+                    message.options.set_uint(Number::BLOCK2, block.to_uint());
+                    latest = self.round(message).await?;
+                }
+                Step::Complete => {
+                    let options = if latest.etag() == first.etag() { first.options } else { latest.options };
+                    return Ok(Message { options, payload: receiver.into_body().into(), ..latest });
+                }
             }
-            if let Some(whole) = self.rest(request, &first, block).await? {
-                return Ok(whole);
-            }
-            // The representation changed meanwhile (RFC 7959 §2.4).
-            let mut again = self.continuation(request);
-            self.ask(&mut again, 0);
-            first = self.round(again).await?;
         }
-        Err(Error::Protocol("the representation changes faster than it can be fetched".into()))
+        Ok(latest)
     }
 
-    /// One attempt; `None` when the representation changed.
-    async fn rest(&mut self, request: &Message, first: &Message, block: Block) -> Result<Option<Message>> {
+    /// Fetches what follows a block in the middle.
+    async fn from_block(&mut self, request: &Message, first: Message) -> Result<Message> {
         let mut body = BytesMut::from(&first.payload[..]);
-        let start = block.offset();
-        let mut szx = block.szx();
-        loop {
-            let offset = start + body.len();
+        let mut latest = Block::of(first.options(), Number::BLOCK2).filter(|_| first.code.is_success());
+        while let Some(block) = latest.filter(|block| block.more) {
             if body.len() > self.max_body {
                 return Err(Error::TooLarge { limit: self.max_body });
             }
-            if body.len() % (16 << szx.min(6)) != 0 {
-                return Err(Error::Protocol("a block that is not full and not the last".into()));
-            }
             let mut message = self.continuation(request);
-            message
-                .options
-                .set_uint(Number::BLOCK2, Block::new(block_number(offset, szx)?, false, szx).to_uint());
+            let next = Block { number: block.number + 1, more: false, size: block.size };
+            message.options.set_uint(Number::BLOCK2, next.to_uint());
             let response = self.round(message).await?;
-            if !response.code.is_success() {
-                return Ok(Some(response));
+            latest = Block::of(response.options(), Number::BLOCK2).filter(|_| response.code.is_success());
+            if latest.is_none_or(|block| block.offset() != next.offset()) || response.etag() != first.etag() {
+                return Err(self.broken(ReceiveError::WrongBlock));
             }
-            let Some(next) = block2(&response) else {
-                return Err(Error::Protocol("an answer to a block without Block2".into()));
-            };
-            if response.etag() != first.etag() {
-                return Ok(None);
-            }
-            if next.offset() != offset || next.szx() > szx || (response.payload.is_empty() && next.more()) {
-                return Err(Error::Protocol("another block than the one that was asked for".into()));
-            }
-            szx = next.szx();
             body.extend_from_slice(&response.payload);
-            if !next.more() {
-                return Ok(Some(Message { payload: body.freeze(), ..first.clone() }));
-            }
         }
+        Ok(Message { payload: body.freeze(), ..first })
     }
 
     /// One message and its answer. The same message again, with the Echo, if the server wants one.
@@ -210,36 +167,33 @@ impl<'c> Transfer<'c> {
         }
     }
 
-    /// How the body has to be cut; `None` if it fits into one message.
-    fn cut(&self, request: &Message) -> Result<Option<Cut>> {
+    /// What sends the body in blocks; `None` if it fits into one message.
+    fn sender(&self, request: &Message) -> Result<Option<Sender>> {
         let length = request.payload.len();
+        let plain = Sender::new(length, self.size, self.size.bytes());
         match self.channel.capacity() {
-            Capacity::Datagram => {
-                let step = 16 << self.szx;
-                Ok((length > step).then_some(Cut { szx: self.szx, step }))
-            }
+            Capacity::Datagram => Ok((length > self.size.bytes()).then_some(plain)),
             Capacity::Stream { max_message, blocks, bert } => {
                 let room = max_message.saturating_sub(OVERHEAD + request.options().as_bytes().len());
-                if length <= room {
-                    return Ok(None);
-                }
-                let whole = room / 1024 * 1024;
-                match (blocks, bert && whole > 0) {
+                match (blocks, bert && room >= BlockSize::BERT.bytes()) {
+                    _ if length <= room => Ok(None),
                     (false, _) => Err(Error::TooLarge { limit: room }),
-                    (true, true) => Ok(Some(Cut { szx: BERT, step: whole })),
-                    (true, false) => Ok(Some(Cut { szx: self.szx, step: 16 << self.szx })),
+                    (true, true) => Ok(Some(Sender::new(length, BlockSize::BERT, room))),
+                    (true, false) => {
+                        let size = self.size.min(BlockSize::within(room));
+                        Ok(Some(Sender::new(length, size, size.bytes())))
+                    }
                 }
             }
         }
     }
 
-    /// The smaller blocks that a 4.13 asks for.
-    fn smaller(&self, response: &Message) -> Option<Cut> {
-        if response.code != Code::REQUEST_ENTITY_TOO_LARGE {
-            return None;
+    /// Asks for a block of our size, if one is to be asked for.
+    fn ask_first(&self, message: &mut Message) {
+        if let Some(number) = self.first_block {
+            let block = Block { number, more: false, size: self.size };
+            message.options.set_uint(Number::BLOCK2, block.to_uint());
         }
-        let szx = response.options().uint(Number::BLOCK1).and_then(Block::from_uint)?.szx();
-        (szx < BERT).then_some(Cut { szx, step: 16 << szx })
     }
 
     /// The request for a further block: the same, without what was about the body (RFC 7959 §2.7) or the observation
@@ -256,21 +210,10 @@ impl<'c> Transfer<'c> {
         message
     }
 
-    /// Asks for a block of our size.
-    fn ask(&self, message: &mut Message, num: u32) {
-        message.options.set_uint(Number::BLOCK2, Block::new(num, false, self.szx).to_uint());
+    fn broken(&self, error: ReceiveError) -> Error {
+        match error {
+            ReceiveError::TooLarge => Error::TooLarge { limit: self.max_body },
+            other => Error::Protocol(other.to_string()),
+        }
     }
-}
-
-fn block2(message: &Message) -> Option<Block> {
-    message.options().uint(Number::BLOCK2).and_then(Block::from_uint)
-}
-
-fn block_number(offset: usize, szx: u8) -> Result<u32> {
-    let number = offset / (16 << szx.min(6));
-    // Twenty bits (RFC 7959 §2.2).
-    u32::try_from(number)
-        .ok()
-        .filter(|number| *number < 1 << 20)
-        .ok_or(Error::TooLarge { limit: (16 << szx.min(6)) << 20 })
 }

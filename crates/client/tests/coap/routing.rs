@@ -68,3 +68,27 @@ async fn resources_describe_themselves() {
     assert_eq!(targets, ["/hello"]);
     assert!(client.discover_matching("rt=none").await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn conditions_are_looked_at_before_the_handler() {
+    let client = client().await;
+    let refused = async |request: tercet_client::coap::Request| {
+        assert_eq!(request.await.unwrap_err().code(), Some(Code::PRECONDITION_FAILED));
+    };
+    refused(client.put("/store/x").if_match(b"").payload("0")).await;
+    client.put("/store/x").if_none_match().payload("1").await.unwrap();
+    refused(client.put("/store/x").if_none_match().payload("2")).await;
+    let tag = client.get("/store/x").await.unwrap().etag().unwrap().to_vec();
+    client.put("/store/x").if_match(b"other").if_match(&tag).payload("3").await.unwrap();
+    refused(client.put("/store/x").if_match(&tag).payload("4")).await;
+    client.put("/store/x").if_match(b"").payload("5").await.unwrap();
+    assert_eq!(client.get("/store/x").await.unwrap().text(), Some("5"));
+}
+
+#[tokio::test]
+async fn an_echo_is_given_back() {
+    let client = client().await;
+    assert_eq!(client.get("/fresh").await.unwrap().text(), Some("fresh"));
+    let mut states = client.get("/fresh").observe().await.unwrap();
+    assert_eq!(states.next().await.unwrap().unwrap().text(), Some("fresh"));
+}

@@ -10,7 +10,7 @@ use tercet_client::coap::server::{
     Certificate, IntoReply, Observable, Path, Query, Reply, Request, Router, Server, State, get, observe,
     post, put,
 };
-use tercet_client::coap::{Client, Code, ContentFormat, Tls};
+use tercet_client::coap::{Client, Code, ContentFormat, Number, Tls};
 
 /// What the handlers share, and what tests look at.
 #[derive(Clone)]
@@ -48,6 +48,7 @@ impl World {
             .route("/temperature", observe(&self.temperature).resource_type("temperature"))
             .route("/refused", get(refused))
             .route("/busy", get(busy))
+            .route("/fresh", get(fresh))
             .with_state(self.clone())
     }
 
@@ -133,4 +134,12 @@ async fn refused() -> (Code, &'static str) {
 
 async fn busy() -> Reply {
     Reply::error(Code::TOO_MANY_REQUESTS, "slow down").max_age(7)
+}
+
+/// As one that wants to know that who asks can be reached (RFC 9175 §2).
+async fn fresh(request: Request) -> Reply {
+    match request.options().get(Number::ECHO) {
+        Some(b"prove it") => "fresh".into_reply(),
+        _ => Reply::new().code(Code::UNAUTHORIZED).option(Number::ECHO, "prove it"),
+    }
 }

@@ -1,87 +1,54 @@
 //! Block-wise transfer on the server's side (RFC 7959): bodies that arrive, and answers that are fetched piece by piece.
 //!
-//! A body reaches its handler whole or not at all. What is kept for clients is bounded in number and size; the oldest
-//! makes room.
+//! A body reaches its handler whole or not at all. What is kept for clients is bounded in number and size.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use tercet_coap::block::{
+    Block, Carrier, Fingerprints, KeptBodies, Refusal, Upload, UploadBounds, Uploads, serve,
+};
 use tercet_coap::{Code, Number, Options};
 
-use super::super::block::Block;
 use super::super::message::Message;
 use super::request::{Peer, Request};
 
-/// Bodies that are kept at the same time, in each direction.
-const KEPT: usize = 256;
-/// How long a body waits for its next block (RFC 7959 §2.4 and §2.5: EXCHANGE_LIFETIME).
+/// Answers that are kept for their later blocks, of all peers and of one.
+const KEPT: (usize, usize) = (256, 4);
+/// For so long: EXCHANGE_LIFETIME (RFC 7252 §4.8.2).
 const LIFETIME: Duration = Duration::from_secs(247);
-/// Exponent of the usual block size.
-const SZX: u8 = 6;
-/// Several blocks of 1,024 bytes in each message (RFC 8323 §6).
-const BERT: u8 = 7;
-
-/// How much fits into one message to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
-    /// Bytes of payload.
-    pub(super) payload: usize,
-    /// Whether blocks may have SZX 7, by which way they go.
-    pub(super) bert: Bert,
-}
-
-/// Whether several blocks of 1,024 bytes may go in each message (RFC 8323 §6): a side takes them if it announced messages
-/// of more than 1,152 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bert {
-    /// Over datagrams: never.
-    Reserved,
-    /// In requests only.
-    Taken,
-    /// In requests and answers.
-    Both,
-}
 
 /// What a block of a request leads to.
 pub(super) enum Assembled {
     /// The request with its whole body, and the Block1 that the answer has to carry.
-    Whole(Message, Option<u32>),
+    Whole(Message, Option<Block>),
     /// The answer to a block that is not the last.
     Partial(Message),
 }
 
 /// Bodies on their way.
 pub(super) struct Blocks {
-    max_body: usize,
-    arriving: VecDeque<Arriving>,
-    leaving: VecDeque<Leaving>,
-}
-
-/// Which requests belong together: peer, method and cache key with Request-Tag (RFC 9175 §3.3).
-#[derive(PartialEq, Eq)]
-struct Key {
-    peer: SocketAddr,
-    method: Code,
-    options: Vec<u8>,
-}
-
-struct Arriving {
-    key: Key,
-    body: BytesMut,
-    touched: Duration,
+    fingerprints: Fingerprints,
+    arriving: Uploads<SocketAddr>,
+    leaving: KeptBodies<SocketAddr, Leaving>,
 }
 
 struct Leaving {
-    key: Key,
+    /// Of the request: that of a FETCH is part of what it asks for.
+    payload: Bytes,
     answer: Message,
-    since: Duration,
 }
 
 impl Blocks {
-    pub(super) fn new(max_body: usize) -> Self {
-        Self { max_body, arriving: VecDeque::new(), leaving: VecDeque::new() }
+    /// No bodies yet; `key` has to be unpredictable.
+    pub(super) fn new(max_body: usize, key: [u64; 2]) -> Self {
+        let bounds = UploadBounds { body: max_body, ..UploadBounds::default() };
+        Self {
+            fingerprints: Fingerprints::new(key),
+            arriving: Uploads::new(bounds),
+            leaving: KeptBodies::new(KEPT.0, KEPT.1, LIFETIME),
+        }
     }
 
     /// Takes a request: the whole if it has no Block1 or the last one.
@@ -89,60 +56,34 @@ impl Blocks {
         &mut self,
         peer: &Peer,
         message: Message,
-        room: Room,
+        carrier: Carrier,
         now: Duration,
     ) -> Result<Assembled, Message> {
-        let Some(block) = block(message.options(), Number::BLOCK1, room)? else {
-            return Ok(Assembled::Whole(message, None));
-        };
-        let key = Key::of(peer, message.code, message.options());
-        self.arriving.retain(|arriving| now.saturating_sub(arriving.touched) < LIFETIME);
-        let place = self.arriving.iter().position(|arriving| arriving.key == key);
-        let mut body = match (block.num(), place) {
-            (0, place) => {
-                place.map(|place| self.arriving.remove(place));
-                BytesMut::new()
+        let fingerprint = self.fingerprints.of(&message.as_wire());
+        let bert = matches!(carrier, Carrier::Stream(_));
+        let payload = message.payload.clone();
+        let upload = self.arriving.receive(peer.address, fingerprint, message.options(), &payload, bert, now);
+        match upload {
+            Upload::Whole(_) => Ok(Assembled::Whole(message, None)),
+            Upload::Complete(body, block) => {
+                let mut whole = Message { payload: body.into(), ..message };
+                whole.options.remove(Number::BLOCK1).remove(Number::SIZE1);
+                Ok(Assembled::Whole(whole, Some(block)))
             }
-            (_, Some(place)) => self.arriving.remove(place).map(|arriving| arriving.body).unwrap_or_default(),
-            (_, None) => return Err(Message::new(Code::REQUEST_ENTITY_INCOMPLETE)),
-        };
-        let announced = message.options().uint(Number::SIZE1).unwrap_or(0) as usize;
-        if body.len() + message.payload.len() > self.max_body || announced > self.max_body {
-            let mut refusal = Message::new(Code::REQUEST_ENTITY_TOO_LARGE);
-            let limit = u32::try_from(self.max_body).unwrap_or(u32::MAX);
-            refusal.options.set_uint(Number::SIZE1, limit);
-            return Err(refusal);
-        }
-        if block.offset() != body.len() {
-            return Err(Message::new(Code::REQUEST_ENTITY_INCOMPLETE));
-        }
-        let full = message.payload.len().is_multiple_of(block.unit()) && !message.payload.is_empty();
-        if block.more() && !(full && (block.szx() == BERT || message.payload.len() == block.unit())) {
-            return Err(Message::diagnostic(Code::BAD_REQUEST, "a block that is not full and not the last"));
-        }
-        body.extend_from_slice(&message.payload);
-        if block.more() {
-            if self.arriving.len() >= KEPT {
-                self.arriving.pop_front();
+            Upload::Continue(block) => {
+                let mut answer = Message::new(Code::CONTINUE);
+                answer.options.set_uint(Number::BLOCK1, block.to_uint());
+                Ok(Assembled::Partial(answer))
             }
-            self.arriving.push_back(Arriving { key, body, touched: now });
-            let mut answer = Message::new(Code::CONTINUE);
-            answer.options.set_uint(Number::BLOCK1, block.to_uint());
-            return Ok(Assembled::Partial(answer));
+            Upload::Refused(refusal) => Err(refused(&refusal)),
         }
-        let mut whole = Message { payload: body.freeze(), ..message };
-        whole.options.remove(Number::BLOCK1).remove(Number::SIZE1);
-        Ok(Assembled::Whole(whole, Some(block.to_uint())))
     }
 
     /// Keeps an answer whose first block was sent.
     pub(super) fn keep(&mut self, request: &Request, answer: Message, now: Duration) {
-        let key = Key::of(request.peer(), request.method(), request.options());
-        self.leaving.retain(|leaving| leaving.key != key && now.saturating_sub(leaving.since) < LIFETIME);
-        if self.leaving.len() >= KEPT {
-            self.leaving.pop_front();
-        }
-        self.leaving.push_back(Leaving { key, answer, since: now });
+        let fingerprint = self.fingerprints.of(&request.message().as_wire());
+        let leaving = Leaving { payload: request.payload().clone(), answer };
+        self.leaving.insert(request.peer().address, fingerprint, leaving, now);
     }
 
     /// A further block of an answer that was kept; `None` if the request is not for one.
@@ -150,72 +91,53 @@ impl Blocks {
         &mut self,
         peer: &Peer,
         request: &Message,
-        room: Room,
+        carrier: Carrier,
+        now: Duration,
     ) -> Option<Result<Message, Message>> {
-        let options = request.options();
-        match block(options, Number::BLOCK2, room) {
-            Ok(Some(block)) if block.num() > 0 && request.code != Code::GET => {
-                let key = Key::of(peer, request.code, options);
-                let leaving = self.leaving.iter().find(|leaving| leaving.key == key);
-                match leaving {
-                    Some(leaving) => Some(slice(options, &leaving.answer, room)),
-                    // What a FETCH gives can be made again (RFC 8132 §2).
-                    None if request.code == Code::FETCH => None,
-                    None => Some(Err(Message::new(Code::REQUEST_ENTITY_INCOMPLETE))),
-                }
-            }
-            Ok(_) => None,
-            Err(refusal) => Some(Err(refusal)),
+        let block = Block::of(request.options(), Number::BLOCK2)?;
+        if block.number == 0 || request.code == Code::GET {
+            return None;
+        }
+        self.leaving.expire(now);
+        let fingerprint = self.fingerprints.of(&request.as_wire());
+        let same = |leaving: &&Leaving| request.payload.is_empty() || request.payload == leaving.payload;
+        match self.leaving.get(peer.address, fingerprint).filter(same) {
+            Some(leaving) => Some(slice(request.options(), leaving.answer.clone(), carrier)),
+            // What a FETCH gives can be made again (RFC 8132 §2).
+            None if request.code == Code::FETCH => None,
+            None => Some(Err(Message::new(Code::REQUEST_ENTITY_INCOMPLETE))),
         }
     }
 }
 
-impl Key {
-    fn of(peer: &Peer, method: Code, options: Options<'_>) -> Self {
-        let counts = |number: Number| {
-            matches!(number, Number::URI_HOST | Number::URI_PORT | Number::URI_PATH | Number::URI_QUERY)
-                || (number.is_cache_key() && number != Number::ETAG)
-        };
-        let kept: tercet_coap::OptionBuf = options.iter().filter(|(number, _)| counts(*number)).collect();
-        Self { peer: peer.address, method, options: kept.as_options().as_bytes().to_vec() }
+fn refused(refusal: &Refusal) -> Message {
+    let mut answer = Message::diagnostic(refusal.code, refusal.diagnostic);
+    let block = refusal.block.map(Block::to_uint);
+    let values =
+        [(Number::MAX_AGE, refusal.max_age), (Number::BLOCK1, block), (Number::SIZE1, refusal.size1)];
+    for (number, value) in values {
+        if let Some(value) = value {
+            answer.options.set_uint(number, value);
+        }
     }
+    answer
 }
 
 /// The block of an answer that a request asks for, or the whole if it fits.
-pub(super) fn slice(options: Options<'_>, answer: &Message, room: Room) -> Result<Message, Message> {
-    let wanted = block(options, Number::BLOCK2, room)?;
-    let body = &answer.payload;
-    let mut answer = answer.clone();
-    let (offset, szx) = match wanted {
-        None if body.len() <= room.payload => return Ok(answer),
-        Some(block) if body.is_empty() && block.num() == 0 => return Ok(answer),
-        None => (0, if room.bert == Bert::Both { BERT } else { SZX }),
-        Some(block) => (block.offset(), block.szx()),
-    };
-    if offset > 0 && offset >= body.len() {
-        return Err(Message::diagnostic(Code::BAD_REQUEST, "no such block"));
+pub(super) fn slice(options: Options<'_>, mut answer: Message, carrier: Carrier) -> Result<Message, Message> {
+    let wanted = Block::of(options, Number::BLOCK2);
+    // An answer without a body has no blocks, whatever was asked for.
+    if answer.payload.is_empty() && wanted.is_none_or(|block| block.number == 0 && !block.size.is_bert()) {
+        return Ok(answer);
     }
-    let unit = 16 << szx.min(SZX);
-    let step =
-        if szx == BERT && room.bert == Bert::Both { (room.payload / unit).max(1) * unit } else { unit };
-    let end = body.len().min(offset + step);
-    let more = end < body.len();
-    let num = u32::try_from(offset / unit).unwrap_or(u32::MAX);
-    let total = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    if more || options.contains(Number::SIZE2) {
+    let slice = serve(answer.payload.len(), wanted, carrier)
+        .map_err(|error| Message::diagnostic(Code::BAD_REQUEST, error.to_string()))?;
+    if let Some(block) = slice.block {
+        answer.options.set_uint(Number::BLOCK2, block.to_uint());
+    }
+    if let Some(total) = slice.size2 {
         answer.options.set_uint(Number::SIZE2, total);
     }
-    answer.options.set_uint(Number::BLOCK2, Block::new(num, more, szx).to_uint());
-    answer.payload = Bytes::slice(&answer.payload, offset..end);
+    answer.payload = answer.payload.slice(slice.range);
     Ok(answer)
-}
-
-/// A Block option, if it may be used here (RFC 7959 §2.2: SZX 7 is reserved over datagrams).
-fn block(options: Options<'_>, number: Number, room: Room) -> Result<Option<Block>, Message> {
-    match options.uint(number).and_then(Block::from_uint) {
-        Some(block) if block.szx() == BERT && room.bert == Bert::Reserved => {
-            Err(Message::diagnostic(Code::BAD_REQUEST, "the block size 7 is reserved"))
-        }
-        block => Ok(block),
-    }
 }

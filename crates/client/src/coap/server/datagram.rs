@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tercet_coap::block::{BlockSize, Carrier};
 use tercet_coap::endpoint::{Endpoint, Event, Handle, Heading, Incoming, Outgoing, Reply, Settings, Tag};
 use tercet_coap::reliability::Transmission;
 use tercet_coap::uri::Scheme;
@@ -18,7 +19,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::error::{Error, Result};
 use super::super::message::Message;
-use super::blocks::{Bert, Room};
 use super::relation::{Notifier, Relation};
 use super::request::Peer;
 use super::secure::Secure;
@@ -29,7 +29,7 @@ const PIGGYBACK: Duration = Duration::from_secs(1);
 /// Requests that are worked on at the same time; beyond it the answer is 5.03.
 const REQUESTS: usize = 4096;
 /// What fits into a datagram (RFC 7252 §4.6).
-const ROOM: Room = Room { payload: 1024, bert: Bert::Reserved };
+const CARRIER: Carrier = Carrier::Datagram(BlockSize::MAX);
 
 struct Task {
     socket: UdpSocket,
@@ -221,7 +221,7 @@ impl Task {
             Some(secure) => Peer { address: peer, scheme: Scheme::Coaps, identity: secure.identity(peer) },
         };
         self.tasks.spawn(async move {
-            let outcome = service.answer(&who, &token, message, ROOM).await;
+            let outcome = service.answer(&who, &token, message, CARRIER).await;
             let _ = sender.send(Command::Answer(number, peer, outcome));
         });
     }

@@ -17,7 +17,7 @@ use super::super::error::{Error, Result};
 use super::super::oscore::Oscore;
 use super::router::Router;
 use super::secure::Secure;
-use super::service::Service;
+use super::service::{Bounds, Service};
 use super::{datagram, stream};
 
 /// A CoAP server that listens at one or several addresses.
@@ -41,8 +41,7 @@ enum Socket {
 }
 
 struct Settings {
-    max_body: usize,
-    max_observers: usize,
+    bounds: Bounds,
     certificate: Option<Certificate>,
     psk_file: Option<PathBuf>,
     contexts: Vec<Oscore>,
@@ -67,8 +66,7 @@ impl Server {
     /// A bad address, and those of the socket.
     pub async fn bind(url: impl AsRef<str>) -> Result<Self> {
         let settings = Settings {
-            max_body: 1024 * 1024,
-            max_observers: 10_000,
+            bounds: Bounds { body: 1024 * 1024, observers: 10_000 },
             certificate: None,
             psk_file: None,
             contexts: Vec::new(),
@@ -127,7 +125,7 @@ impl Server {
     /// The largest body of a request that is taken, in bytes; 1 MiB if not set. Beyond it the answer is 4.13.
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
-        self.settings.max_body = bytes;
+        self.settings.bounds.body = bytes;
         self
     }
 
@@ -135,7 +133,7 @@ impl Server {
     /// without observation.
     #[must_use]
     pub fn max_observers(mut self, count: usize) -> Self {
-        self.settings.max_observers = count;
+        self.settings.bounds.observers = count;
         self
     }
 
@@ -150,8 +148,8 @@ impl Server {
     /// # Errors
     /// Certificates that cannot be read, and sockets that fail for good.
     pub async fn serve(self, router: Router) -> Result<()> {
-        let Settings { max_body, max_observers, ref contexts, .. } = self.settings;
-        let service = Arc::new(Service::new(router, contexts.clone(), max_body, max_observers));
+        let Settings { bounds, ref contexts, .. } = self.settings;
+        let service = Arc::new(Service::new(router, contexts.clone(), bounds, key()?));
         let mut tasks = JoinSet::new();
         for listener in self.listeners {
             let url = format!("{}://{}", listener.scheme, listener.address);
@@ -179,6 +177,15 @@ impl Server {
             _ => Err(Error::Closed),
         }
     }
+}
+
+/// A key that nobody knows.
+fn key() -> Result<[u64; 2]> {
+    let mut halves = [[0; 8]; 2];
+    for half in &mut halves {
+        getrandom::fill(half).map_err(|error| Error::Invalid(format!("no randomness: {error}")))?;
+    }
+    Ok(halves.map(u64::from_ne_bytes))
 }
 
 fn dtls(settings: &Settings, url: &str) -> Result<Secure> {

@@ -91,6 +91,10 @@ impl Request {
         self.shared.message.options()
     }
 
+    pub(super) fn message(&self) -> &Message {
+        &self.shared.message
+    }
+
     /// Who asks.
     pub fn peer(&self) -> &Peer {
         &self.shared.peer

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use tercet_coap::block::{Block, Carrier};
 use tercet_coap::option::Judgement;
 use tercet_coap::oscore::{self, Header, UnprotectError};
-use tercet_coap::{Code, Number, Token};
+use tercet_coap::{Code, Number, Options, Token};
 use tokio::time::Instant;
 
 use super::super::message::Message;
 use super::super::oscore::Oscore;
-use super::blocks::{Assembled, Blocks, Room, slice};
+use super::blocks::{Assembled, Blocks, slice};
 use super::handler::Erased;
 use super::method_router::{Description, MethodRouter};
 use super::relation::Relation;
@@ -36,6 +37,15 @@ pub(super) struct Service {
     start: Instant,
 }
 
+/// How much a server takes.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Bytes of the body of a request.
+    pub(super) body: usize,
+    /// Observers altogether.
+    pub(super) observers: usize,
+}
+
 /// What a request leads to.
 pub(super) enum Outcome {
     Answer(Message),
@@ -50,17 +60,17 @@ pub(super) enum Outcome {
 pub(super) struct Resource {
     pub(super) request: Request,
     handler: Erased<()>,
-    room: Room,
+    carrier: Carrier,
 }
 
 impl Service {
-    pub(super) fn new(router: Router, contexts: Vec<Oscore>, max_body: usize, max_observers: usize) -> Self {
+    pub(super) fn new(router: Router, contexts: Vec<Oscore>, bounds: Bounds, key: [u64; 2]) -> Self {
         Self {
             router,
             contexts,
-            blocks: Mutex::new(Blocks::new(max_body)),
+            blocks: Mutex::new(Blocks::new(bounds.body, key)),
             observers: Arc::new(AtomicUsize::new(0)),
-            max_observers,
+            max_observers: bounds.observers,
             sequence: AtomicU32::new(1),
             start: Instant::now(),
         }
@@ -72,14 +82,14 @@ impl Service {
         peer: &Peer,
         token: &Token,
         message: Message,
-        room: Room,
+        carrier: Carrier,
     ) -> Outcome {
         let (oscore, opened) = match message.options().get(Number::OSCORE) {
             Some(option) if !self.contexts.is_empty() => match self.open(option, &message) {
                 Ok(opened) => opened,
                 Err(error) => return Outcome::Answer(Message::from_owned(error.response(token))),
             },
-            _ => return self.answer_plain(peer, token, message, room).await,
+            _ => return self.answer_plain(peer, token, message, carrier).await,
         };
         let (inner, mut exchange) = match opened {
             oscore::Request::Fresh(inner, exchange) => (Message::from_owned(inner), exchange),
@@ -91,7 +101,7 @@ impl Service {
                 .protect_response(exchange, answer)
                 .unwrap_or_else(|_| Message::new(Code::INTERNAL_SERVER_ERROR))
         };
-        match self.answer_plain(peer, token, inner, room).await {
+        match self.answer_plain(peer, token, inner, carrier).await {
             Outcome::Silence => Outcome::Silence,
             Outcome::Answer(answer) => Outcome::Answer(protect(&mut exchange, &answer)),
             Outcome::Observe(answer, relation) => {
@@ -114,10 +124,10 @@ impl Service {
         peer: &Peer,
         token: &Token,
         message: Message,
-        room: Room,
+        carrier: Carrier,
     ) -> Outcome {
         let silenced = message.options().uint(Number::NO_RESPONSE).unwrap_or(0);
-        let outcome = match self.carry_out(peer, token, message, room).await {
+        let outcome = match self.carry_out(peer, token, message, carrier).await {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Answer(error),
         };
@@ -133,37 +143,45 @@ impl Service {
         peer: &Peer,
         token: &Token,
         message: Message,
-        room: Room,
+        carrier: Carrier,
     ) -> Result<Outcome, Message> {
         let path = understood(&message)?;
         if !message.options().contains(Number::BLOCK1)
-            && let Some(kept) = self.lock().further_block(peer, &message, room)
+            && let Some(kept) = self.lock().further_block(peer, &message, carrier, self.start.elapsed())
         {
             return kept.map(Outcome::Answer);
         }
-        let (message, echo) = match self.lock().assemble(peer, message, room, self.start.elapsed())? {
+        let (message, echo) = match self.lock().assemble(peer, message, carrier, self.start.elapsed())? {
             Assembled::Whole(message, echo) => (message, echo),
             Assembled::Partial(answer) => return Ok(Outcome::Answer(answer)),
         };
         if path.iter().map(String::as_str).eq(well_known::PATH) && !self.router.has(&path, message.code) {
-            return self.core(peer, message, path, room).map(Outcome::Answer);
+            return self.core(peer, message, path, carrier).map(Outcome::Answer);
         }
-        let (resource, description) = self.find(peer, message, path, room)?;
+        let current = self.current(peer, &message, &path, carrier);
+        let (resource, description) = self.find(peer, message, path, carrier)?;
+        if let Some(current) = current
+            && !holds(resource.request.options(), &current.represent(self).await)
+        {
+            return Err(Message::new(Code::PRECONDITION_FAILED));
+        }
         let code = resource.request.method();
+        // Before the answer is made, so that no change after it is missed.
+        let changes = description.trigger.map(|trigger| trigger.watch());
         let mut answer = resource.represent(self).await;
         if let Some(echo) = echo {
-            answer.options.set_uint(Number::BLOCK1, echo);
+            answer.options.set_uint(Number::BLOCK1, Block::to_uint(echo));
         }
         let observe = resource.request.options().uint(Number::OBSERVE);
         let wanted = observe == Some(0) && matches!(code, Code::GET | Code::FETCH);
-        match description.trigger.filter(|_| wanted && answer.code.is_success()) {
+        match changes.filter(|_| wanted && answer.code.is_success()) {
             None => Ok(Outcome::Answer(answer)),
-            Some(trigger) => {
+            Some(changes) => {
                 let place = Relation::place(&self.observers, self.max_observers);
                 // RFC 7641 §4.1: without room the request is answered as if it had not asked.
                 let Some(place) = place else { return Ok(Outcome::Answer(answer)) };
                 answer.options.set_uint(Number::OBSERVE, self.next_number());
-                let relation = Relation::new(self.clone(), resource, trigger.watch(), token.clone(), place);
+                let relation = Relation::new(self.clone(), resource, changes, token.clone(), place);
                 Ok(Outcome::Observe(answer, Box::new(relation)))
             }
         }
@@ -175,7 +193,7 @@ impl Service {
         peer: &Peer,
         message: Message,
         path: Vec<String>,
-        room: Room,
+        carrier: Carrier,
     ) -> Result<(Resource, Description), Message> {
         let found = self.router.find(&path).ok_or_else(|| Message::new(Code::NOT_FOUND))?;
         let methods: &MethodRouter = found.methods;
@@ -195,17 +213,36 @@ impl Service {
         }
         let handler = handler.clone();
         let request = Request::new(message, path, found.parameters, peer.clone());
-        Ok((Resource { request, handler, room }, description))
+        Ok((Resource { request, handler, carrier }, description))
+    }
+
+    /// What GET would give, if the request is to be carried out only in a certain state of the resource
+    /// (RFC 7252 §5.10.8).
+    fn current(&self, peer: &Peer, message: &Message, path: &[String], carrier: Carrier) -> Option<Resource> {
+        let options = message.options();
+        let is_conditional = options.contains(Number::IF_MATCH) || options.contains(Number::IF_NONE_MATCH);
+        if message.code == Code::GET || !is_conditional {
+            return None;
+        }
+        let mut read = Message::new(Code::GET);
+        read.options = options.iter().filter(|(number, _)| is_of_uri(*number)).collect();
+        self.find(peer, read, path.to_vec(), carrier).ok().map(|(resource, _)| resource)
     }
 
     /// `/.well-known/core`.
-    fn core(&self, peer: &Peer, message: Message, path: Vec<String>, room: Room) -> Result<Message, Message> {
+    fn core(
+        &self,
+        peer: &Peer,
+        message: Message,
+        path: Vec<String>,
+        carrier: Carrier,
+    ) -> Result<Message, Message> {
         if message.code != Code::GET {
             return Err(Message::new(Code::METHOD_NOT_ALLOWED));
         }
         let request = Request::new(message, path, Vec::new(), peer.clone());
         let reply = well_known::answer(&self.router, request.query());
-        Ok(finish(&request, reply, room, self))
+        Ok(finish(&request, reply, carrier, self))
     }
 
     /// The number of the next notification: ever greater, with the wrap that 24 bits bring (RFC 7641 §4.4).
@@ -227,8 +264,22 @@ impl Resource {
     /// What the handler answers, as a message of which the payload fits.
     pub(super) async fn represent(&self, service: &Service) -> Message {
         let reply = (self.handler)(self.request.clone(), ()).await;
-        finish(&self.request, reply, self.room, service)
+        finish(&self.request, reply, self.carrier, service)
     }
+}
+
+fn is_of_uri(number: Number) -> bool {
+    matches!(number, Number::URI_HOST | Number::URI_PORT | Number::URI_PATH | Number::URI_QUERY)
+}
+
+/// Whether the resource is in the state that a request is for; an empty If-Match is for any.
+fn holds(options: Options<'_>, current: &Message) -> bool {
+    let exists = current.code.is_success();
+    if exists && options.contains(Number::IF_NONE_MATCH) {
+        return false;
+    }
+    let mut tags = options.all(Number::IF_MATCH).peekable();
+    tags.peek().is_none() || tags.any(|tag| exists && (tag.is_empty() || current.etag() == Some(tag)))
 }
 
 /// The path, if every critical option is understood.
@@ -250,7 +301,7 @@ fn understood(message: &Message) -> Result<Vec<String>, Message> {
 }
 
 /// The message that a reply means, with the block of the body that the client is to have.
-fn finish(request: &Request, reply: Reply, room: Room, service: &Service) -> Message {
+fn finish(request: &Request, reply: Reply, carrier: Carrier, service: &Service) -> Message {
     let method = request.method();
     let code = reply.code.unwrap_or(match method {
         Code::GET | Code::FETCH => Code::CONTENT,
@@ -284,7 +335,7 @@ fn finish(request: &Request, reply: Reply, room: Room, service: &Service) -> Mes
     } else if let Some(etag) = &reply.etag {
         message.options.set(Number::ETAG, etag);
     }
-    slice(request.options(), &message, room).map_or_else(
+    slice(request.options(), message.clone(), carrier).map_or_else(
         |refused| refused,
         |sliced| {
             // What GET gives can be made again; the result of a change cannot.

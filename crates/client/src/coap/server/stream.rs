@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use tercet_coap::block::Carrier;
 use tercet_coap::uri::Scheme;
 use tercet_coap::{Number, Token};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +18,6 @@ use super::super::dial::{Dialled, Io};
 use super::super::error::Result;
 use super::super::message::Message;
 use super::super::stream_port::{Arrived, StreamPort};
-use super::blocks::{Bert, Room};
 use super::relation::{Notifier, Relation};
 use super::request::Peer;
 use super::service::{Outcome, Service};
@@ -144,11 +144,10 @@ impl Connection {
         }
         self.requests += 1;
         let max_message = usize::try_from(self.port.peer().max_message_size()).unwrap_or(usize::MAX);
-        let bert = if self.port.peer().is_bert() { Bert::Both } else { Bert::Taken };
-        let room = Room { payload: max_message.saturating_sub(OVERHEAD).clamp(16, 1 << 20), bert };
+        let carrier = Carrier::Stream(max_message.saturating_sub(OVERHEAD).clamp(16, 1 << 20));
         let (service, sender, peer) = (self.service.clone(), self.sender.clone(), self.peer.clone());
         self.tasks.spawn(async move {
-            let outcome = service.answer(&peer, &token, message, room).await;
+            let outcome = service.answer(&peer, &token, message, carrier).await;
             let _ = sender.send(Command::Answer(token, outcome));
         });
     }
