@@ -54,7 +54,7 @@ impl<'c> Transfer<'c> {
     pub(super) async fn run(mut self, request: &Message) -> Result<Message> {
         let first = self.upload(request).await?;
         match self.first_block {
-            Some(number) if number > 0 => self.from_block(request, first).await,
+            Some(number) if number > 0 => self.after_block(request, first).await,
             _ => self.download(request, first).await,
         }
     }
@@ -128,7 +128,7 @@ impl<'c> Transfer<'c> {
     }
 
     /// Fetches what follows a block in the middle.
-    async fn from_block(&mut self, request: &Message, first: Message) -> Result<Message> {
+    async fn after_block(&mut self, request: &Message, first: Message) -> Result<Message> {
         let mut body = BytesMut::from(&first.payload[..]);
         let mut latest = Block::of(first.options(), Number::BLOCK2).filter(|_| first.code.is_success());
         while let Some(block) = latest.filter(|block| block.more) {
