@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use minicbor::Encoder;
 use minicbor::data::IanaTag;
 use tercet_broker::body::Body;
@@ -25,8 +25,8 @@ use crate::coap::context::{CoapContext, Outcome};
 use crate::coap::request::Request;
 use crate::coap::response::Response;
 
-/// Topics in one map.
-const MOST_TOPICS: usize = 1024;
+/// Topics in one map: more than a watch keeps changes of.
+const MOST_TOPICS: usize = 4096;
 /// Bytes of payloads in one map, about.
 const MOST_BYTES: usize = 256 * 1024;
 
@@ -167,18 +167,21 @@ pub(super) fn notification(
     cx: &mut CoapContext<'_>,
 ) -> Option<Response> {
     let mut entries = Entries::new(observer);
-    if changes.overflowed {
-        // What else has changed is not known: everything is told, as far as it is at hand.
-        for (topic, body) in cx.shared.vhost.retained_page(changes.filter, None, MOST_TOPICS).values {
-            if let Body::Memory(message) = body {
-                entries.add(topic, Some(message), cx);
-            }
-        }
-    }
     for (topic, change) in changes.topics {
         match change {
             Change::Value(message) => entries.add(Arc::clone(topic), Some(Arc::clone(message)), cx),
             Change::Cleared => entries.add(Arc::clone(topic), None, cx),
+        }
+    }
+    if changes.overflowed {
+        // What else has changed is not known: everything is told, as far as it is at hand.
+        let told: HashSet<&Arc<str>> = changes.topics.iter().map(|(topic, _)| topic).collect();
+        for (topic, body) in cx.shared.vhost.retained_page(changes.filter, None, MOST_TOPICS).values {
+            if let Body::Memory(message) = body
+                && !told.contains(&topic)
+            {
+                entries.add(topic, Some(message), cx);
+            }
         }
     }
     let all = entries.all;

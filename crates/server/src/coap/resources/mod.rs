@@ -23,6 +23,9 @@ mod topic_data;
 mod topic_path;
 mod topics;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use tercet_broker::definitions::Definitions;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
+use std::str;
 use std::sync::{Arc, Weak};
 
 use tercet_broker::crossing::coap::content_format;
@@ -57,21 +58,28 @@ pub(super) fn tag_of(message: &Message) -> Tag {
 }
 
 /// The format in which a representation is sent to a client that accepts only `accept`; `None` if it cannot be. Of a payload
-/// whose format nobody knows it can be said that it is bytes.
+/// whose format nobody has said it is true that it is bytes, and if it is UTF-8, that it is text.
 #[expect(clippy::option_option, reason = "a representation may have no format")]
-fn accepted(format: Option<ContentFormat>, accept: Option<ContentFormat>) -> Option<Option<ContentFormat>> {
-    match (format, accept) {
-        (_, None) => Some(format),
-        (Some(format), Some(accept)) => (format == accept).then_some(Some(format)),
-        (None, Some(accept)) => (accept == ContentFormat::OCTET_STREAM).then_some(Some(accept)),
-    }
+fn accepted(
+    format: Option<ContentFormat>,
+    accept: Option<ContentFormat>,
+    payload: &[u8],
+) -> Option<Option<ContentFormat>> {
+    let fits = match (format, accept) {
+        (_, None) => return Some(format),
+        (Some(format), Some(accept)) => format == accept,
+        (None, Some(ContentFormat::OCTET_STREAM)) => true,
+        (None, Some(ContentFormat::TEXT)) => str::from_utf8(payload).is_ok(),
+        (None, Some(_)) => false,
+    };
+    fits.then_some(accept)
 }
 
 /// Answers a reader: the message, or that it has it already.
 pub(super) fn represent(call: &Call<'_>, message: &Arc<Message>, cx: &mut CoapContext<'_>) -> Response {
     let (format, not_carried) = content_format(message.properties());
     cx.effects.counters.properties_not_carried += not_carried.0;
-    let Some(sent_as) = accepted(format, call.asked.accept) else {
+    let Some(sent_as) = accepted(format, call.asked.accept, &message.payload) else {
         return Response::new(Code::NOT_ACCEPTABLE);
     };
     let etag = cx.resources.tags.of(message, format);
@@ -99,7 +107,7 @@ pub(super) fn notify(
 ) -> Response {
     let (format, not_carried) = content_format(message.properties());
     cx.effects.counters.properties_not_carried += not_carried.0;
-    let Some(sent_as) = accepted(format, first) else {
+    let Some(sent_as) = accepted(format, first, &message.payload) else {
         return Response::diagnostic(Code::NOT_ACCEPTABLE, "the format has changed");
     };
     Response {
@@ -125,10 +133,16 @@ mod tests {
             (format(50), format(60), None),
             (format(50), format(42), None),
             (None, format(42), Some(format(42))),
-            (None, format(0), None),
+            (None, format(0), Some(format(0))),
+            (None, format(50), None),
         ] {
-            assert_eq!(accepted(kept, wanted), expected, "{kept:?} {wanted:?}");
+            assert_eq!(accepted(kept, wanted, b"21"), expected, "{kept:?} {wanted:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_no_text() {
+        assert_eq!(accepted(None, Some(ContentFormat::TEXT), b"\xff"), None);
     }
 
     #[test]
