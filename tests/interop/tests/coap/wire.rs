@@ -119,7 +119,7 @@ impl Message {
 /// Where the token is: RFC 7252 §3, with the longer ones of RFC 8974 §2.1.
 fn extended_token(nibble: u8, rest: &[u8]) -> Result<std::ops::Range<usize>, String> {
     let (start, length) = match (nibble, rest) {
-        (0..=12, _) => (0, usize::from(nibble)),
+        (0..=8, _) => (0, usize::from(nibble)),
         (13, [one, ..]) => (1, usize::from(*one) + 13),
         (14, [high, low, ..]) => (2, usize::from(u16::from_be_bytes([*high, *low])) + 269),
         _ => return Err(format!("token length {nibble}")),
