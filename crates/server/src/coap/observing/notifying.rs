@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tercet_coap::block::{Block, Carrier, Slice};
 use tercet_coap::endpoint::{Heading, Tag};
+use tercet_coap::oscore::ProtectError;
 use tercet_coap::{Code, OptionBuf, Options, OwnedMessage, Writer};
 
 use crate::coap::answer::Lease;
@@ -93,9 +94,12 @@ impl Node {
         let Some(found) = self.observers.group(number, group) else { return };
         let members = std::mem::take(&mut found.members);
         if response.code.is_success() {
-            self.send_to_all(&members, &response, sequence);
+            let unreachable = self.send_to_all(&members, &response, sequence);
             if let Some(found) = self.observers.group(number, group) {
                 found.members = members;
+            }
+            for slot in unreachable {
+                self.observers.remove(slot, &mut self.outlet, turn);
             }
         } else {
             self.end_all(&members, &response);
@@ -105,12 +109,14 @@ impl Node {
         }
     }
 
-    /// Sends a notification to all of these, encoded once.
-    fn send_to_all(&mut self, members: &[u32], response: &Response, sequence: u32) {
+    /// Sends a notification to all of these, encoded once. Returns those to whom nothing can be sent any more: their
+    /// OSCORE context is at its end.
+    fn send_to_all(&mut self, members: &[u32], response: &Response, sequence: u32) -> Vec<u32> {
         let largest = self.settings.largest_block();
         let mut encoded = Encoded::new(response, sequence, Carrier::Datagram(largest));
         let every = self.settings.confirm_every;
         let outlet = &mut self.outlet;
+        let mut unreachable = Vec::new();
         for &slot in members {
             let Some(observer) = self.observers.observers.get_mut(slot as usize) else { continue };
             let carrier = observer.origin.carrier(largest.min(observer.block));
@@ -118,8 +124,16 @@ impl Node {
                 encoded = Encoded::new(response, sequence, carrier);
             }
             let plain = (response.code, encoded.options.as_options(), encoded.payload);
-            // Without a sequence number, it is told of the next change.
-            let Ok(protected) = observer.protect(plain.0, plain.1, plain.2) else { continue };
+            let protected = match observer.protect(plain.0, plain.1, plain.2) {
+                Ok(protected) => protected,
+                Err(error) => {
+                    // While no sequence number is stored, it waits for the next change.
+                    if error == ProtectError::Exhausted {
+                        unreachable.push(slot);
+                    }
+                    continue;
+                }
+            };
             let (code, options, payload) = protected.as_ref().map_or(plain, parts);
             let write = |writer: &mut Writer<'_>| {
                 writer.options(options).payload(payload);
@@ -141,6 +155,7 @@ impl Node {
             }
             self.counters.notifications += 1;
         }
+        unreachable
     }
 
     /// Sends a last notification, which ends the relation (RFC 7641 §4.2): it carries no number.
