@@ -125,7 +125,7 @@ pub(crate) fn described(properties: Properties<'_>, payload: &[u8]) -> (Describe
     let (media_type, coding) = (format.media_type(), format.content_coding());
     not_carried.note(media_type.is_some());
     // The receiver may check what it is told [MQTT-3.3.2-5].
-    let is_text = is_text(format) && str::from_utf8(payload).is_ok();
+    let is_text = format.is_text() && str::from_utf8(payload).is_ok();
     (Described { media_type, coding, is_text }, not_carried)
 }
 
@@ -145,11 +145,6 @@ pub fn mqtt_properties(properties: Properties<'_>, payload: &[u8], out: &mut Vec
         _ => {}
     }
     not_carried
-}
-
-/// Whether a type is text that is written in UTF-8: plain, links, XML, JSON.
-fn is_text(format: ContentFormat) -> bool {
-    matches!(format.0, 0 | 40 | 41 | 50 | 51 | 52 | 110 | 111 | 256 | 310 | 311 | 320 | 11543)
 }
 
 #[cfg(test)]

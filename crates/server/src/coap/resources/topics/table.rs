@@ -1,6 +1,6 @@
 //! The configured topics of the server, shared by its reactors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -58,6 +58,8 @@ struct Tables {
     by_id: BTreeMap<Arc<str>, Arc<Topic>>,
     by_data: HashMap<Arc<str>, Arc<Topic>>,
     by_name: HashMap<Box<str>, Arc<str>>,
+    /// When topics expire, UTC milliseconds, with their ids.
+    expiring: BTreeSet<(u64, Arc<str>)>,
 }
 
 /// Why a topic cannot be configured.
@@ -96,8 +98,8 @@ impl Topics {
 
     fn note(&self, tables: &Tables) {
         self.count.store(tables.by_id.len(), Ordering::Release);
-        let expiries = tables.by_id.values().filter_map(|topic| topic.properties.expires_ms);
-        self.next_expiry.store(expiries.min().unwrap_or(NEVER), Ordering::Release);
+        let next = tables.expiring.first().map_or(NEVER, |(at, _)| *at);
+        self.next_expiry.store(next, Ordering::Release);
     }
 
     /// The configuration with this id.
@@ -180,6 +182,7 @@ impl Topics {
             places: Arc::clone(&old.places),
         });
         let position = self.store(&topic);
+        tables.remove(&old);
         tables.insert(Arc::clone(&topic));
         self.note(&tables);
         Ok((topic, position))
@@ -188,9 +191,8 @@ impl Topics {
     /// Takes a configuration away. An answer waits for the position. `None` if there is none any more.
     pub(in crate::coap::resources) fn remove(&self, id: &str) -> Option<Position> {
         let mut tables = self.tables.write();
-        let topic = tables.by_id.remove(id)?;
-        tables.by_data.remove(&topic.data);
-        tables.by_name.remove(topic.properties.name.as_deref().unwrap_or_default());
+        let topic = tables.by_id.get(id).cloned()?;
+        tables.remove(&topic);
         self.note(&tables);
         Some(self.definitions.remove(TOPICS, &key_in(DEFAULT_NAME, id)))
     }
@@ -200,8 +202,9 @@ impl Topics {
         if self.next_expiry.load(Ordering::Acquire) > utc_ms {
             return Vec::new();
         }
-        let is_over = |topic: &&Arc<Topic>| topic.properties.expires_ms.is_some_and(|at| at <= utc_ms);
-        self.tables.read().by_id.values().filter(is_over).cloned().collect()
+        let tables = self.tables.read();
+        let over = tables.expiring.iter().take_while(|(at, _)| *at <= utc_ms);
+        over.filter_map(|(_, id)| tables.by_id.get(id).cloned()).collect()
     }
 
     fn store(&self, topic: &Topic) -> Position {
@@ -214,7 +217,19 @@ impl Tables {
         let name = topic.properties.name.as_deref().unwrap_or_default();
         self.by_name.insert(name.into(), Arc::clone(&topic.id));
         self.by_data.insert(Arc::clone(&topic.data), Arc::clone(&topic));
+        if let Some(at) = topic.properties.expires_ms {
+            self.expiring.insert((at, Arc::clone(&topic.id)));
+        }
         self.by_id.insert(Arc::clone(&topic.id), topic);
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        self.by_id.remove(&topic.id);
+        self.by_data.remove(&topic.data);
+        self.by_name.remove(topic.properties.name.as_deref().unwrap_or_default());
+        if let Some(at) = topic.properties.expires_ms {
+            self.expiring.remove(&(at, Arc::clone(&topic.id)));
+        }
     }
 }
 
@@ -286,5 +301,9 @@ mod tests {
         assert_eq!(topics.expired(20).len(), 2);
         topics.remove("early");
         assert!(topics.expired(19).is_empty());
+        let later = |old: &Properties| Properties { expires_ms: Some(30), ..old.clone() };
+        topics.change("late", later).unwrap();
+        assert!(topics.expired(29).is_empty());
+        assert_eq!(topics.expired(30).len(), 1);
     }
 }
