@@ -1,6 +1,6 @@
 //! Clients of AMQP that go on where the death of the broker has interrupted them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error, ErrorKind, ExchangeKind,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, Error, ErrorKind,
+    ExchangeKind,
 };
 use tercet_interop::Random;
 use tercet_interop::lives::Lives;
@@ -23,10 +24,15 @@ use crate::amqp_ledger::{Ledger, Place, Sent};
 /// The exchange that everything is published to, the queue behind it, and that of what is rejected there.
 const EXCHANGE: &str = "storm";
 const WORK: &str = "work";
+/// The exchange that delays, with the same queues behind it; and the stream that gets a copy of everything.
+const LATER: &str = "later";
+const HISTORY: &str = "history";
 const DEAD: &str = "dead";
 /// The queue that bindings come and go to.
 const BOUND: &str = "bound";
 
+/// The longest delay, in milliseconds: longer than most lives.
+const DELAY: u64 = 400;
 /// Messages on their way.
 const WINDOW: usize = 24;
 /// How long a broker that lives may take to answer.
@@ -82,30 +88,35 @@ async fn timely<T>(operation: impl Future<Output = Result<T, Error>>) -> Result<
 pub(crate) async fn set_up(lives: &Lives) {
     let Link { connection, channel, .. } = Link::open(lives).await;
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(DEAD.into()));
-    for (queue, arguments) in
-        [(WORK, arguments), (DEAD, FieldTable::default()), (BOUND, FieldTable::default())]
-    {
+    let work = table(&[("x-dead-letter-exchange", ""), ("x-dead-letter-routing-key", DEAD)]);
+    let history = table(&[("x-queue-type", "stream")]);
+    let queues = [(WORK, work), (DEAD, table(&[])), (BOUND, table(&[])), (HISTORY, history)];
+    for (queue, arguments) in queues {
         channel.queue_declare(queue.into(), durable, arguments).await.expect("declared");
     }
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel
-        .exchange_declare(EXCHANGE.into(), ExchangeKind::Direct, options, FieldTable::default())
-        .await
-        .expect("declared");
-    channel
-        .queue_bind(
-            WORK.into(),
-            EXCHANGE.into(),
-            "work".into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        )
-        .await
-        .expect("bound");
+    let later = ExchangeKind::Custom("x-delayed-message".to_owned());
+    let exchanges = [
+        (EXCHANGE, ExchangeKind::Direct, table(&[])),
+        (LATER, later, table(&[("x-delayed-type", "direct")])),
+    ];
+    for (exchange, kind, arguments) in exchanges {
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(exchange.into(), kind, options, arguments).await.expect("declared");
+        for queue in [WORK, HISTORY] {
+            let options = QueueBindOptions::default();
+            let bind = channel.queue_bind(queue.into(), exchange.into(), "work".into(), options, table(&[]));
+            bind.await.expect("bound");
+        }
+    }
     connection.close(200, "done".into()).await.expect("closed");
+}
+
+fn table(entries: &[(&str, &str)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (key, value) in entries {
+        table.insert((*key).into(), AMQPValue::LongString((*value).into()));
+    }
+    table
 }
 
 /// Publishes numbered persistent messages until `end`, then until all of them are confirmed.
@@ -149,10 +160,10 @@ async fn publish_in(
             let sent = Sent { publisher, number: *number, attempt: *attempts };
             *attempts += 1;
             let payload = format!("{sent} {}", "x".repeat(random.below(300) as usize));
-            let (options, properties) =
-                (BasicPublishOptions::default(), BasicProperties::default().with_delivery_mode(2));
+            let (exchange, properties) = on_its_way(random);
+            let options = BasicPublishOptions::default();
             let publishing = link.channel.basic_publish(
-                EXCHANGE.into(),
+                exchange.into(),
                 "work".into(),
                 options,
                 payload.as_bytes(),
@@ -167,6 +178,18 @@ async fn publish_in(
             }
         }
     }
+}
+
+/// By which exchange a message goes, and how: every fourth is delayed.
+fn on_its_way(random: &mut Random) -> (&'static str, BasicProperties) {
+    let properties = BasicProperties::default().with_delivery_mode(2);
+    if !random.once_in(4) {
+        return (EXCHANGE, properties);
+    }
+    let mut headers = FieldTable::default();
+    let delay = i32::try_from(random.below(DELAY)).unwrap_or_default();
+    headers.insert("x-delay".into(), AMQPValue::LongInt(delay));
+    (LATER, properties.with_headers(headers))
 }
 
 /// Takes what is in a queue, a few at a time, each few settled in a transaction, until `done`.
@@ -197,11 +220,7 @@ async fn consume_in(
     let queue = if place == Place::Work { WORK } else { DEAD };
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
     let consumer = timely(channel.basic_consume(queue.into(), "".into(), options, arguments)).await?;
-    let (sender, mut deliveries) = mpsc::unbounded_channel();
-    consumer.set_delegate(move |delivery: DeliveryResult| {
-        let _ = sender.send(delivery);
-        async {}
-    });
+    let mut deliveries = deliveries(&consumer);
     while !done.load(SeqCst) {
         let first = match tokio::time::timeout(Duration::from_millis(20), deliveries.recv()).await {
             Ok(Some(Ok(Some(delivery)))) => delivery,
@@ -227,6 +246,16 @@ async fn consume_in(
         acknowledged.into_iter().for_each(|sent| ledger.settle(sent, *life));
     }
     Ok(())
+}
+
+/// What comes to a consumer, or why nothing does any more.
+fn deliveries(consumer: &Consumer) -> mpsc::UnboundedReceiver<DeliveryResult> {
+    let (sender, deliveries) = mpsc::unbounded_channel();
+    consumer.set_delegate(move |delivery: DeliveryResult| {
+        let _ = sender.send(delivery);
+        async {}
+    });
+    deliveries
 }
 
 /// Says what becomes of a delivery; true if it is at its end.
@@ -308,6 +337,27 @@ pub(crate) async fn check_bindings(lives: &Lives, ledger: &Ledger) {
             let returned = timely(confirm).await.expect("confirmed").take_message();
             assert_eq!(returned.is_none(), routed, "whether key {key} is bound");
         }
+    }
+    link.close().await;
+}
+
+/// Reads the stream from its beginning, now that the storm is over: every confirmed copy is in it, and none is twice.
+pub(crate) async fn check_history(lives: &Lives, ledger: &Ledger) {
+    let link = Link::open(lives).await;
+    let channel = &link.channel;
+    channel.basic_qos(200, BasicQosOptions::default()).await.expect("limited");
+    let (options, from) = (BasicConsumeOptions::default(), table(&[("x-stream-offset", "first")]));
+    let consumer = channel.basic_consume(HISTORY.into(), "".into(), options, from).await.expect("consumed");
+    let mut deliveries = deliveries(&consumer);
+    let mut missing: HashSet<Sent> = ledger.confirmed();
+    let mut seen = HashSet::new();
+    while !missing.is_empty() {
+        let next = tokio::time::timeout(PATIENCE, deliveries.recv()).await;
+        let Ok(Some(Ok(Some(delivery)))) = next else { panic!("not in the stream: {missing:?}") };
+        let sent = Sent::parse(&delivery.data);
+        assert!(seen.insert(sent), "{sent} is in the stream twice");
+        missing.remove(&sent);
+        delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
     }
     link.close().await;
 }

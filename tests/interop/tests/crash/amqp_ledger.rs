@@ -89,6 +89,11 @@ impl Ledger {
         self.lock().settled.insert(sent, life);
     }
 
+    /// Confirmed copies.
+    pub(crate) fn confirmed(&self) -> HashSet<Sent> {
+        self.lock().confirmed.clone()
+    }
+
     /// Confirmed copies that have not come yet. Whether one that has come was settled is not always known: the broker may die
     /// between the disk and the answer.
     pub(crate) fn missing(&self) -> Vec<Sent> {

@@ -1,5 +1,6 @@
-//! A broker is killed at random moments while clients of AMQP publish persistent messages with confirms, consume in
-//! transactions, reject some of them to a dead letter queue, and make and remove bindings.
+//! A broker is killed at random moments while clients of AMQP publish persistent messages with confirms, some of them
+//! delayed, consume in transactions, reject some of them to a dead letter queue, and make and remove bindings. A stream
+//! gets a copy of everything.
 //!
 //! Whatever was confirmed is there in the next life: every confirmed message comes until its acknowledgement is confirmed, and
 //! then never again; one that has moved to the dead letters is in one place only; a binding is there or gone.
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use tercet_interop::Random;
 use tercet_interop::lives::Lives;
 
-use crate::amqp_clients::{are_empty, bind, check_bindings, consume, publish, run, set_up};
+use crate::amqp_clients::{are_empty, bind, check_bindings, check_history, consume, publish, run, set_up};
 use crate::amqp_ledger::{Ledger, Place};
 use crate::end_of_kills;
 use crate::queues_survive_random_kills::QUIET;
@@ -62,6 +63,7 @@ fn survive(name: &str, toml: &str) {
         kills
     });
     run(check_bindings(&lives, &ledger));
+    run(check_history(&lives, &ledger));
     eprintln!("{kills} kills, {}", ledger.summary());
     lives.finish();
 }

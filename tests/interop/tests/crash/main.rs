@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// How long a broker is killed again and again by one test.
 fn seconds() -> u64 {
-    env::var("TERCET_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(15)
+    env::var("TERCET_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
 /// When a test that begins now stops killing.
