@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A running server with a directory of its own.
 struct Server {
     child: Child,
@@ -137,6 +139,35 @@ fn states_are_followed() {
     server.prints(&["put", "two"], "/x");
     assert_eq!(lines.next().as_deref(), Some("two"));
     assert!(observer.wait().unwrap().success());
+}
+
+/// A server made of a socket: what is left to say when somebody ends an observation.
+#[test]
+fn an_interrupted_observer_says_goodbye() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let url = format!("coap://{}/x", socket.local_addr().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = tercet(directory.path(), &["coap", "observe", &url]);
+    let mut observer = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut buffer = [0; 1500];
+    // Answers a GET, with its Message ID and token, that it is 2.05 and says "1"; with Observe 1 if it is the first.
+    let mut answer = |observe: &[u8]| {
+        let (length, peer) = socket.recv_from(&mut buffer).unwrap();
+        let (request, mut reply) = (buffer[..length].to_vec(), buffer[..12].to_vec());
+        (reply[0], reply[1]) = (0x68, 0x45);
+        reply.extend_from_slice(observe);
+        reply.extend_from_slice(b"\xFF1");
+        socket.send_to(&reply, peer).unwrap();
+        request
+    };
+    let register = answer(&[0x61, 1]);
+    assert_eq!(register[12], 0x60, "Observe 0: {register:02x?}");
+    let mut lines = BufReader::new(observer.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("1"));
+    kill_process(Pid::from_child(&observer), Signal::INT).unwrap();
+    let deregister = answer(&[]);
+    assert_eq!((&deregister[4..12], &deregister[12..14]), (&register[4..12], &[0x61, 1][..]));
+    assert_eq!(observer.wait().unwrap().code(), Some(130));
 }
 
 #[test]

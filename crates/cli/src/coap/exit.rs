@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tercet_client::coap::{Code, Error};
+use tercet_client::coap::Error;
 
 use crate::exit::Exit;
 use crate::output::talk;
@@ -68,7 +68,9 @@ fn code(error: &Error) -> Exit {
         Error::Connect { .. } | Error::Secure { .. } | Error::WebSocket { .. } => Exit::Unreachable,
         Error::Timeout { what, .. } if what.contains("connection") => Exit::Unreachable,
         Error::Timeout { .. } => Exit::TimedOut,
-        _ if matches!(error.code(), Some(Code::UNAUTHORIZED | Code::FORBIDDEN)) => Exit::Refused,
+        // The server does not know the context, or the key is another one.
+        Error::Oscore(_) => Exit::Refused,
+        // Answers that are errors too, whatever their code.
         _ => Exit::Failed,
     }
 }
@@ -92,6 +94,7 @@ mod tests {
             (Error::Lost { url: "u".into(), source: refused() }, Exit::Failed),
             (Error::Invalid("x".into()), Exit::Usage),
             (Error::Reset("x".into()), Exit::Failed),
+            (Error::Oscore("x".into()), Exit::Refused),
         ] {
             assert_eq!(code(&error), want, "{error}");
         }

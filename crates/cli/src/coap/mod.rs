@@ -43,19 +43,24 @@ fn execute(settings: &Settings) -> ExitCode {
         Err(error) => return exit::finish(Outcome::Failed(format!("cannot start: {error}"))),
     };
     let outcome = runtime.block_on(async {
-        let work = async {
-            match &settings.job {
-                Job::Request(job) => exchange::run(settings, job).await,
-                Job::Observe(job) => observer::run(settings, job).await,
-                Job::Discover(job) => discoverer::run(settings, job).await,
-                Job::Ping(job) => pinger::run(settings, job).await,
-                Job::Serve(job) => file_server::run(job).await,
-            }
-        };
+        // An observation says goodbye to the server before it ends; anything else just ends.
+        if let Job::Observe(job) = &settings.job {
+            return observer::run(settings, job).await;
+        }
         tokio::select! {
-            outcome = work => outcome,
+            outcome = work(settings) => outcome,
             () = connection::interrupted() => Outcome::Interrupted,
         }
     });
     exit::finish(outcome)
+}
+
+async fn work(settings: &Settings) -> Outcome {
+    match &settings.job {
+        Job::Request(job) => exchange::run(settings, job).await,
+        Job::Observe(job) => observer::run(settings, job).await,
+        Job::Discover(job) => discoverer::run(settings, job).await,
+        Job::Ping(count) => pinger::run(settings, *count).await,
+        Job::Serve(job) => file_server::run(job).await,
+    }
 }

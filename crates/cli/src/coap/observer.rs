@@ -1,39 +1,59 @@
 //! Following a resource.
 
-use super::connection::{connect, request};
+use tercet_client::coap::Observation;
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::{connect, interrupted, request};
 use super::exit::Outcome;
 use super::settings::{Observe, Settings};
 use super::show::show_state;
 use crate::output::talk;
 
 pub(super) async fn run(settings: &Settings, job: &Observe) -> Outcome {
-    let outcome = observe(settings, job).await.unwrap_or_else(|outcome| outcome);
-    // The task that deregisters gets its turn before the runtime ends.
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    outcome
-}
-
-async fn observe(settings: &Settings, job: &Observe) -> Result<Outcome, Outcome> {
-    let client = connect(settings).await?;
-    let mut states = request(&client, &job.request)?.observe().await?;
+    let registering = async {
+        let client = connect(settings).await?;
+        Ok(request(&client, &job.request)?.observe().await?)
+    };
+    let states = tokio::select! {
+        registered = registering => registered,
+        () = interrupted() => return Outcome::Interrupted,
+    };
+    let mut states = match states {
+        Ok(states) => states,
+        Err(outcome) => return outcome,
+    };
     if !states.is_notified() {
         talk("warning: the server does not notify; it is asked again when its answer is no longer fresh");
     }
-    let deadline = job.duration.map(|duration| tokio::time::Instant::now() + duration);
+    let outcome = tokio::select! {
+        outcome = follow(&mut states, job) => outcome,
+        () = interrupted() => Outcome::Interrupted,
+    };
+    states.cancel().await;
+    outcome
+}
+
+/// Shows states until it is time to stop.
+async fn follow(states: &mut Observation, job: &Observe) -> Outcome {
+    let deadline = job.duration.map(|duration| Instant::now() + duration);
     let mut left = job.count;
     while left != Some(0) {
         let state = match deadline {
             None => states.next().await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, states.next()).await {
+            Some(deadline) => match timeout_at(deadline, states.next()).await {
                 Ok(state) => state,
                 Err(_) => break,
             },
         };
-        let Some(state) = state else { break };
-        show_state(&state?, &job.request.output)?;
+        let shown = match state {
+            None => break,
+            Some(Ok(state)) => show_state(&state, &job.request.output),
+            Some(Err(error)) => Err(error.into()),
+        };
+        if let Err(outcome) = shown {
+            return outcome;
+        }
         left = left.map(|left| left - 1);
     }
-    // Ends the observation.
-    drop(states);
-    Ok(Outcome::Done)
+    Outcome::Done
 }

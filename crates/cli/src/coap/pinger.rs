@@ -7,8 +7,8 @@ use super::exit::Outcome;
 use super::settings::Settings;
 use crate::output::data;
 
-pub(super) async fn run(settings: &Settings, count: &u64) -> Outcome {
-    match ping(settings, *count).await {
+pub(super) async fn run(settings: &Settings, count: u64) -> Outcome {
+    match ping(settings, count).await {
         Ok(()) => Outcome::Done,
         Err(outcome) => outcome,
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use tercet_coap::observe::is_newer;
 use tercet_coap::{Code, Number, Token};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::channel::Pending;
@@ -37,6 +38,7 @@ pub struct Observation {
     states: Receiver<Result<Response>>,
     ended: bool,
     notifies: bool,
+    task: JoinHandle<()>,
 }
 
 impl Observation {
@@ -54,13 +56,21 @@ impl Observation {
             max_age: Duration::ZERO,
         };
         let (pending, notifies) = observer.register(None).await?;
-        tokio::spawn(observer.run(pending, notifies));
-        Ok(Self { states, ended: false, notifies })
+        let task = tokio::spawn(observer.run(pending, notifies));
+        Ok(Self { states, ended: false, notifies, task })
     }
 
     /// Whether the server agreed to notify. One that does not is asked again whenever its answer is no longer fresh.
     pub fn is_notified(&self) -> bool {
         self.notifies
+    }
+
+    /// Deregisters as dropping does, and waits until the server has answered; at most 5 s.
+    pub async fn cancel(self) {
+        let Self { states, task, .. } = self;
+        drop(states);
+        // It ends by itself, and a panic there has nothing to say here.
+        let _ = task.await;
     }
 
     /// The next state; `None` after the error that ended it.

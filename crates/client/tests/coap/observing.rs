@@ -31,6 +31,21 @@ async fn observed(url: &str) {
 }
 
 #[tokio::test]
+async fn after_a_cancellation_the_server_has_forgotten() {
+    let world = World::new();
+    for url in ["coap://127.0.0.1:0", "coap+tcp://127.0.0.1:0"] {
+        let client = Client::connect(world.serve(url).await).await.unwrap();
+        let states = client.get("/temperature").observe().await.unwrap();
+        assert_eq!(world.temperature.observers(), 1);
+        states.cancel().await;
+        // The relation's task is aborted by then, and gone when it gets its turn.
+        while world.temperature.observers() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn over_udp() {
     observed("coap://127.0.0.1:0").await;
 }
