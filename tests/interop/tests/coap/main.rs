@@ -5,12 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
 mod classes;
+mod devices;
 mod durable;
 mod exchanges;
 mod hostile;
 mod malformed;
 mod plugtests;
-mod population;
 mod server;
 mod streams;
 mod table;
