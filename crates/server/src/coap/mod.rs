@@ -9,6 +9,10 @@
 //! - [`context`]: what a resource may use, and tickets for what other threads have to find out first.
 //! - [`resources`]: what is served.
 //!
+//! What else is served:
+//! - [`directory`]: what devices serve elsewhere.
+//! - [`proxy`]: what other servers answer.
+//!
 //! What carries it:
 //! - [`node`]: the CoAP side of one reactor: sockets, message layer, pipeline, observers.
 //! - [`exchange`]: from a request to its answer.
@@ -27,6 +31,7 @@ pub mod answer;
 pub mod caller;
 pub mod context;
 pub mod counters;
+pub mod directory;
 pub mod dtls;
 pub mod exchange;
 pub mod node;
@@ -34,6 +39,7 @@ pub mod observing;
 pub mod oscore;
 pub mod outlet;
 pub mod peer;
+pub mod proxy;
 pub mod request;
 pub mod resources;
 pub mod response;

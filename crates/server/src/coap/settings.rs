@@ -9,7 +9,9 @@ use tercet_coap::block::BlockSize;
 
 use super::answer::Places;
 use super::counters::Counts;
+use super::directory::Directory;
 use super::oscore::Contexts;
+use super::proxy::Proxy;
 use super::resources::SharedResources;
 use crate::config::Config;
 
@@ -25,6 +27,10 @@ pub struct CoapShared {
     pub resources: SharedResources,
     /// The security contexts of OSCORE, replaced on reload.
     pub oscore: ArcSwap<Contexts>,
+    /// What devices serve elsewhere.
+    pub directory: Directory,
+    /// Whom clients may ask through this server.
+    pub proxy: Proxy,
 }
 
 impl CoapShared {
@@ -37,6 +43,8 @@ impl CoapShared {
             resources: SharedResources::open(definitions),
             observers: Arc::new(Places::new(None)),
             oscore: ArcSwap::from_pointee(oscore),
+            directory: Directory::default(),
+            proxy: Proxy::new(config),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::limits::{nz16, nz32};
+use super::proxied::{ProxiedHost, ProxiedPath};
 use super::quantity::Size;
 use super::schema::section;
 use super::setting::Limit;
@@ -45,6 +46,18 @@ section! {
         /// After how long without a message a client over DTLS is forgotten, unless it observes something.
         dtls_idle_timeout: Duration = Duration::from_secs(3600) => Restart,
             in Duration::from_secs(60)..=Duration::from_secs(604_800);
+        /// Hosts that this server asks for its clients as a forward proxy: names, "*.domain", addresses or "*", each for one
+        /// port ("host:5683") or for any. What a "*" covers may not be this machine. None: no forward proxy.
+        proxy_hosts: Vec<ProxiedHost> = Vec::new() => Restart;
+        /// Paths that other servers answer: "path=coap://host:port/prefix". None: no reverse proxy.
+        proxy_paths: Vec<ProxiedPath> = Vec::new() => Restart;
+        /// Let programs on this machine ask the hosts of the forward proxy by HTTP, at /hc/coap://host/path.
+        proxy_http: bool = false => Restart;
+        /// Answers of other servers that are kept to be given again. With 0, none are.
+        proxy_cache: Size = Size::from_mib(1) => Restart, in Size::from_bytes(0)..=Size::from_mib(1024);
+        /// Time that another server has for its answer.
+        proxy_timeout: Duration = Duration::from_secs(30) => Restart,
+            in Duration::from_millis(100)..=Duration::from_secs(90);
         /// File with pre-shared keys for DTLS: one "identity:hexadecimal key" in each line.
         psk_file: Option<PathBuf> = None => Live;
         /// File with security contexts of OSCORE.

@@ -27,6 +27,7 @@ pub mod log;
 mod memory;
 pub mod mqtt;
 pub mod problem;
+mod proxied;
 pub mod quantity;
 pub mod reload;
 pub mod schema;
@@ -51,10 +52,11 @@ pub use load::{File, Flag, Loaded, Sources, load};
 pub use log::{Log, ModuleLevels};
 pub use mqtt::Mqtt;
 pub use problem::{ConfigErrors, Origin, Origins, Problem};
+pub use proxied::{HostPattern, ProxiedHost, ProxiedPath};
 pub use quantity::Size;
 pub use reload::Reloaded;
 pub use server::Server;
-pub use setting::{Auto, Limit};
+pub use setting::{Auto, Limit, Setting};
 
 /// A complete, consistent configuration. [`Config::default`] is what `tercet serve` runs with when
 /// nothing is configured.

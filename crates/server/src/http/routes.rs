@@ -14,6 +14,7 @@ use super::accept::Admission;
 use super::answers::{self, Answer};
 use super::settings::HttpSettings;
 use super::{HttpContext, api, health, upgrade};
+use crate::coap::proxy::http as proxy;
 use crate::metrics::exposition::{self, Format};
 use crate::metrics::snapshot::Snapshot;
 use crate::reactor::face::FaceKind;
@@ -36,6 +37,12 @@ pub(super) async fn answer(
     }
     if request.uri().path() == stream::WEBSOCKET_PATH {
         return Ok(upgrade::answer(request, FaceKind::CoapWebSocket, http, context, &admission, peer));
+    }
+    if http.pages
+        && context.shared.coap.proxy.serves_http()
+        && request.uri().path().starts_with(proxy::PREFIX)
+    {
+        return Ok(proxy::answer(request, &context.shared, &peer).await);
     }
     if http.pages && request.uri().path().starts_with(api::PREFIX) {
         return Ok(api::answer(request, &context, &peer).await);

@@ -2,6 +2,8 @@
 
 use tercet_coap::uri::{Scheme, Uri};
 
+use crate::coap::resources::is_of_caller;
+
 /// The parameters as they are given.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parameters {
@@ -28,6 +30,9 @@ impl Parameters {
         let mut read = Parameters::default();
         for argument in query {
             let argument = std::str::from_utf8(argument).map_err(|_| "the query is not UTF-8")?;
+            if is_of_caller(argument) {
+                continue;
+            }
             let (name, value) = match argument.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
                 None => (argument, None),
@@ -99,7 +104,9 @@ mod tests {
 
     #[test]
     fn known_parameters_are_checked_and_others_become_attributes() {
-        let all = read("ep=node1&d=hall&lt=60&base=coap://[2001:db8::1]:61616/&et=oic.d.sensor&con").unwrap();
+        let all =
+            read("ep=node1&u=me&p=secret&d=hall&lt=60&base=coap://[2001:db8::1]:61616/&et=oic.d.sensor&con")
+                .unwrap();
         assert_eq!((all.name.as_deref(), all.sector.as_deref()), (Some("node1"), Some("hall")));
         assert_eq!((all.lifetime, all.base.as_deref()), (Some(60), Some("coap://[2001:db8::1]:61616")));
         let attributes = [("et".to_owned(), Some("oic.d.sensor".to_owned())), ("con".to_owned(), None)];

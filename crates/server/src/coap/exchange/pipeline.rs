@@ -85,7 +85,7 @@ impl Node {
             unproven: self.unproven(&message, &directions, caller).filter(|_| !is_proven),
             once: None,
         };
-        if let Some(response) = refusal(&message, &directions, caller) {
+        if let Some(response) = refusal(&message, &directions, caller, turn.shared.coap.proxy.forwards()) {
             return self.answer(exchange, &response, None);
         }
         if observe == Some(Observe::Deregister) {
@@ -368,8 +368,13 @@ fn request<'a>(exchange: &Exchange, message: &Message<'a>, caller: &'a Caller) -
 }
 
 /// Why a request is not for the resources.
-fn refusal(message: &Message<'_>, directions: &Directions<'_>, caller: &Caller) -> Option<Response> {
-    if directions.for_proxy {
+fn refusal(
+    message: &Message<'_>,
+    directions: &Directions<'_>,
+    caller: &Caller,
+    forwards: bool,
+) -> Option<Response> {
+    if directions.for_proxy && !forwards {
         return Some(Response::new(Code::PROXYING_NOT_SUPPORTED));
     }
     if !(Code::GET.0..=Code::IPATCH.0).contains(&message.code.0) {

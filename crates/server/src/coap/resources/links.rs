@@ -14,6 +14,7 @@ use super::topics::table::Topic;
 use super::{Call, topic_path};
 use crate::coap::answer::Answer;
 use crate::coap::context::CoapContext;
+use crate::coap::directory;
 use crate::coap::response::Response;
 
 /// Resource type of configurations.
@@ -34,7 +35,7 @@ pub(super) fn answer(call: &Call<'_>, links: &[Link<'_>]) -> Answer {
 }
 
 /// Whether an argument says who asks, not what is asked for.
-fn is_of_caller(argument: &str) -> bool {
+pub(crate) fn is_of_caller(argument: &str) -> bool {
     let name = argument.split_once('=').map_or(argument, |(name, _)| name);
     matches!(name, "clientid" | "c" | "username" | "u" | "password" | "p" | "token" | "t")
 }
@@ -62,6 +63,7 @@ pub(super) fn well_known(call: &Call<'_>, cx: &CoapContext<'_>) -> Answer {
         Link::new("/ps").with("rt", "core.ps core.ps.coll").with("ct", "40 60 110 112").flag("obs"),
         Link::new("/mqtt/connection"),
     ];
+    links.extend(directory::links());
     links.extend(configurations(call, cx));
     links.extend(data(call, cx));
     answer(call, &links)

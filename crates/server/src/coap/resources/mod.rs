@@ -35,6 +35,7 @@ pub use tercet_broker::watch::Change;
 use tercet_coap::{Code, ContentFormat};
 
 pub use self::changes::MapFormat;
+pub(crate) use self::links::is_of_caller;
 pub(crate) use self::topics::configuration::expire;
 
 use self::asked::Asked;
@@ -48,6 +49,8 @@ use self::topics::table::Topics;
 use super::answer::Answer;
 use super::caller::Caller;
 use super::context::CoapContext;
+use super::directory;
+use super::proxy;
 use super::request::{Observe, Request};
 use super::response::Response;
 
@@ -127,6 +130,9 @@ const ROOT: &str = "Tercet: topics are at /ps/<topic>, everything else at /.well
 
 /// Answers a request.
 pub fn dispatch(request: &Request<'_>, cx: &mut CoapContext<'_>) -> Answer {
+    if let Some(answer) = proxy::serve(request, cx) {
+        return answer;
+    }
     // Before anything is read.
     let since = if request.observe.is_some() { cx.shared.vhost.reading_from() } else { Moment::default() };
     let call = match Call::new(request, request.caller, since) {
@@ -152,6 +158,11 @@ fn serve(call: &Call<'_>, cx: &mut CoapContext<'_>) -> Answer {
         [first, id] if first == TOPICS.as_bytes() => configuration::serve(call, id, cx),
         [b".well-known", b"core"] => links::well_known(call, cx),
         [b"mqtt", b"connection"] => connections::serve(call, cx),
+        ref path if directory::is_for(path) => {
+            let now = cx.now.monotonic;
+            let request = Request { caller: call.caller, ..*call.request };
+            directory::serve(&cx.shared.coap.directory, path, &request, now).into()
+        }
         _ => Response::new(Code::NOT_FOUND).into(),
     }
 }
