@@ -1,6 +1,6 @@
 //! Devices that come by DTLS: ten thousand that stay, and one whose association is to outlive strangers, but not the broker.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
