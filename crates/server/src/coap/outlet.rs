@@ -41,6 +41,12 @@ impl Frames {
         self.frames.is_empty()
     }
 
+    /// Whether there are any for this stream.
+    #[must_use]
+    pub fn are_for(&self, stream: StreamRef) -> bool {
+        self.frames.iter().any(|(to, _)| *to == stream)
+    }
+
     /// Forgets all frames.
     pub fn clear(&mut self) {
         self.bytes.clear();

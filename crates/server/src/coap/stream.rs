@@ -46,9 +46,9 @@ impl CoapConnection {
         self.receive(input, out, now, &mut Pipeline { node, stream, caller: &caller, turn })
     }
 
-    /// Appends a message of the pipeline.
-    pub fn put(&mut self, message: &[u8], out: &mut Vec<u8>, node: &Node, stream: StreamRef) -> Step {
-        self.send(message, out, &Waiting { node, stream })
+    /// All messages that the pipeline has for the connection are put: says what had to wait for them.
+    pub fn settle(&mut self, out: &mut Vec<u8>, node: &Node, stream: StreamRef) -> Step {
+        self.go_on(out, &Waiting { node, stream })
     }
 
     /// The time limit has passed.
@@ -83,8 +83,9 @@ impl Serves for Pipeline<'_, '_> {
 }
 
 impl Behind for Pipeline<'_, '_> {
+    /// Answers that are written are handed out at the end of the turn.
     fn is_waiting(&self) -> bool {
-        self.node.is_waiting(Origin::Stream(self.stream))
+        self.node.outlet.frames.are_for(self.stream) || self.node.is_waiting(Origin::Stream(self.stream))
     }
 }
 

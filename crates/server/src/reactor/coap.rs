@@ -73,10 +73,17 @@ impl Reactor {
                 continue;
             }
             let Face::Coap(face) = &mut connection.face else { continue };
-            let step = face.put(message, &mut connection.answers, &self.coap, stream);
+            face.put(message, &mut connection.answers);
             Self::mark_dirty(&mut self.dirty, stream.slot, connection);
-            if step == Step::Close {
-                self.after(stream.slot, step);
+        }
+        for (stream, _) in frames.iter() {
+            let Some(connection) = self.connections.get_mut(stream.slot as usize) else { continue };
+            let Face::Coap(face) = &mut connection.face else { continue };
+            if connection.generation == stream.generation && connection.phase == Phase::Open {
+                let step = face.settle(&mut connection.answers, &self.coap, stream);
+                if step == Step::Close {
+                    self.after(stream.slot, step);
+                }
             }
         }
         frames.clear();

@@ -240,10 +240,13 @@ impl CoapConnection {
         self.incomplete_since = is_incomplete.then(|| self.incomplete_since.unwrap_or(now));
     }
 
-    /// Appends messages for the peer, then what had to wait for them.
-    pub(super) fn send(&mut self, message: &[u8], out: &mut Vec<u8>, behind: &impl Behind) -> Step {
-        self.greet(out);
+    /// Appends a message for the peer.
+    pub fn put(&mut self, message: &[u8], out: &mut Vec<u8>) {
         self.framing.put(message, out);
+    }
+
+    /// Says what had to wait until something was done.
+    pub(super) fn go_on(&mut self, out: &mut Vec<u8>, behind: &impl Behind) -> Step {
         self.answer_pings(out, behind);
         self.step(behind)
     }

@@ -149,7 +149,8 @@ fn pings_are_answered_with_their_token_and_custody_waits_for_what_came_before() 
     let mut answer = Vec::new();
     drop(Writer::stream(&mut answer, Code::CONTENT, b"w"));
     let mut out = Vec::new();
-    let step = peer.connection.send(&answer, &mut out, &peer.server);
+    peer.connection.put(&answer, &mut out);
+    let step = peer.connection.go_on(&mut out, &peer.server);
     let answers = messages(&out);
     assert_eq!((answers[0].code, answers[1].code, step), (Code::CONTENT, Code::PONG, Step::Continue));
     assert_eq!(Signal::read(&answers[1].as_message()), Ok(Signal::Pong { custody: true }));
@@ -163,7 +164,8 @@ fn a_release_ends_the_connection_after_what_is_due() {
     assert_eq!(step, Step::Continue);
     peer.server.waiting = false;
     let mut out = Vec::new();
-    assert_eq!(peer.connection.send(&[0x00, 0x45], &mut out, &peer.server), Step::Close);
+    peer.connection.put(&[0x00, 0x45], &mut out);
+    assert_eq!(peer.connection.go_on(&mut out, &peer.server), Step::Close);
 
     let (answers, step) = Peer::open().send(&[0x00, 0xe5]);
     assert_eq!((answers.len(), step), (0, Step::Close), "an Abort is not answered");
