@@ -1,10 +1,12 @@
 //! Tercet itself: in memory, or with its data on disk.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 use super::server::{Launch, PeerError, Probe, Server, TempDir, version_of};
 use super::{Need, Peer, Promise, Protocol, Storage};
+use crate::coap::{IDENTITY, KEY};
 
 /// The release binary, or the one that `TERCET_BIN` names.
 #[derive(Debug, Clone)]
@@ -123,6 +125,12 @@ impl Peer for Tercet {
         };
         if let Storage::Disk(_) = storage {
             command.envs(ON_DISK.iter().copied());
+        }
+        if protocol == Protocol::Coaps {
+            let keys = dir.path().join("keys");
+            let digits: String = KEY.bytes().map(|byte| format!("{byte:02x}")).collect();
+            fs::write(&keys, format!("{IDENTITY}:{digits}\n"))?;
+            command.env("TERCET_COAP__PSK_FILE", keys).env("TERCET_LISTEN__COAPS", "127.0.0.1:0");
         }
         command.args(listen(protocol)).arg("--ports-file").arg(dir.path().join(PORTS));
         let hint = "cargo build --release -p tercet, or set TERCET_BIN";
