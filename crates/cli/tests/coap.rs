@@ -46,12 +46,28 @@ impl Server {
         Self { child, directory, url }
     }
 
-    /// The broker, with CoAP alone.
-    fn broker() -> Self {
+    /// The broker with CoAP on every transport that needs no certificate; its ports.
+    fn broker() -> (Self, serde_json::Value) {
         let directory = tempfile::tempdir().unwrap();
-        let off = ["--mqtt", "off", "--amqp", "off", "--http", "off"];
+        std::fs::write(directory.path().join("keys"), "lamp:73656372657421\n").unwrap();
+        let contexts = "master_secret,hex,\"000102030405060708090a0b0c0d0e0f\"\n";
+        let ours = format!("{contexts}sender_id,ascii,\"lamp\"\nrecipient_id,ascii,\"broker\"\n");
+        let theirs = format!("{contexts}sender_id,ascii,\"broker\"\nrecipient_id,ascii,\"lamp\"\n");
+        std::fs::write(directory.path().join("lamp.oscore"), ours).unwrap();
+        std::fs::write(directory.path().join("broker.oscore"), theirs).unwrap();
+        let configuration = "[coap]\npsk-file = \"keys\"\noscore-file = \"broker.oscore\"\n";
+        std::fs::write(directory.path().join("tercet.toml"), configuration).unwrap();
         let mut command = tercet(directory.path(), &["serve", "--memory", "--coap", "127.0.0.1:0"]);
-        command.args(off).args(["--ports-file", "ports.json"]);
+        command.args([
+            "--mqtt",
+            "off",
+            "--amqp",
+            "off",
+            "--http",
+            "127.0.0.1:0",
+            "--ports-file",
+            "ports.json",
+        ]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         assert!(said.any(|line| line.starts_with("ready in ")), "the broker did not start");
@@ -59,7 +75,7 @@ impl Server {
         let ports = std::fs::read_to_string(directory.path().join("ports.json")).unwrap();
         let ports: serde_json::Value = serde_json::from_str(&ports).unwrap();
         let url = format!("coap://{}", ports["coap"].as_str().unwrap());
-        Self { child, directory, url }
+        (Self { child, directory, url }, ports)
     }
 
     fn command(&self, arguments: &[&str], path: &str) -> Command {
@@ -205,7 +221,7 @@ fn failures_have_their_exit_codes() {
 
 #[test]
 fn the_broker_keeps_and_tells() {
-    let broker = Server::broker();
+    let (broker, _) = Server::broker();
     broker.prints(&["put", "-t", "text", "21.5"], "/ps/greenhouse/temperature");
     assert_eq!(broker.prints(&["get"], "/ps/greenhouse/temperature"), "21.5");
     let mut command = broker.command(&["observe", "--count", "2"], "/ps/greenhouse/temperature");
@@ -217,4 +233,31 @@ fn the_broker_keeps_and_tells() {
     assert!(observer.wait().unwrap().success());
     broker.prints(&["delete"], "/ps/greenhouse/temperature");
     assert_eq!(broker.run(&["get"], "/ps/greenhouse/temperature").status.code(), Some(1));
+}
+
+#[test]
+fn the_broker_is_reached_by_every_transport() {
+    let (mut broker, ports) = Server::broker();
+    let key: &[&str] = &["-u", "lamp", "-k", "secret!"];
+    for (scheme, port, security) in [
+        ("coap", "coap", &[][..]),
+        ("coap+tcp", "coap-tcp", &[]),
+        ("coap+ws", "http", &[]),
+        ("coaps", "coaps", key),
+        ("coap", "coap", &["-E", "lamp.oscore"]),
+        ("coap+tcp", "coap-tcp", &["-E", "lamp.oscore"]),
+    ] {
+        broker.url =
+            format!("{scheme}://{}", ports[port].as_str().unwrap_or_else(|| panic!("{port}: {ports}")));
+        let long: String = ('a'..='z').cycle().take(5000).collect();
+        broker.prints(&[&["put", "-t", "text", &long][..], security].concat(), "/ps/long");
+        assert_eq!(
+            broker.prints(&[&["get"][..], security].concat(), "/ps/long"),
+            long,
+            "{scheme} {security:?}"
+        );
+        let observe = [&["observe", "--count", "1"][..], security].concat();
+        assert_eq!(broker.prints(&observe, "/ps/long").trim_end(), long, "{scheme} {security:?}");
+        assert!(broker.prints(&[&["discover"][..], security].concat(), "").contains("core.ps"), "{scheme}");
+    }
 }

@@ -214,8 +214,15 @@ impl Task {
             Incoming::Rejected { tag } => {
                 self.settle(tag, |token| Event::Failed(Error::Reset(format!("the request {token:?}"))));
             }
-            Incoming::Request { reply, .. } => {
-                self.endpoint.respond(reply, Code::NOT_IMPLEMENTED, &[], |_| {}, now, &mut self.out);
+            Incoming::Request { reply, message } => {
+                self.endpoint.respond(
+                    reply,
+                    Code::NOT_IMPLEMENTED,
+                    message.token,
+                    |_| {},
+                    now,
+                    &mut self.out,
+                );
             }
             Incoming::Nothing => {}
         }

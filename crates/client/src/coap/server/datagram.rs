@@ -28,6 +28,8 @@ use super::service::{Outcome, Service};
 const PIGGYBACK: Duration = Duration::from_secs(1);
 /// Requests that are worked on at the same time; beyond it the answer is 5.03.
 const REQUESTS: usize = 4096;
+/// Longest token that is taken (RFC 8974).
+const TOKEN: usize = 64;
 /// What fits into a datagram (RFC 7252 §4.6).
 const CARRIER: Carrier = Carrier::Datagram(BlockSize::MAX);
 
@@ -89,7 +91,7 @@ pub(super) async fn serve(
     getrandom::fill(&mut seed).map_err(|error| Error::Invalid(format!("no randomness: {error}")))?;
     // Each observer has its own exchange with the peer, of which one at most is under way.
     let transmission = Transmission { nstart: u16::MAX, ..Transmission::default() };
-    let codec = Limits { token: 64, ..Limits::default() };
+    let codec = Limits { token: TOKEN, ..Limits::default() };
     let settings = Settings { transmission, codec, ..Settings::default() };
     let (sender, commands) = mpsc::unbounded_channel();
     let task = Task {
@@ -205,6 +207,10 @@ impl Task {
         if self.replies.len() >= REQUESTS {
             let write = |writer: &mut Writer<'_>| _ = writer.uint(Number::MAX_AGE, 1);
             self.endpoint.respond(reply, Code::SERVICE_UNAVAILABLE, &token, write, now, &mut self.out);
+            return;
+        }
+        if token.len() > TOKEN {
+            self.endpoint.respond(reply, Code::BAD_REQUEST, &token, |_| {}, now, &mut self.out);
             return;
         }
         if message.options().uint(Number::OBSERVE) == Some(1)

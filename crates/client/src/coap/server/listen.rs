@@ -168,7 +168,7 @@ impl Server {
                         true => Some(tls(self.settings.certificate.as_ref(), scheme, &url)?),
                         false => None,
                     };
-                    tasks.spawn(stream::serve(socket, scheme, tls, service, url))
+                    tasks.spawn(stream::serve(socket, scheme, tls, service))
                 }
             };
         }

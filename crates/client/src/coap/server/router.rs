@@ -145,22 +145,21 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
 
 impl<S: Clone + Send + Sync + 'static> Node<S> {
     fn find<'r>(&'r self, path: &[String], values: &mut Vec<String>) -> Option<&'r Arc<Route<S>>> {
-        let Some((first, tail)) = path.split_first() else {
-            return self.route.as_ref().or_else(|| {
-                values.push(String::new());
-                self.rest.as_ref()
-            });
-        };
-        if let Some(route) = self.literal.get(first).and_then(|node| node.find(tail, values)) {
-            return Some(route);
-        }
+        // A branch that leads nowhere leaves values behind.
         let before = values.len();
-        if let Some(node) = &self.parameter {
-            values.truncate(before);
-            values.push(first.clone());
-            if let Some(route) = node.find(tail, values) {
+        if let Some((first, tail)) = path.split_first() {
+            if let Some(route) = self.literal.get(first).and_then(|node| node.find(tail, values)) {
                 return Some(route);
             }
+            if let Some(node) = &self.parameter {
+                values.truncate(before);
+                values.push(first.clone());
+                if let Some(route) = node.find(tail, values) {
+                    return Some(route);
+                }
+            }
+        } else if let Some(route) = &self.route {
+            return Some(route);
         }
         values.truncate(before);
         values.push(path.join("/"));

@@ -42,7 +42,6 @@ pub(super) async fn serve(
     scheme: Scheme,
     tls: Option<Arc<ServerConfig>>,
     service: Arc<Service>,
-    _url: String,
 ) -> Result<()> {
     let mut connections = JoinSet::new();
     loop {
