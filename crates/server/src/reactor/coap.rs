@@ -38,7 +38,10 @@ impl Reactor {
     }
 
     pub(super) fn end_observations(&mut self) {
-        self.with_coap(|node, turn, _| node.end_observations(turn));
+        self.with_coap(|node, turn, _| {
+            node.end_observations(turn);
+            node.close_associations(turn);
+        });
     }
 
     /// Says what a server says first: in CoAP its CSM, in the other protocols nothing.
