@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from broker import PATIENCE, binary, free_port
-from coap_peer import server, together
+from coap_peer import Stored, server, together
 from coap_relay import TO_CLIENT, TO_SERVER, Relay
 from coap_tools import await_ping
 from coap_tools import server as libcoap
@@ -258,6 +258,29 @@ async def test_TD_COAP_OBS_01_and_02(kind):
             if notification.kind == CON:
                 await asyncio.to_thread(here.relay.wait, lambda seen, id=notification.id: any(
                     (one.message.kind, one.message.id) == (ACK, id) for one in seen if one.towards == TO_SERVER), "ACK")
+
+
+class Forgetful(Stored):
+    """Is fresh for a second, and never says that it has changed."""
+
+    async def render_get(self, request):
+        response = await super().render_get(request)
+        response.opt.max_age = 1
+        return response
+
+    def updated_state(self, response=None):
+        pass
+
+
+@together
+async def test_TD_COAP_OBS_04_the_client_registers_again():
+    async with stage(forgetful=Forgetful(b"0")) as here, observing(here, "forgetful") as process:
+        assert await line(process) == b"0"
+        here.context.resources["forgetful"].payload = b"1"
+        await asyncio.to_thread(here.relay.wait, lambda seen: len(here.relay.requests) > 1, "second registration")
+        first, again = here.relay.requests[:2]
+        assert (again.token, again.all(OBSERVE)) == (first.token, [b""])
+        assert await line(process) == b"1"
 
 
 @together
