@@ -259,6 +259,7 @@ impl Node {
             self.observers.gone(tag, &mut self.outlet, turn);
         }
         self.bodies.expire(self.outlet.time);
+        self.bursts_due();
         self.waiting_due(turn);
         self.run_dtls_due(turn);
     }
@@ -270,7 +271,8 @@ impl Node {
         let waiting = self.waiting.next_due().map(|due| due.saturating_sub(self.outlet.time));
         let dtls = self.sockets.iter().filter_map(|socket| socket.dtls.as_ref()?.next_due()).min();
         let dtls = dtls.map(|due| due.saturating_duration_since(now));
-        [message_layer, waiting, dtls].into_iter().flatten().min()
+        let bursts = self.bodies.next_due().map(|due| due.saturating_sub(self.outlet.time));
+        [message_layer, waiting, dtls, bursts].into_iter().flatten().min()
     }
 
     /// The earliest position of the log that somebody waits for.

@@ -6,6 +6,7 @@
 use tercet_coap::block::{
     Block, Carrier, Fingerprints, KeptBodies, Refusal, Slice, Upload, UploadBounds, Uploads, serve,
 };
+use tercet_coap::qblock::{Gatherings, Inform, Parameters, QUpload};
 use tercet_coap::{Code, Message, Time};
 
 use crate::coap::peer::Origin;
@@ -22,6 +23,7 @@ const EXPIRE_EVERY: Time = Time::from_secs(10);
 /// The bodies of a reactor that are under way.
 pub struct Bodies {
     uploads: Uploads<Origin>,
+    gatherings: Gatherings<Origin>,
     kept: KeptBodies<Origin, Response>,
     fingerprints: Fingerprints,
     expire_at: Time,
@@ -53,6 +55,7 @@ impl Bodies {
         };
         Self {
             uploads: Uploads::new(bounds),
+            gatherings: Gatherings::new(bounds, Parameters::default()),
             kept: KeptBodies::new(settings.max_uploads, KEPT_PER_CLIENT, KEPT_FOR),
             fingerprints: Fingerprints::new(key),
             expire_at: Time::ZERO,
@@ -74,7 +77,10 @@ impl Bodies {
             Upload::Whole(_) => {}
             Upload::Complete(body, block) => return Body::Complete(body, block),
             Upload::Continue(block) => return Body::Answer(Response::new(Code::CONTINUE), Some(block), None),
-            Upload::Refused(refusal) => return refused(refusal),
+            Upload::Refused(refusal) => {
+                let (response, block, size1) = self::response(refusal);
+                return Body::Answer(response, block, size1);
+            }
         }
         let is_rest = message.payload.is_empty()
             && wanted.and_then(Block::from_uint).is_some_and(|block| block.number > 0);
@@ -82,6 +88,23 @@ impl Bodies {
             Some(response) if is_rest => Body::Rest(response.clone()),
             _ => Body::Whole,
         }
+    }
+
+    /// Takes in a block of a body that comes in bursts (RFC 9177).
+    pub fn gather(&mut self, from: Origin, message: &Message<'_>, now: Time) -> QUpload {
+        let fingerprint = self.fingerprints.of(message);
+        self.gatherings.receive(from, fingerprint, message, now).unwrap_or(QUpload::Wait)
+    }
+
+    /// Says what is missing of bodies of which nothing more has come for a while.
+    pub fn gather_due(&mut self, now: Time, inform: impl FnMut(Inform<Origin>)) {
+        self.gatherings.run_due(now, inform);
+    }
+
+    /// When something will be missing.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Time> {
+        self.gatherings.next_due()
     }
 
     /// Keeps the answer to a request that must not be done twice.
@@ -110,10 +133,11 @@ impl Bodies {
     }
 }
 
-fn refused(refusal: Refusal) -> Body {
+/// The answer to a block that was not taken, with its Block1 and Size1.
+#[must_use]
+pub fn response(refusal: Refusal) -> (Response, Option<Block>, Option<u32>) {
     let Refusal { code, block, size1, max_age, diagnostic } = refusal;
-    let response = Response { max_age, ..Response::diagnostic(code, diagnostic) };
-    Body::Answer(response, block, size1)
+    (Response { max_age, ..Response::diagnostic(code, diagnostic) }, block, size1)
 }
 
 /// The part of a body that a response carries. Without a wish, and small enough, it is all of it.

@@ -12,6 +12,8 @@ pub struct Directions<'a> {
     pub block1: Option<u32>,
     /// Block2: a part of the response's body is asked for.
     pub block2: Option<u32>,
+    /// Whether Q-Block1 or Q-Block2 stand for them (RFC 9177).
+    pub q_block: Option<QBlock>,
     /// Size1: how large the whole body will be.
     pub size1: Option<u32>,
     /// Whether Size2 asks how large the response's body is.
@@ -24,6 +26,17 @@ pub struct Directions<'a> {
     pub oscore: Option<&'a [u8]>,
     /// Whether it is meant for a proxy.
     pub for_proxy: bool,
+}
+
+/// Which of the two options of RFC 9177 there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QBlock {
+    /// A part of the request's body.
+    One,
+    /// Parts of the response's body are asked for.
+    Two,
+    /// Both.
+    Both,
 }
 
 impl<'a> Directions<'a> {
@@ -45,6 +58,11 @@ impl<'a> Directions<'a> {
                 }
                 Number::BLOCK1 => found.block1 = Some(uint(value)),
                 Number::BLOCK2 => found.block2 = Some(uint(value)),
+                Number::Q_BLOCK1 => found.q_block = Some(QBlock::One),
+                Number::Q_BLOCK2 => {
+                    let after_one = matches!(found.q_block, Some(QBlock::One | QBlock::Both));
+                    found.q_block = Some(if after_one { QBlock::Both } else { QBlock::Two });
+                }
                 Number::SIZE1 if value.len() <= 4 => {
                     found.size1.get_or_insert(uint(value));
                 }
@@ -75,7 +93,7 @@ impl<'a> Directions<'a> {
 }
 
 fn is_understood(number: Number) -> bool {
-    !matches!(number, Number::EDHOC | Number::Q_BLOCK1 | Number::Q_BLOCK2)
+    number != Number::EDHOC
 }
 
 /// The value of an option that is an integer; leading zeros do not matter (RFC 7252 §3.2).

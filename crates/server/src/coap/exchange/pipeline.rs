@@ -10,7 +10,8 @@ use tercet_coap::{Code, Message, Number, OwnedMessage, Token};
 
 use super::amplification::Unproven;
 use super::bodies::{self, Body};
-use super::directions::Directions;
+use super::bursts::{self, Wanted};
+use super::directions::{Directions, QBlock};
 use super::waiting::{GivenUp, Suspended};
 use super::writing::{self, Framing};
 use crate::coap::answer::{Answer, Later, Observation};
@@ -39,13 +40,15 @@ pub struct Exchange {
     no_response: u8,
     /// The block of the response that is asked for.
     block2: Option<u32>,
+    /// The blocks of the response that are asked for in a burst.
+    burst: Option<Box<Wanted>>,
     /// The last block of the request.
     block1: Option<u32>,
     asks_size2: bool,
     /// Set when the answer may go to somebody who has not asked. Not for what was changed: that is done already.
     unproven: Option<Unproven>,
     /// What the answer is kept by if it is large: the request must not be carried out again for the rest of it.
-    once: Option<u64>,
+    pub(super) once: Option<u64>,
 }
 
 impl Exchange {
@@ -80,6 +83,7 @@ impl Node {
             observe,
             no_response: directions.no_response,
             block2: directions.block2,
+            burst: None,
             block1: None,
             asks_size2: directions.asks_size2,
             unproven: self.unproven(&message, &directions, caller).filter(|_| !is_proven),
@@ -92,10 +96,42 @@ impl Node {
             let (origin, protection) = (exchange.to.origin(), exchange.to.protection());
             self.observers.deregister(origin, message.token, protection, &mut self.outlet, turn);
         }
+        if let Some(q_block) = directions.q_block {
+            return self.request_with_bursts(exchange, q_block, &directions, &message, caller, turn);
+        }
         if directions.block1.is_some() || message.code != Code::GET {
             return self.request_with_body(exchange, &message, caller, turn);
         }
         self.dispatch(exchange, &message, caller, turn);
+    }
+
+    /// Goes on with a request whose body or answer goes in bursts. Blocks of both kinds do not mix (RFC 9177 §4.1).
+    fn request_with_bursts(
+        &mut self,
+        mut exchange: Exchange,
+        q_block: QBlock,
+        directions: &Directions<'_>,
+        message: &Message<'_>,
+        caller: &Caller,
+        turn: &mut Turn<'_>,
+    ) {
+        if !bursts::fits(&exchange.to) {
+            let number = if q_block == QBlock::Two { Number::Q_BLOCK2 } else { Number::Q_BLOCK1 };
+            return self.refuse_option(exchange.to, message.token, number);
+        }
+        let wanted = bursts::wanted(message.options);
+        let is_mixed = directions.block1.is_some() || directions.block2.is_some();
+        let Some(wanted) = wanted.filter(|_| !is_mixed) else {
+            return self.answer(exchange, &Response::new(Code::BAD_REQUEST), None);
+        };
+        if q_block != QBlock::One {
+            exchange.burst = Some(Box::new(wanted));
+        }
+        match q_block {
+            QBlock::One | QBlock::Both => self.request_in_burst(exchange, message, caller, turn),
+            QBlock::Two if message.code == Code::GET => self.dispatch(exchange, message, caller, turn),
+            QBlock::Two => self.request_with_body(exchange, message, caller, turn),
+        }
     }
 
     /// Goes on with a request that is to change something, or whose body comes in blocks.
@@ -108,13 +144,16 @@ impl Node {
     ) {
         let is_plain = message.payload.len() <= self.settings.max_body
             && !message.options.contains(Number::BLOCK1)
-            && exchange.block2.is_none();
+            && exchange.block2.is_none()
+            && exchange.burst.is_none();
         if is_plain {
             return self.dispatch(exchange, message, caller, turn);
         }
         let origin = exchange.to.origin();
         let salt = exchange.salt();
-        let body = self.bodies.receive(origin, message, salt, exchange.block2, self.outlet.time);
+        let burst = exchange.burst.as_ref().and_then(|wanted| wanted.first());
+        let wanted = exchange.block2.or(burst.map(|block| block.to_uint()));
+        let body = self.bodies.receive(origin, message, salt, wanted, self.outlet.time);
         match body {
             Body::Whole => self.dispatch(exchange, message, caller, turn),
             Body::Complete(body, block) => {
@@ -130,7 +169,13 @@ impl Node {
     }
 
     /// Hands a whole request to the resources.
-    fn dispatch(&mut self, exchange: Exchange, message: &Message<'_>, caller: &Caller, turn: &mut Turn<'_>) {
+    pub(super) fn dispatch(
+        &mut self,
+        exchange: Exchange,
+        message: &Message<'_>,
+        caller: &Caller,
+        turn: &mut Turn<'_>,
+    ) {
         let request = request(&exchange, message, caller);
         match self.ask(&request, turn) {
             Answer::Now(response) if message.code == Code::GET => self.answer(exchange, &response, None),
@@ -153,6 +198,7 @@ impl Node {
         if let Answer::Now(response) | Answer::AfterLog(_, response) = &answer
             && message.code != Code::GET
             && (exchange.block2.is_some()
+                || exchange.burst.is_some()
                 || response.body.as_bytes().len() > usize::from(self.settings.block_size))
         {
             exchange.once = Some(self.bodies.fingerprint(message, exchange.salt()));
@@ -201,7 +247,7 @@ impl Node {
     ) {
         // Before anybody is told of anything else.
         if let Some(unproven) = exchange.unproven.take()
-            && !self.may_send(unproven, &response)
+            && !self.may_send(unproven, exchange.burst.is_some(), &response)
         {
             return self.challenge(exchange, unproven);
         }
@@ -217,12 +263,17 @@ impl Node {
     }
 
     /// Writes a response, or what of it is asked for.
-    pub(crate) fn answer(&mut self, exchange: Exchange, response: &Response, observe: Option<u32>) {
+    pub(crate) fn answer(&mut self, mut exchange: Exchange, response: &Response, observe: Option<u32>) {
         let length = response.body.as_bytes().len();
         if let Some(unproven) = exchange.unproven
-            && !self.may_send(unproven, response)
+            && !self.may_send(unproven, exchange.burst.is_some(), response)
         {
             return self.challenge(exchange, unproven);
+        }
+        if response.code.is_success()
+            && let Some(wanted) = exchange.burst.take()
+        {
+            return self.answer_in_burst(exchange, response, observe, &wanted);
         }
         let origin = exchange.to.origin();
         let wanted = exchange.block2.filter(|_| response.code.is_success());
@@ -238,7 +289,7 @@ impl Node {
                 self.respond(
                     exchange,
                     response,
-                    Framing { observe, block2, block1, size2, size1: None },
+                    Framing { observe, block2, block1, size2, ..Framing::default() },
                     range,
                 );
             }
@@ -250,7 +301,13 @@ impl Node {
     }
 
     /// Writes a response with this part of its body, unless it is not wanted.
-    fn respond(&mut self, exchange: Exchange, response: &Response, framing: Framing, part: Range<usize>) {
+    pub(super) fn respond(
+        &mut self,
+        exchange: Exchange,
+        response: &Response,
+        framing: Framing,
+        part: Range<usize>,
+    ) {
         let Exchange { to, token, no_response, .. } = exchange;
         let directions = Directions { no_response, ..Directions::default() };
         if directions.suppresses(response.code.class()) {
@@ -281,8 +338,9 @@ impl Node {
         matches!(message.code, Code::GET | Code::FETCH).then_some(Unproven { address, size })
     }
 
-    fn may_send(&mut self, request: Unproven, response: &Response) -> bool {
-        let length = response.body.as_bytes().len().min(self.settings.block_size.into());
+    fn may_send(&mut self, request: Unproven, in_burst: bool, response: &Response) -> bool {
+        let most = usize::from(self.settings.block_size) * if in_burst { bursts::SET } else { 1 };
+        let length = response.body.as_bytes().len().min(most);
         self.amplification.allows(request, length, self.settings.unverified_bytes, self.outlet.time)
     }
 

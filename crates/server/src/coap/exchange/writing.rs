@@ -13,6 +13,10 @@ pub struct Framing {
     pub block2: Option<u32>,
     /// What became of the blocks of the request's body.
     pub block1: Option<u32>,
+    /// The last block of a set that has come (RFC 9177).
+    pub q_block1: Option<u32>,
+    /// Which block of the response's body this is, in a burst.
+    pub q_block2: Option<u32>,
     /// Size of the response's whole body.
     pub size2: Option<u32>,
     /// Greatest size of a request's body.
@@ -57,9 +61,11 @@ fn known_options(response: &Response, framing: &Framing, each: &mut impl FnMut(N
     }
     uint(Number::CONTENT_FORMAT, response.content_format.map(|format| format.0.into()), each);
     uint(Number::MAX_AGE, response.max_age, each);
+    uint(Number::Q_BLOCK1, framing.q_block1, each);
     uint(Number::BLOCK2, framing.block2, each);
     uint(Number::BLOCK1, framing.block1, each);
     uint(Number::SIZE2, framing.size2, each);
+    uint(Number::Q_BLOCK2, framing.q_block2, each);
     uint(Number::SIZE1, framing.size1, each);
 }
 
