@@ -4,6 +4,7 @@
 //! server (`coap-server-notls -d 1000`), `... streams` what is said by TCP.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
+mod bursts;
 mod classes;
 mod devices;
 mod durable;
