@@ -14,7 +14,7 @@ use crate::{backup, coap, config, control, log, manual, passwd, pubsub, serve};
 const WELCOME: &str = concat!(
     "tercet ",
     env!("CARGO_PKG_VERSION"),
-    ", a message broker: MQTT 3.1, 3.1.1 and 5.0
+    ", a message broker: MQTT, AMQP 0-9-1 and CoAP
 
   serve         run the broker (no configuration needed)
   pub, sub      publish, subscribe; req, reply: ask and answer (MQTT 5)
@@ -40,7 +40,7 @@ Try:
 pub(crate) fn command() -> Command {
     Command::new("tercet")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A message broker: MQTT 3.1, 3.1.1 and 5.0")
+        .about("A message broker: MQTT, AMQP 0-9-1 and CoAP")
         .subcommand_required(true)
         .infer_long_args(false)
         .subcommand(serve::command())

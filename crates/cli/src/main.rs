@@ -10,6 +10,8 @@ mod commands;
 mod config;
 mod control;
 mod exit;
+mod flag;
+mod interrupt;
 mod log;
 mod manual;
 mod output;

@@ -3,7 +3,6 @@
 use std::io::Read;
 
 use tercet_client::coap::{Builder, Client, Oscore, Request, Result};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Outcome;
 use super::settings::{self, Body, Settings};
@@ -70,19 +69,5 @@ fn body(source: &Body) -> Result<Vec<u8>, Outcome> {
                 Err(error) => Err(Outcome::Failed(format!("cannot read stdin: {error}"))),
             }
         }
-    }
-}
-
-/// Resolves when somebody asks the program to end (SIGINT, SIGTERM).
-pub(super) async fn interrupted() {
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        // Without handlers the signals end the program by themselves.
-        _ => std::future::pending().await,
     }
 }

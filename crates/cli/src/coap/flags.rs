@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use super::format::{parse_block, parse_format, parse_option, parse_token};
+use crate::flag::{long, value};
 
 const REQUEST: &str = "Request";
 const CONNECTION: &str = "Connection";
@@ -252,21 +253,6 @@ fn output_args() -> Vec<Arg> {
     ]
     .map(|arg| arg.help_heading(OUTPUT))
     .into()
-}
-
-fn value(
-    id: &'static str,
-    short: Option<char>,
-    name: &'static str,
-    what: &'static str,
-    help: &'static str,
-) -> Arg {
-    let arg = Arg::new(id).long(name).value_name(what).help(help);
-    short.into_iter().fold(arg, Arg::short)
-}
-
-fn long(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {

@@ -16,6 +16,7 @@ mod pinger;
 mod settings;
 mod show;
 
+use crate::interrupt::interrupted;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
@@ -49,7 +50,7 @@ fn execute(settings: &Settings) -> ExitCode {
         }
         tokio::select! {
             outcome = work(settings) => outcome,
-            () = connection::interrupted() => Outcome::Interrupted,
+            () = interrupted() => Outcome::Interrupted,
         }
     });
     exit::finish(outcome)

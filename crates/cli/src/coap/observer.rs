@@ -3,10 +3,11 @@
 use tercet_client::coap::Observation;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::{connect, interrupted, request};
+use super::connection::{connect, request};
 use super::exit::Outcome;
 use super::settings::{Observe, Settings};
 use super::show::show_state;
+use crate::interrupt::interrupted;
 use crate::output::talk;
 
 pub(super) async fn run(settings: &Settings, job: &Observe) -> Outcome {

@@ -6,7 +6,6 @@ use tercet_client::mqtt::{
     Builder, Client, Event, Messages, Overflow, Properties, Property, ReasonCode, Version,
 };
 use tercet_client::{Backoff, Result};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Outcome, say};
 use super::settings::{Dialect, Settings};
@@ -115,20 +114,6 @@ pub(super) async fn leave(settings: &Settings, client: &Client, outcome: &Outcom
     let reason = if early && mosquitto { ReasonCode::DisconnectWithWill } else { ReasonCode::Success };
     let properties: Properties = settings.connection.disconnect_properties.clone();
     client.disconnect_with(reason, properties).await;
-}
-
-/// Resolves when somebody asks the program to end (SIGINT, SIGTERM).
-pub(super) async fn interrupted() {
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        // Without handlers the signals end the program by themselves.
-        _ => std::future::pending().await,
-    }
 }
 
 /// Resolves after the time, never without one.

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use tercet_client::mqtt::{Ack, Client};
 use tokio::sync::mpsc;
 
-use super::connection::{connect, interrupted, leave};
+use super::connection::{connect, leave};
 use super::exit::{Outcome, say};
 use super::settings::{Payload, PubJob, Settings};
+use crate::interrupt::interrupted;
 
 /// Acknowledgements that are waited for at the same time.
 const PENDING: usize = 4096;

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use tercet_client::mqtt::{Client, Messages, Property, ReasonCode, Version};
 
-use super::connection::{connect, expired, interrupted, leave};
+use super::connection::{connect, expired, leave};
 use super::exit::Outcome;
 use super::output::Printer;
 use super::publisher::one_payload;
 use super::settings::{Dialect, ReqJob, Settings};
+use crate::interrupt::interrupted;
 
 pub(super) async fn run(settings: &Settings, job: &ReqJob) -> Outcome {
     let payload = match one_payload(&job.publish.payload) {

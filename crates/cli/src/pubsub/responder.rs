@@ -9,9 +9,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::connection::{connect, expired, interrupted, leave};
+use super::connection::{connect, expired, leave};
 use super::exit::{Outcome, say};
 use super::settings::{Answer, ReplyJob, Settings};
+use crate::interrupt::interrupted;
 
 /// Commands that run at the same time.
 const CONCURRENT: usize = 16;

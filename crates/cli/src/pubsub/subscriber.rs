@@ -5,11 +5,12 @@ use std::time::Duration;
 use tercet_client::mqtt::{Client, Filter, Message, Messages, QoS, Version};
 use tokio::io::Stdout;
 
-use super::connection::{connect, expired, interrupted, leave};
+use super::connection::{connect, expired, leave};
 use super::exit::{Outcome, say};
 use super::filter;
 use super::output::{Printed, Printer};
 use super::settings::{Dialect, Settings, SubJob};
+use crate::interrupt::interrupted;
 
 /// How long the end waits for a reader of our output who does not read, when the end was not of its own making.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);

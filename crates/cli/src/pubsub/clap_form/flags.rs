@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, Command, value_parser};
 use tercet_client::mqtt::{QoS, parse_version};
 
+use crate::flag::{long, value};
+
 const CONNECTION: &str = "Connection";
 const TLS: &str = "TLS";
 const MESSAGE: &str = "Message";
@@ -244,26 +246,8 @@ fn output_args() -> Vec<Arg> {
     .into()
 }
 
-fn value(
-    id: &'static str,
-    short: Option<char>,
-    name: &'static str,
-    what: &'static str,
-    help: &'static str,
-) -> Arg {
-    let arg = Arg::new(id).long(name).value_name(what).help(help);
-    match short {
-        Some(letter) => arg.short(letter),
-        None => arg,
-    }
-}
-
 fn flag(id: &'static str, short: char, name: &'static str, help: &'static str) -> Arg {
     Arg::new(id).short(short).long(name).action(ArgAction::SetTrue).help(help)
-}
-
-fn long(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
 fn words(help: &'static str, shown: &'static str) -> Arg {
