@@ -78,8 +78,8 @@ pub(crate) struct DeadLetter {
 
 #[derive(Debug)]
 enum What {
-    /// An entry of the queue, which leaves it by that.
-    Entry(u64),
+    /// An entry of the queue, which leaves it by that, with its message: the queue may let go of that meanwhile.
+    Entry(u64, Arc<Message>),
     /// A message that the queue did not take.
     Refused(Arc<Message>),
 }
@@ -101,8 +101,13 @@ pub(crate) struct Letter {
 }
 
 impl DeadLetter {
-    pub(super) fn entry(queue: &Arc<NamedQueue>, sequence: u64, reason: DeathReason) -> Self {
-        Self { queue: Arc::clone(queue), reason, what: What::Entry(sequence) }
+    pub(super) fn entry(
+        queue: &Arc<NamedQueue>,
+        sequence: u64,
+        message: &Arc<Message>,
+        reason: DeathReason,
+    ) -> Self {
+        Self { queue: Arc::clone(queue), reason, what: What::Entry(sequence, Arc::clone(message)) }
     }
 
     /// A message that its full queue does not take.
@@ -113,7 +118,7 @@ impl DeadLetter {
     /// The entry that leaves its queue.
     pub(crate) fn sequence(&self) -> Option<u64> {
         match self.what {
-            What::Entry(sequence) => Some(sequence),
+            What::Entry(sequence, _) => Some(sequence),
             What::Refused(_) => None,
         }
     }
@@ -122,8 +127,7 @@ impl DeadLetter {
     /// it.
     pub(crate) fn write(&self, now_ms: u64, mapping: TopicMapping) -> Option<Letter> {
         if self.reason == DeathReason::Due {
-            let message = self.queue.message_of(self.sequence()?)?;
-            let message = Arc::new(delaying::due(&message, now_ms));
+            let message = Arc::new(delaying::due(self.queue.leaving_message(&self.what)?, now_ms));
             return Some(Letter { message, excluded: SmallVec::new() });
         }
         let Source { message, exchange, key } = self.queue.dead_letter_source(&self.what)?;
@@ -184,8 +188,8 @@ impl NamedQueue {
         state.take_from_ready(sequence);
         state.leaving += 1;
         match state.queue.entry(sequence).map(|(entry, ..)| entry.body) {
-            Some(BodyRef::Memory(_)) => {
-                cx.effects.dead_letters.push(DeadLetter::entry(self, sequence, reason));
+            Some(BodyRef::Memory(message)) => {
+                cx.effects.dead_letters.push(DeadLetter::entry(self, sequence, message, reason));
             }
             _ => {
                 state.unread.get_or_make().insert(sequence, reason);
@@ -200,14 +204,12 @@ impl NamedQueue {
     pub(super) fn go_on_leaving(self: &Arc<Self>, state: &mut QueueState, cx: &mut Context<'_>) {
         let Some(unread) = state.unread.get_mut() else { return };
         let queue = &state.queue;
-        let hot =
-            |sequence: u64| queue.entry(sequence).is_some_and(|(entry, ..)| entry.body.message().is_some());
         unread.retain(|sequence, reason| {
-            let leaves = hot(*sequence);
-            if leaves {
-                cx.effects.dead_letters.push(DeadLetter::entry(self, *sequence, *reason));
+            let message = queue.entry(*sequence).and_then(|(entry, ..)| entry.body.message());
+            if let Some(message) = message {
+                cx.effects.dead_letters.push(DeadLetter::entry(self, *sequence, message, *reason));
             }
-            !leaves
+            message.is_none()
         });
         if unread.is_empty() {
             state.unread.clear();
@@ -217,18 +219,20 @@ impl NamedQueue {
     }
 
     fn dead_letter_source(&self, what: &What) -> Option<Source> {
+        let message = Arc::clone(self.leaving_message(what)?);
         let state = self.state.lock();
         let exchange = state.settings.dead_letter_exchange.clone()?;
-        let message = match what {
-            What::Refused(message) => Arc::clone(message),
-            What::Entry(sequence) => state.queue.entry(*sequence)?.0.body.message().cloned()?,
-        };
         Some(Source { message, exchange, key: state.settings.dead_letter_key.clone() })
     }
 
-    /// The message of an entry, if it is in memory.
-    fn message_of(&self, sequence: u64) -> Option<Arc<Message>> {
-        self.state.lock().queue.entry(sequence)?.0.body.message().cloned()
+    /// What is to leave, unless its entry is gone already.
+    fn leaving_message<'a>(&self, what: &'a What) -> Option<&'a Arc<Message>> {
+        match what {
+            What::Refused(message) => Some(message),
+            What::Entry(sequence, message) => {
+                self.state.lock().queue.entry(*sequence).is_some().then_some(message)
+            }
+        }
     }
 
     /// An entry that was on its way out is gone.

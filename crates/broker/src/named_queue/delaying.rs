@@ -90,8 +90,9 @@ impl NamedQueue {
             state.totals.delivered += 1;
             state.leaving += 1;
             let entry = state.queue.entry(sequence).map(|(entry, ..)| entry.body);
-            if matches!(entry, Some(BodyRef::Memory(_))) {
-                cx.effects.dead_letters.push(DeadLetter::entry(self, sequence, DeathReason::Due));
+            if let Some(BodyRef::Memory(message)) = entry {
+                let due = DeadLetter::entry(self, sequence, message, DeathReason::Due);
+                cx.effects.dead_letters.push(due);
                 continue;
             }
             state.unread.get_or_make().insert(sequence, DeathReason::Due);

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use super::{World, settings};
+use crate::crossing::address::TopicMapping;
+use crate::journal::Position;
+use crate::named_queue::dead_letter::{DeadLetter, DeathReason};
 use crate::named_queue::{NamedQueue, Outcome, QueueKind, QueueSettings, RetryCondition, RetryPolicy};
 use crate::record::{NamedQueueRecord, OwnedRecord};
 
@@ -163,4 +166,25 @@ fn beyond_the_budget_messages_are_only_in_the_log() {
     let expected: Vec<u32> = (1..500).step_by(2).chain((0..500).step_by(2)).collect();
     assert_eq!(numbers, expected);
     assert_eq!((world.journal.held_messages(), queue.stats().memory), (0, 0));
+}
+
+/// Between the decision that a message leaves and its way out no lock is held: the queue may let go of it in memory.
+#[test]
+fn what_leaves_is_not_lost_when_its_entry_goes_cold_meanwhile() {
+    let mut world = World::with(crate::limits::Limits::default());
+    let dead_letters = settings(|settings| settings.dead_letter_exchange = Some("".into()));
+    let queue = world.queue(QueueKind::Classic, true, dead_letters);
+    world.persist(&queue, "dying");
+    world.sync();
+    let sequence = queue.state.lock().queue.front_sequence();
+    let letter = {
+        let state = queue.state.lock();
+        let (entry, ..) = state.queue.entry(sequence).expect("it is there");
+        let message = entry.body.message().expect("it is in memory");
+        DeadLetter::entry(&queue, sequence, message, DeathReason::Rejected)
+    };
+    queue.state.lock().queue.cool(Position::new(u64::MAX), 0, 10);
+    assert!(queue.state.lock().queue.entry(sequence).expect("it is there").0.body.message().is_none());
+    let letter = letter.write(0, TopicMapping::default()).expect("there is where to send it");
+    assert_eq!(&*letter.message.payload, b"dying");
 }
