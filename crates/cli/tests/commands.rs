@@ -94,7 +94,8 @@ fn config_init_writes_once_and_check_accepts_it() {
     assert_eq!(checked.code, 0);
     assert_eq!(
         checked.stdout,
-        "ok: tercet.toml: mqtt 127.0.0.1:1883, amqp 127.0.0.1:5672, http 127.0.0.1:15672\n"
+        "ok: tercet.toml: mqtt 127.0.0.1:1883, amqp 127.0.0.1:5672, coap 127.0.0.1:5683, \
+         coap-tcp 127.0.0.1:5683, http 127.0.0.1:15672\n"
     );
     let shown = tercet(dir.path(), &["config", "init", "-"]);
     assert_eq!(shown.stdout, std::fs::read_to_string(dir.path().join("tercet.toml")).unwrap());

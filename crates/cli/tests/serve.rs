@@ -228,12 +228,12 @@ fn an_administrator_whose_password_was_never_shown_is_taken_back() {
 #[test]
 fn mistakes_are_exit_78_and_a_taken_port_is_exit_1() {
     let dir = tempfile::tempdir().unwrap();
-    let (code, stderr) = refused(dir.path(), &["--mqtt", "1883", "--coap", ":5683"]);
+    let (code, stderr) = refused(dir.path(), &["--mqtt", "1883", "--coap", "5683"]);
     assert_eq!(code, 78);
     let expected = "error: --mqtt: mqtt: expected an address \"ip:port\", \":port\" or \"off\", found \"1883\"\n\
         hint: write \"127.0.0.1:1883\", or \"0.0.0.0:1883\" for every interface\n\
-        error: --coap: CoAP is not part of this version: only \"off\" is accepted\n\
-        hint: leave the address out or set it to \"off\"\n";
+        error: --coap: coap: expected an address \"ip:port\", \":port\" or \"off\", found \"5683\"\n\
+        hint: write \"127.0.0.1:5683\", or \"0.0.0.0:5683\" for every interface\n";
     assert_eq!(stderr, expected);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
