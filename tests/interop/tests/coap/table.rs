@@ -78,8 +78,13 @@ pub(crate) fn reaction(peer: &mut Peer, sent: &[u8]) -> String {
 /// Sends the cases to a server, and returns those that were answered otherwise.
 pub(crate) fn failures(cases: &[Case], mut peer: impl FnMut() -> Peer) -> Vec<String> {
     let mut failures = Vec::new();
+    // All are kept to the end: who got the port of an earlier one would be taken for it, and a request with the same
+    // Message ID for a repetition.
+    let mut peers = Vec::new();
     for case in cases {
-        let seen = catch_unwind(AssertUnwindSafe(|| reaction(&mut peer(), &case.bytes)));
+        peers.push(peer());
+        let Some(peer) = peers.last_mut() else { continue };
+        let seen = catch_unwind(AssertUnwindSafe(|| reaction(peer, &case.bytes)));
         let seen = seen.unwrap_or_else(|_| "no answer to the ping that followed".into());
         if !case.answers.contains(&seen) {
             let sent: String = case.bytes.iter().take(60).map(|byte| format!("{byte:02x}")).collect();
