@@ -43,6 +43,9 @@ pub fn serve_coaps(
     let mut record = vec![0; LARGEST];
     let mut answer = Vec::with_capacity(LARGEST);
     receive(&socket, interrupt, |peer, datagram| {
+        if begins_anew(datagram) {
+            peers.remove(&peer);
+        }
         let association = peers.entry(peer).or_insert_with(&engine);
         if association.handle_packet(datagram).is_err() {
             peers.remove(&peer);
@@ -66,6 +69,17 @@ pub fn serve_coaps(
             }
         }
     })
+}
+
+/// Whether this is the first message of a handshake: somebody else may have got the port of a client that is gone.
+fn begins_anew(datagram: &[u8]) -> bool {
+    const HANDSHAKE: u8 = 22;
+    const CLIENT_HELLO: u8 = 1;
+    // Type and epoch of the record, type and number of the message (RFC 6347 §4.1, §4.2.2).
+    datagram.first() == Some(&HANDSHAKE)
+        && datagram.get(3..5) == Some(&[0, 0])
+        && datagram.get(13) == Some(&CLIENT_HELLO)
+        && datagram.get(17..19) == Some(&[0, 0])
 }
 
 fn bind(addr: SocketAddr, ready: impl FnOnce(SocketAddr)) -> io::Result<UdpSocket> {
