@@ -58,8 +58,8 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    /// Binds every listener; the first that fails ends it.
-    pub(crate) fn open(config: &Config, reactors: usize) -> Result<Self, StartError> {
+    /// Binds every listener, those of CoAP over UDP once for each reactor that serves them; the first that fails ends it.
+    pub(crate) fn open(config: &Config, coap_reactors: usize) -> Result<Self, StartError> {
         let mut doors = Self::default();
         for listener in &config.listeners {
             let layers = match layers(listener, None) {
@@ -70,7 +70,7 @@ impl Doors {
                 }
                 loaded => loaded?,
             };
-            let socket = bind(listener, reactors)?;
+            let socket = bind(listener, coap_reactors)?;
             let open = Arc::new(AtomicUsize::new(0));
             let settings = ListenerSettings::new(config, listener, layers, Arc::clone(&open));
             let settings = Arc::new(ArcSwap::from_pointee(settings));

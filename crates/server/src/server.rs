@@ -114,8 +114,10 @@ impl Server {
         authenticator.set_users(loaded.users, files.rules());
         authenticator.set_anonymous_user(config.auth.amqp_anonymous_user.as_deref());
 
-        let doors = Doors::open(&config, config.server.thread_count())?;
-        let (polls, inboxes) = polls(config.server.thread_count())?;
+        let reactors = config.server.thread_count();
+        let first_of_coap = reactors - config.coap.reactor_count(reactors);
+        let doors = Doors::open(&config, reactors - first_of_coap)?;
+        let (polls, inboxes) = polls(reactors)?;
         let storage = match storage.zip(recovery) {
             None => None,
             Some((storage, recovery)) => {
@@ -157,7 +159,9 @@ impl Server {
         for (index, (poll, inbox)) in polls.into_iter().zip(inboxes).enumerate() {
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             let reactor = {
-                let doors = datagrams.iter_mut().filter_map(|bound| {
+                // The first reactor has the listeners of streams to look after.
+                let serves = usize::from(index) >= first_of_coap;
+                let doors = datagrams.iter_mut().filter(|_| serves).filter_map(|bound| {
                     let (socket, groups) = (bound.sockets.pop()?, std::mem::take(&mut bound.groups));
                     Some(DatagramDoor { socket, groups, settings: Arc::clone(&bound.settings) })
                 });

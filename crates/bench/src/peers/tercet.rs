@@ -40,6 +40,7 @@ fn listen(protocol: Protocol) -> [&'static str; 8] {
 const ON_DISK: &[(&str, &str)] =
     &[("TERCET_LIMITS__MAX_QUEUED_MESSAGES", "off"), ("TERCET_LIMITS__MAX_QUEUED_BYTES", "off")];
 const THREADS: &str = "TERCET_SERVER__THREADS";
+const COAP_REACTORS: &str = "TERCET_COAP__REACTORS";
 const PORTS: &str = "ports.json";
 
 impl Tercet {
@@ -85,7 +86,9 @@ impl Peer for Tercet {
         match self.role {
             Role::Subject => (),
             Role::Memory => return format!("serve --memory {listen} ({limits}), or its AMQP listener alone"),
-            Role::Reactors(threads) => return format!("as tercet, with {THREADS}={threads}"),
+            Role::Reactors(threads) => {
+                return format!("as tercet, with {THREADS}={threads} {COAP_REACTORS}={threads}");
+            }
         }
         format!(
             "serve --memory {listen} (TERCET_LOG=warn), or its AMQP or CoAP listener alone; durable and AMQP \
@@ -109,7 +112,7 @@ impl Peer for Tercet {
         let mut command = Command::new(&self.binary);
         command.arg("serve").env("TERCET_LOG", "warn");
         if let Role::Reactors(threads) = self.role {
-            command.env(THREADS, threads.to_string());
+            command.env(THREADS, threads.to_string()).env(COAP_REACTORS, threads.to_string());
         }
         let (dir, data) = match storage {
             Storage::Disk(base) if self.role != Role::Memory => {

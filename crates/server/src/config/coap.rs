@@ -1,6 +1,6 @@
 //! `[coap]`: what the CoAP face grants its clients.
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,11 +8,15 @@ use super::limits::{nz16, nz32};
 use super::proxied::{ProxiedHost, ProxiedPath};
 use super::quantity::Size;
 use super::schema::section;
-use super::setting::Limit;
+use super::setting::{Auto, Limit};
 
 section! {
     /// CoAP: what clients are granted.
     Coap, "coap" {
+        /// Reactors (`server.threads`) that serve CoAP over UDP and DTLS, each with a socket of its own; the kernel spreads the
+        /// clients over them. "auto" is half of them: the others are left to the kernel's share of the work and to
+        /// connections.
+        reactors: Auto<NonZeroUsize> = Auto::Auto => Restart;
         /// Time until a confirmable message is sent again for the first time (ACK_TIMEOUT, RFC 7252 §4.8).
         ack_timeout: Duration = Duration::from_secs(2) => Restart,
             in Duration::from_millis(100)..=Duration::from_secs(60);
@@ -62,5 +66,30 @@ section! {
         psk_file: Option<PathBuf> = None => Live;
         /// File with security contexts of OSCORE.
         oscore_file: Option<PathBuf> = None => Live;
+    }
+}
+
+impl Coap {
+    /// How many of so many reactors serve datagrams: at least one.
+    #[must_use]
+    pub fn reactor_count(&self, all: usize) -> usize {
+        let wanted = match self.reactors {
+            Auto::Auto => all / 2,
+            Auto::Set(reactors) => reactors.get(),
+        };
+        wanted.clamp(1, all.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_reactors_serve_datagrams_unless_told_otherwise() {
+        let auto = Coap::default();
+        assert_eq!([1, 2, 3, 4, 16].map(|all| auto.reactor_count(all)), [1, 1, 1, 2, 8]);
+        let three = Coap { reactors: Auto::Set(NonZeroUsize::MIN.saturating_add(2)), ..Coap::default() };
+        assert_eq!([1, 2, 3, 4].map(|all| three.reactor_count(all)), [1, 2, 3, 3]);
     }
 }
