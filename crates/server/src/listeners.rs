@@ -31,7 +31,7 @@ pub struct BoundListener {
 
 /// The sockets of a listener that speaks in datagrams.
 pub(crate) struct BoundDatagrams {
-    /// One for each reactor.
+    /// One for each reactor that serves them.
     pub sockets: Vec<UdpSocket>,
     /// Those of multicast groups, for the first reactor.
     pub groups: Vec<UdpSocket>,
@@ -51,7 +51,7 @@ pub(crate) struct Doors {
     pub settings: SettingsByName,
     /// Sockets of the reactors.
     pub streams: Vec<BoundSocket>,
-    /// Sockets of datagrams, one for each reactor.
+    /// Sockets of datagrams, one for each reactor that serves them.
     pub datagrams: Vec<BoundDatagrams>,
     /// Sockets of the HTTP thread.
     pub http: Vec<HttpListener>,
